@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""
+The system-test library: hosts, virtual machines, faults and clients.
+
+A test asks for a Lab (the fixture ``lab``), adds hosts to it, starts virtual
+machines on them and clients in front of them, breaks things, and asserts
+what an outside observer may rely on.  See ../README.rst.
+
+  paths       where the programs and guest images are
+  sandbox     everything a test starts dies with it
+  lab         hosts joined by a network whose links can be cut or slowed
+  follow      wait for lines of a stream, act on them as they appear
+  qmp         talk to a QEMU
+  qemu        one QEMU process
+  guest       boot the test guest in a QEMU
+  colo        two of them as a COLO pair
+  service     ready-made guests
+  redis       a client that remembers what was acknowledged
+  programs    clients of the guest's helper programs
+  faults      what may happen, where and when
+  diagnose    what to look at when a test failed
+"""

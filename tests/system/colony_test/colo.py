@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""
+A COLO pair: two QEMUs on two hosts, one guest.
+
+The options and the commands are those of QEMU's docs/COLO-FT.txt and
+docs/block-replication.txt, no more: what a user would type is what is
+tested.
+"""
+
+import pathlib
+
+from . import paths
+from .guest import Guest
+from .qemu import Qemu
+
+MIGRATION_PORT = 9998
+NBD_PORT = 9999
+MIRROR_PORT = 9003
+COMPARE_PORT = 9004
+
+TRACE = ('colo_send_message', 'colo_receive_message', 'colo_vm_state_change',
+         'colo_failover_set_state', 'colo_flush_ram_cache_begin')
+
+
+class Disk:
+    """
+    The disk of one replica, for COLO's block replication: the primary has a
+    quorum of one image, to which the replication driver is added; the
+    secondary collects its own writes and the overwritten blocks in overlays.
+    """
+
+    def __init__(self, folder, replica, image):
+        self.folder = pathlib.Path(folder)
+        self.image = image
+        self.replica = replica
+        self.size = pathlib.Path(image).stat().st_size
+
+    def primary(self):
+        """Options of the primary."""
+        return ['-drive', 'if=none,id=colo-disk0,driver=quorum,'
+                'read-pattern=fifo,vote-threshold=1,'
+                f'children.0.file.filename={self.image},'
+                'children.0.driver=raw']
+
+    def secondary(self):
+        """Options of the secondary, and the commands before migration."""
+        active, hidden = (self.folder / f'{self.replica}-{layer}.qcow2'
+                          for layer in ('active', 'hidden'))
+        return ['-drive', f'if=none,id=parent0,driver=raw,'
+                f'file.filename={self.image}',
+                '-drive', 'if=none,id=childs0,driver=replication,'
+                'mode=secondary,top-id=colo-disk0,'
+                f'file.driver=qcow2,file.file.filename={active},'
+                'file.backing.driver=qcow2,'
+                f'file.backing.file.filename={hidden},'
+                'file.backing.backing=parent0',
+                '-drive', 'if=none,id=colo-disk0,driver=quorum,'
+                'read-pattern=fifo,vote-threshold=1,children.0=childs0']
+
+    def make_overlays(self, host):
+        """Create the overlays, empty."""
+        for layer in ('active', 'hidden'):
+            host.run([paths.QEMU.parent / 'qemu-img', 'create', '-q', '-f',
+                      'qcow2', self.folder / f'{self.replica}-{layer}.qcow2',
+                      self.size])
+
+
+class ColoPair:
+    """
+    Two replicas.  Built, both run: the primary boots the guest, the
+    secondary waits for it.  protect() takes them into COLO.
+    """
+
+    def __init__(self, lab, guest=Guest(), images=None, checkpoint_ms=200,
+                 cpus=(None, None), trace=(), nodelay=False, binary=None,
+                 hosts=None):
+        self.lab = lab
+        self.guest = guest
+        self.images = images
+        self.checkpoint_ms = checkpoint_ms
+        self.binary = binary
+        self._nodelay = ',nodelay=on' if nodelay else ''
+        self._trace = (*TRACE, *trace)
+        self.hosts = hosts or (lab.add_host('a'), lab.add_host('b'))
+        self.disks = None
+        if images:
+            self.disks = [Disk(lab.folder, name, image)
+                          for name, image in zip(('pri', 'sec'), images)]
+        self.primary = self._start('primary', 0, self._primary(), cpus[0])
+        self.secondary = self._start('secondary', 1, self._secondary(),
+                                     cpus[1])
+
+    def _start(self, name, number, options, cpus):
+        host = self.hosts[number]
+        if self.disks:
+            disk = self.disks[number]
+            if name == 'secondary':
+                disk.make_overlays(host)
+            options = [*getattr(disk, name)(), '-device',
+                       f'{self.guest.device("blk")},drive=colo-disk0',
+                       *options]
+        return Qemu(host, name,
+                    [*self.guest.options(host.add_tap()), *options],
+                    trace=self._trace, cpus=cpus, binary=self.binary)
+
+    @property
+    def _vnet(self):
+        return f',vnet_hdr_support={"on" if self.guest.vnet_hdr else "off"}'
+
+    def _socket(self, name, address, port, server):
+        mode = ',server=on,wait=off' if server else ''
+        return ['-chardev', f'socket,id={name},host={address},port={port}'
+                f'{mode}{self._nodelay}']
+
+    def _primary(self):
+        here = self.hosts[0].address
+        return [
+            *self._socket('mirror0', here, MIRROR_PORT, True),
+            *self._socket('compare1', here, COMPARE_PORT, True),
+            *self._socket('compare0', '127.0.0.1', 9001, True),
+            *self._socket('compare0-0', '127.0.0.1', 9001, False),
+            *self._socket('compare_out', '127.0.0.1', 9005, True),
+            *self._socket('compare_out0', '127.0.0.1', 9005, False),
+            '-object', 'filter-mirror,id=m0,netdev=hn0,queue=tx,'
+            f'outdev=mirror0{self._vnet}',
+            '-object', 'filter-redirector,id=redire0,netdev=hn0,queue=rx,'
+            f'indev=compare_out{self._vnet}',
+            '-object', 'filter-redirector,id=redire1,netdev=hn0,queue=rx,'
+            f'outdev=compare0{self._vnet}',
+            '-object', 'iothread,id=iothread1',
+            '-object', 'colo-compare,id=comp0,primary_in=compare0-0,'
+            'secondary_in=compare1,outdev=compare_out0,'
+            f'iothread=iothread1{self._vnet}']
+
+    def _secondary(self):
+        there = self.hosts[0].address
+        return [
+            *self._socket('red0', there, MIRROR_PORT, False),
+            *self._socket('red1', there, COMPARE_PORT, False),
+            '-object', 'filter-redirector,id=f1,netdev=hn0,queue=tx,'
+            f'indev=red0{self._vnet}',
+            '-object', 'filter-redirector,id=f2,netdev=hn0,queue=rx,'
+            f'outdev=red1{self._vnet}',
+            '-object', 'filter-rewriter,id=rew0,netdev=hn0,queue=all'
+            f'{self._vnet}',
+            '-incoming', f'tcp:{self.hosts[1].address}:{MIGRATION_PORT}']
+
+    def wait_ready(self, timeout=60):
+        """Wait until the guest's services serve."""
+        for service in self.guest.services:
+            self.primary.serial.wait(f'COLONY: ready {service}', timeout)
+
+    def protect(self, timeout=60):
+        """Take the pair into COLO; returns when both are in it."""
+        primary, secondary = self.primary.qmp, self.secondary.qmp
+        there = str(self.hosts[1].address)
+        if self.disks:
+            secondary.command('nbd-server-start', {
+                'addr': {'type': 'inet', 'data': {
+                    'host': there, 'port': str(NBD_PORT)}}})
+            secondary.command('nbd-server-add',
+                              {'device': 'parent0', 'writable': True})
+            primary.monitor(
+                'drive_add -n buddy driver=replication,mode=primary,'
+                f'file.driver=nbd,file.host={there},file.port={NBD_PORT},'
+                'file.export=parent0,file.node-name=nbd0,'
+                'node-name=replication0')
+            primary.command('x-blockdev-change', {
+                'parent': 'colo-disk0', 'node': 'replication0'})
+        for qmp in (secondary, primary):
+            qmp.command('migrate-set-capabilities', {'capabilities': [
+                {'capability': 'x-colo', 'state': True},
+                {'capability': 'events', 'state': True}]})
+        primary.command('migrate-set-parameters',
+                        {'x-checkpoint-delay': self.checkpoint_ms})
+        primary.command('migrate',
+                        {'uri': f'tcp:{there}:{MIGRATION_PORT}'})
+        for qmp in (primary, secondary):
+            qmp.wait_event('MIGRATION', timeout, status='colo')
+        self.wait_checkpoints(1, timeout)
+
+    def wait_checkpoints(self, number, timeout=30):
+        """Wait for @number more complete checkpoints."""
+        self.secondary.trace.wait("Send 'vmstate-loaded'", timeout,
+                                  since=self.secondary.trace.mark(),
+                                  nth=number)
+
+    def checkpoints(self):
+        """How many checkpoints were completed so far."""
+        return self.secondary.trace.count("Send 'vmstate-loaded'")
+
+    def peer(self, machine):
+        """The other one."""
+        return self.secondary if machine is self.primary else self.primary
+
+    def failover(self, survivor, timeout=10):
+        """
+        Let @survivor go on alone, with the documented commands; each must
+        succeed within @timeout.
+        """
+        if survivor is self.primary:
+            self._primary_failover(timeout)
+        else:
+            self._secondary_failover(timeout)
+        survivor.qmp.wait_event('COLO_EXIT', timeout)
+        survivor.wait_running(timeout)
+
+    def _primary_failover(self, timeout):
+        qmp = self.primary.qmp
+        if self.disks:
+            qmp.command('x-blockdev-change', {
+                'parent': 'colo-disk0', 'child': 'children.1'}, timeout)
+            printed = qmp.monitor('drive_del replication0', timeout)
+            assert not printed.strip(), f'drive_del: {printed}'
+        for name in ('comp0', 'iothread1', 'm0', 'redire0', 'redire1'):
+            qmp.command('object-del', {'id': name}, timeout)
+        qmp.command('x-colo-lost-heartbeat', timeout=timeout)
+
+    def _secondary_failover(self, timeout):
+        qmp = self.secondary.qmp
+        if self.disks:
+            qmp.command('nbd-server-stop', timeout=timeout)
+        qmp.command('x-colo-lost-heartbeat', timeout=timeout)
+        for name in ('f2', 'f1'):
+            qmp.command('object-del', {'id': name}, timeout)
+        for name in ('red1', 'red0'):
+            qmp.command('chardev-remove', {'id': name}, timeout)

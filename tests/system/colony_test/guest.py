@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""
+Boot the test guest: machine types, NIC models, memory, disks.
+"""
+
+import dataclasses
+
+from . import paths
+
+ADDRESS = '10.0.0.2'
+MAC = '52:54:00:12:34:56'
+
+
+@dataclasses.dataclass(frozen=True)
+class Guest:
+    """
+    What the machine looks like and what runs in it.
+
+    machine   pc, q35 or microvm
+    nic       virtio-net or e1000
+    services  names for colony.run=, in order
+    arguments service name -> its command-line arguments
+    backends  number of memory backends that share the memory evenly
+    disk      filesystem of the disk to mount at /data (or None)
+    """
+
+    machine: str = 'pc'
+    nic: str = 'virtio-net'
+    smp: int = 1
+    memory: int = 256
+    backends: int = 1
+    services: tuple = ('redis',)
+    arguments: tuple = ()
+    segments: tuple = ()
+    disk: str = None
+
+    @property
+    def vnet_hdr(self):
+        """Whether frames of this NIC carry a virtio-net header."""
+        return self.nic == 'virtio-net'
+
+    def device(self, kind):
+        """The name of the virtio device @kind on this machine's bus."""
+        bus = 'device' if self.machine == 'microvm' else 'pci'
+        return f'virtio-{kind}-{bus}'
+
+    def options(self, tap):
+        """QEMU options for the machine with its NIC on @tap."""
+        return [*self._machine(), *self._kernel(), *self._nic(tap)]
+
+    def _machine(self):
+        options = ['-accel', paths.ACCEL, '-cpu', 'max',
+                   '-smp', self.smp, '-m', self.memory]
+        if self.backends == 1:
+            return options + ['-machine', self.machine]
+        share = self.memory // self.backends
+        options += ['-machine', self.machine]
+        for number in range(self.backends):
+            options += ['-object',
+                        f'memory-backend-ram,id=ram{number},size={share}M',
+                        '-numa', f'node,nodeid={number},memdev=ram{number}']
+        return options
+
+    def _kernel(self):
+        flavour = '-stock' if self.nic == 'e1000' else ''
+        kernel = paths.GUEST / f'vmlinux{flavour}'
+        if not kernel.exists():
+            kernel = paths.GUEST / f'vmlinuz{flavour}'
+        initrd = paths.GUEST / f'initrd{flavour}.img'
+        line = ['console=ttyS0', 'quiet', 'panic=-1',
+                f'colony.ip={ADDRESS}/24',
+                f'colony.run={",".join(self.services)}']
+        line += [f'colony.args.{name}="{words}"'
+                 for name, words in self.arguments]
+        if self.disk:
+            line.append(f'colony.disk={self.disk}')
+        return ['-kernel', kernel, '-initrd', initrd,
+                '-append', ' '.join(line)]
+
+    def _nic(self, tap):
+        model = self.device('net') if self.vnet_hdr else self.nic
+        rom = '' if model == 'virtio-net-device' else ',romfile='
+        return ['-netdev',
+                f'tap,id=hn0,ifname={tap},script=no,downscript=no',
+                '-device', f'{model},id=nic0,netdev=hn0,mac={MAC}{rom}']
+
+
+def why_not(guest):
+    """Why @guest cannot be booted here; None when it can."""
+    kernel, initrd = (guest._kernel()[i] for i in (1, 3))
+    for path in (paths.QEMU, kernel, initrd):
+        if not path.exists():
+            return f'{path} is missing: type "make" first'
+    return None

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""
+A lab: hosts, each a network namespace, joined by one switch.
+
+    host a             switch            host b
+  +---------+   uplink +------+ uplink   +---------+
+  | br0 ----+----------+ br0 -+----------+---- br0 |
+  |  |tap0  |          +------+          |  |tap0  |
+  +---------+                            +---------+
+
+A host's address is on its br0, and so are the taps of its virtual machines:
+whatever a host says to anybody goes through its uplink, so cutting that cuts
+all of it off: guest traffic, migration, disk replication.
+"""
+
+import ipaddress
+import os
+import socket
+
+from . import sandbox
+from .diagnose import diagnose_lab
+
+
+class Host:
+    """One host.  Made by Lab.add_host()."""
+
+    def __init__(self, lab, name, address):
+        self.lab = lab
+        self.name = name
+        self.address = address
+        self._taps = 0
+        self._port = f'to-{name}'[:15]
+        self.network = lab.new_network()
+        lab.sandbox.run(
+            ['ip', '-batch', '-'], lab.switch,
+            f'link add {self._port} type veth peer name uplink netns '
+            f'/proc/{os.getpid()}/fd/{self.network}\n'
+            f'link set {self._port} master br0 up\n')
+        self.run(['ip', '-batch', '-'],
+                 'link set lo up\n'
+                 'link add br0 type bridge forward_delay 0 mcast_snooping 0\n'
+                 'link set br0 up\n'
+                 'link set uplink master br0 up\n'
+                 f'addr add {address}/{lab.subnet.prefixlen} dev br0\n')
+
+    def run(self, argv, stdin=None, timeout=30):
+        """Run a command on this host; its output."""
+        return self.lab.sandbox.run(argv, self.network, stdin, timeout)
+
+    def spawn(self, argv, **options):
+        """Start a command on this host: a subprocess.Popen."""
+        return self.lab.sandbox.spawn(argv, self.network, **options)
+
+    def add_tap(self):
+        """A tap on this host's bridge, for one NIC; its name."""
+        name = f'tap{self._taps}'
+        self._taps += 1
+        self.run(['ip', '-batch', '-'],
+                 f'tuntap add {name} mode tap\n'
+                 f'link set {name} master br0 up\n')
+        return name
+
+    def connect(self, address, port, timeout=10):
+        """A TCP connection from this host; @timeout stays set on it."""
+        with sandbox.entered(self.network):
+            sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        sock.settimeout(timeout)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        try:
+            sock.connect((str(address), port))
+        except OSError:
+            sock.close()
+            raise
+        return sock
+
+    def cut(self):
+        """Pull the plug of the uplink."""
+        self._switch('link', 'set', self._port, 'down')
+
+    def restore(self):
+        """Put it back."""
+        self._switch('link', 'set', self._port, 'up')
+
+    def slow(self, delay_ms=0, jitter_ms=0, loss_percent=0):
+        """Delay or lose packets, each way, from now on."""
+        shape = ['netem', 'limit', '10000']
+        if delay_ms:
+            shape += ['delay', f'{delay_ms}ms', f'{jitter_ms}ms']
+        if loss_percent:
+            shape += ['loss', f'{loss_percent}%']
+        self.run(['tc', 'qdisc', 'replace', 'dev', 'uplink', 'root', *shape])
+        self.lab.sandbox.run(['tc', 'qdisc', 'replace', 'dev', self._port,
+                              'root', *shape], self.lab.switch)
+
+    def full_speed(self):
+        """Undo slow()."""
+        self.run(['tc', 'qdisc', 'del', 'dev', 'uplink', 'root'])
+        self.lab.sandbox.run(['tc', 'qdisc', 'del', 'dev', self._port,
+                              'root'], self.lab.switch)
+
+    def _switch(self, *words):
+        self.lab.sandbox.run(['ip', *words], self.lab.switch)
+
+
+class Lab:
+    """
+    Hosts and the switch between them, for one test.
+
+    Host number N (1, 2, ...) gets the address 10.0.0.(10 + N); guests take
+    10.0.0.2 and upwards; hosts named "client" get 10.0.0.1.
+    """
+
+    subnet = ipaddress.ip_network('10.0.0.0/24')
+
+    def __init__(self):
+        self.sandbox = sandbox.Sandbox()
+        self.folder = self.sandbox.folder
+        self.hosts = {}
+        self.machines = []
+        self.notes = []
+        self.switch = self.new_network()
+        self.sandbox.run(
+            ['ip', '-batch', '-'], self.switch,
+            'link add br0 type bridge forward_delay 0 mcast_snooping 0\n'
+            'link set br0 up\n')
+
+    def new_network(self):
+        """A network namespace that speaks only when spoken through."""
+        network = self.sandbox.network()
+        self.sandbox.run(['sysctl', '-qw',
+                          'net.ipv6.conf.all.disable_ipv6=1',
+                          'net.ipv6.conf.default.disable_ipv6=1'], network)
+        return network
+
+    def add_host(self, name):
+        """A new host, connected to the switch."""
+        number = 1 if name == 'client' else 11 + sum(
+            other != 'client' for other in self.hosts)
+        host = Host(self, name, self.subnet[number])
+        self.hosts[name] = host
+        return host
+
+    def note(self, text):
+        """Something that a reader of a failure should know."""
+        self.notes.append(text)
+
+    def diagnose(self, folder):
+        """Write all there is to know into @folder; a short text."""
+        return diagnose_lab(self, folder)
+
+    def close(self):
+        """End everything."""
+        for machine in self.machines:
+            machine.close()
+        self.sandbox.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()

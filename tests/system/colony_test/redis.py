@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""
+A Redis client that remembers what was acknowledged.
+
+It speaks just enough of Redis's protocol (RESP2) for SET, MGET and PING and
+keeps one connection for life: what happens to that connection is part of
+what a test wants to know.
+"""
+
+import threading
+import time
+
+from .paths import patient
+
+PORT = 6379
+
+
+class RedisError(Exception):
+    """The server answered with an error."""
+
+
+class Redis:
+    """One connection."""
+
+    def __init__(self, host, address, port=PORT, timeout=30):
+        self._sock = host.connect(address, port, patient(timeout))
+        self._input = self._sock.makefile('rb')
+
+    def call(self, *words):
+        """Send a command, wait for its answer."""
+        self.send(*words)
+        return self.receive()
+
+    def send(self, *words):
+        """Send a command."""
+        data = [b'*%d\r\n' % len(words)]
+        for word in words:
+            word = word if isinstance(word, bytes) else str(word).encode()
+            data.append(b'$%d\r\n%s\r\n' % (len(word), word))
+        self._sock.sendall(b''.join(data))
+
+    def receive(self):
+        """The answer to the oldest command that has none yet."""
+        line = self._input.readline()
+        if not line.endswith(b'\r\n'):
+            raise ConnectionError('the server closed the connection')
+        kind, rest = line[:1], line[1:-2]
+        if kind == b'-':
+            raise RedisError(rest.decode())
+        if kind == b'+':
+            return rest
+        if kind == b':':
+            return int(rest)
+        if kind == b'$':
+            size = int(rest)
+            if size < 0:
+                return None
+            data = self._input.read(size + 2)
+            if len(data) < size + 2:
+                raise ConnectionError('the server closed the connection')
+            return data[:-2]
+        if kind == b'*':
+            return [self.receive() for _ in range(int(rest))]
+        raise ConnectionError(f'this is no Redis server: {line!r}')
+
+    def close(self):
+        """Hang up."""
+        self._input.close()
+        self._sock.close()
+
+
+def _key(number):
+    return f'key:{number}'
+
+
+def _value(number):
+    return b'value:%d:%s' % (number, b'%08x' % (number * 2654435761
+                                                 & 0xffffffff))
+
+
+class Writer(threading.Thread):
+    """
+    Writes numbered keys, one after another, over one connection, and
+    remembers each one whose write was acknowledged.  It never reconnects:
+    when the connection breaks, it is broken and the writer ends.
+    """
+
+    def __init__(self, host, address, port=PORT, timeout=30):
+        super().__init__(daemon=True, name='redis writer')
+        self.acknowledged = 0
+        self.gaps = []
+        self.broken = None
+        self.started = time.monotonic()
+        self._redis = Redis(host, address, port, timeout)
+        self._ending = False
+        self._changed = threading.Condition()
+        self.start()
+
+    def run(self):
+        last = time.monotonic()
+        number = 0
+        while not self._ending:
+            try:
+                answer = self._redis.call('SET', _key(number),
+                                          _value(number))
+                if answer != b'OK':
+                    raise ConnectionError(f'SET was answered {answer!r}')
+            except (OSError, RedisError) as error:
+                with self._changed:
+                    self.broken = error
+                    self._changed.notify_all()
+                return
+            now = time.monotonic()
+            number += 1
+            with self._changed:
+                self.acknowledged = number
+                self.gaps.append((now - last, now))
+                self._changed.notify_all()
+            last = now
+
+    def wait_progress(self, writes, timeout=30):
+        """Wait until @writes more writes were acknowledged than now."""
+        end = time.monotonic() + patient(timeout)
+        with self._changed:
+            goal = self.acknowledged + writes
+            while self.acknowledged < goal:
+                if self.broken:
+                    raise AssertionError(
+                        'the client\'s connection broke after '
+                        f'{self.acknowledged} writes: {self.broken!r}')
+                left = end - time.monotonic()
+                if left <= 0:
+                    raise TimeoutError(
+                        f'{writes} more writes were not acknowledged within '
+                        f'{patient(timeout):g} s; {self.acknowledged} were '
+                        'before')
+                self._changed.wait(left)
+
+    def stop(self, timeout=30):
+        """End after the write that is under way."""
+        self._ending = True
+        self.join(patient(timeout))
+        assert not self.is_alive(), 'a write is not answered'
+
+    @property
+    def longest_gap(self):
+        """The longest time without an acknowledgement, in seconds."""
+        return max((gap for gap, _ in self.gaps), default=0.0)
+
+    def lost(self, redis=None, batch=500):
+        """
+        Numbers of the acknowledged writes that are not there any more, as
+        read over the writer's own connection (or @redis).
+        """
+        redis = redis or self._redis
+        missing = []
+        for first in range(0, self.acknowledged, batch):
+            numbers = range(first, min(first + batch, self.acknowledged))
+            values = redis.call('MGET', *map(_key, numbers))
+            missing += [number for number, value in zip(numbers, values)
+                        if value != _value(number)]
+        return missing

@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""
+Ready-made guests: Redis, in memory or on a disk.
+"""
+
+from .guest import Guest
+
+DISK_SIZE = '64M'
+ON_DISK = '--dir /data --appendonly yes --appendfsync always'
+
+
+def redis_guest(disk=False, **look):
+    """A guest that serves Redis; with a disk every write goes to it."""
+    if disk:
+        return Guest(disk='ext4', arguments=(('redis', ON_DISK),), **look)
+    return Guest(**look)
+
+
+def disk_images(lab, count=2):
+    """@count equal images with an empty ext4 filesystem."""
+    images = [lab.folder / f'disk{number}.img' for number in range(count)]
+    lab.sandbox.run(['mke2fs', '-q', '-t', 'ext4', images[0], DISK_SIZE])
+    for copy in images[1:]:
+        lab.sandbox.run(['cp', '--sparse=always', images[0], copy])
+    return images

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""
+Fixtures of the system tests.  Long tests carry the marker "soak" and run
+only with --soak; see README.rst.
+"""
+
+import re
+
+import pytest
+
+from colony_test import guest as guest_module
+from colony_test import paths, sandbox
+from colony_test.colo import ColoPair
+from colony_test.guest import Guest
+from colony_test.lab import Lab
+
+
+def pytest_addoption(parser):
+    parser.addoption('--soak', action='store_true',
+                     help='run the long tests, and only them')
+
+
+def pytest_configure(config):
+    config.addinivalue_line('markers', 'soak: takes long, needs --soak')
+
+
+def pytest_collection_modifyitems(config, items):
+    soak = config.getoption('--soak')
+    selected, deselected = [], []
+    for item in items:
+        wanted = ('soak' in item.keywords) == soak
+        (selected if wanted else deselected).append(item)
+    if deselected:
+        config.hook.pytest_deselected(items=deselected)
+    items[:] = selected
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item):
+    report = (yield).get_result()
+    lab = getattr(item, 'colony_lab', None)
+    if lab and report.failed and report.when in ('setup', 'call'):
+        name = re.sub(r'[^\w.=-]+', '-', item.name).strip('-')
+        text = lab.diagnose(paths.LOGS / name)
+        report.sections.append(('what was going on', text))
+
+
+@pytest.fixture
+def lab(request):
+    """A lab of the test's own."""
+    reason = sandbox.why_not()
+    if reason:
+        pytest.skip(reason)
+    with Lab() as new:
+        request.node.colony_lab = new
+        yield new
+
+
+@pytest.fixture
+def client(lab):
+    """A host for clients."""
+    return lab.add_host('client')
+
+
+@pytest.fixture
+def start_pair(lab, client):
+    """
+    A function that starts a COLO pair with the arguments of ColoPair; when
+    it returns the guest serves and, unless protect=False, is protected.
+    """
+    def start(guest=Guest(), protect=True, **options):
+        reason = guest_module.why_not(guest)
+        if reason:
+            pytest.skip(reason)
+        pair = ColoPair(lab, guest, **options)
+        pair.wait_ready()
+        if protect:
+            pair.protect()
+        return pair
+    return start
