@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# `make help` says what can be done. Everything is built under build/. QEMU is
+# built by its own ninja, called by the scripts in qemu/; the core libraries
+# and their tests by tests/unit/unit.mk.
+
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+SHELL := /bin/sh
+PYTHON := /usr/bin/python3
+
+# What needs neither a configuration nor packages.
+plain := help clean distclean
+ifneq ($(filter-out $(plain),$(or $(MAKECMDGOALS),all)),)
+include build/config.mk
+endif
+
+# make -jN reaches ninja, which would otherwise use every CPU.
+JOBS ?= $(or $(patsubst -j%,%,$(filter -j%,$(MAKEFLAGS))),$(shell nproc))
+
+export PREFIX QEMU_SRC CC WITH_CCACHE WITHOUT QEMU_OPTIONS JOBS V
+
+.PHONY: all qemu stock guest demo install docs help clean distclean
+all: qemu core ## QEMU with Colony and the core libraries (the default)
+
+# --- configuration and packages --------------------------------------------
+
+# With the options of the last time, after installing what is missing.
+build/config.mk: configure qemu/packages qemu/base.conf
+	@qemu/packages.sh build
+	@./configure $(CONFIGURE_ARGUMENTS)
+
+build/packages-%: qemu/packages build/config.mk
+	@qemu/packages.sh $*
+	@touch $@
+
+# --- QEMU ------------------------------------------------------------------
+
+# Remade when a patch is changed, added or removed.
+build/qemu-src.stamp: build/config.mk qemu/fetch.sh qemu/prepare.sh \
+    qemu/base.conf qemu/patches $(wildcard qemu/patches/*.patch)
+	@qemu/fetch.sh
+	@qemu/prepare.sh
+	@touch $@
+
+qemu: build/qemu-src.stamp
+	@qemu/build.sh patched
+
+stock: build/qemu-src.stamp ## the unpatched QEMU, in build/stock/bin
+	@qemu/build.sh stock
+
+# --- the core libraries ----------------------------------------------------
+
+.PHONY: core
+include tests/unit/unit.mk
+
+# --- the guest -------------------------------------------------------------
+
+guest: build/packages-guest ## the test guest, in build/guest
+	$(call landed,tests/guest/build.sh,the guest)
+	@tests/guest/build.sh
+
+# landed(file, what): stop, saying so, where a part is not there yet.
+define landed
+@test -e $(1) || { echo "$(2): not part of Colony yet ($(1))"; exit 1; }
+endef
+
+# --- demo, tests, benchmarks -----------------------------------------------
+
+pytest = $(PYTHON) -B -m pytest -p no:cacheprovider
+results = build/check
+
+.PHONY: check check-unit check-qtest check-system check-soak check-upstream
+.PHONY: bench
+
+demo: qemu guest build/packages-check ## a VM survives the death of its host
+	$(call landed,tests/system/demo.py,the demo)
+	@$(PYTHON) -B tests/system/demo.py
+
+parts := unit $(if $(wildcard tests/qtest/*.c),qtest) \
+    $(if $(wildcard tests/system/conftest.py),system)
+check: all build/packages-check ## all tests but the long ones
+	@rm -rf $(results); \
+	for part in $(parts); do \
+	    $(MAKE) --no-print-directory check-$$part || :; \
+	done; \
+	$(PYTHON) -B tests/summary.py $(results) $(parts)
+
+check-unit: ## the core libraries alone; seconds
+	@$(PYTHON) -B tests/unit/run.py $(results)/unit.xml $(unit_tests)
+
+# meson(name, what to run)
+define meson
+@mkdir -p $(results)
+@rc=0; qemu/meson-test.sh $(1) $(2) || rc=$$?; \
+cp build/qemu/meson-logs/$(1).junit.xml $(results)/$(1).xml; exit $$rc
+endef
+
+check-qtest: qemu ## our tests of QEMU's objects and commands
+	@qemu/build.sh patched colony-qtests
+	$(call meson,qtest,--suite colony)
+
+check-system: qemu guest build/packages-check ## real guests, real failures
+	$(call landed,tests/system/conftest.py,system tests)
+	@mkdir -p $(results)
+	@$(pytest) tests/system -m 'not soak' --junitxml=$(results)/system.xml
+
+check-soak: qemu guest build/packages-check ## the long system tests
+	$(call landed,tests/system/conftest.py,system tests)
+	@mkdir -p $(results)
+	@$(pytest) tests/system -m soak --junitxml=$(results)/soak.xml
+
+# QEMU's own tests of what the patches touch.
+upstream := test-replication \
+    $(addprefix qtest-x86_64/,migration-test test-filter-mirror \
+      test-filter-redirector test-netfilter machine-none-test qom-test)
+check-upstream: qemu ## QEMU's own tests of what we patch
+	@qemu/build.sh patched tests/unit/test-replication \
+	    $(patsubst qtest-x86_64/%,tests/qtest/%,$(filter qtest-%,$(upstream)))
+	$(call meson,upstream,$(upstream))
+
+benches := $(patsubst tests/bench/%.py,bench-%,$(wildcard tests/bench/*.py))
+bench: $(benches) ## every benchmark; FULL=1 for the whole matrix
+
+bench-%: qemu stock guest build/packages-check ## one: bench-colo, ...
+	$(call landed,tests/bench/$*.py,this benchmark)
+	@mkdir -p build/bench
+	@$(PYTHON) -B tests/bench/$*.py
+
+# --- documents, installation, cleaning -------------------------------------
+
+docs: build/packages-docs ## this manual as HTML, in build/docs
+	@$(PYTHON) -m sphinx -q -W --keep-going -d build/doctrees docs build/docs
+	@echo "build/docs/index.html"
+
+install: all ## the programs, into PREFIX/bin (DESTDIR is respected)
+	@install -d $(DESTDIR)$(PREFIX)/bin
+	@for program in build/bin/*; do \
+	    install -m 755 $$program $(DESTDIR)$(PREFIX)/bin/ || exit 1; \
+	done
+
+help: ## this text
+	@echo 'make TARGET, where TARGET is one of'
+	@sed -n 's/^\([a-z%-]*\):.* ## /\1 /p' Makefile | \
+	    while read -r target text; do \
+	        printf '  %-16s %s\n' "$$target" "$$text"; \
+	    done
+	@echo 'V=1 shows every command; -jN bounds the parallel jobs.'
+	@echo 'Options that decide what is built: ./configure --help'
+
+clean: ## removes what was built, keeps the configuration and the sources
+	rm -rf build/bin build/core build/qemu build/stock/bin build/stock/qemu \
+	    build/guest build/check build/bench build/docs build/doctrees
+
+distclean: ## removes build/, as in a fresh clone
+	rm -rf build

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# The core libraries and their unit tests, without QEMU: every .c file of a
+# core/ folder goes into that folder's library, every tests/unit/test-NAME.c
+# becomes a program that is linked with all of them. Each is built plain, with
+# ASan and UBSan, and with TSan, below build/core/.
+
+core_libraries := apus plover gannet
+core_apus := colo-net/apus/core
+core_plover := plover-sync/core
+core_gannet := gannet-blk/core
+
+core_variants := plain asan tsan
+core_flags_plain := -O2
+core_flags_asan := -O1 -fsanitize=address,undefined -fno-sanitize-recover=all
+core_flags_tsan := -O1 -fsanitize=thread
+
+core_ccache := $(if $(filter yes,$(WITH_CCACHE)),\
+    CCACHE_DIR=$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/colony/ccache ccache)
+core_cflags = -std=c11 -g -Wall -Wextra -Werror -Wmissing-prototypes \
+    -Wstrict-prototypes -Wold-style-definition -Wvla -fno-omit-frame-pointer \
+    -D_GNU_SOURCE -I. $(glib_cflags)
+# Asked for once, and only when something is compiled.
+glib_cflags = $(eval glib_cflags := $$(shell pkg-config --cflags glib-2.0)\
+    )$(glib_cflags)
+glib_libs = $(eval glib_libs := $$(shell pkg-config --libs glib-2.0)\
+    )$(glib_libs)
+
+unit_names := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test-*.c))
+unit_tests := $(foreach variant,$(core_variants),\
+    $(unit_names:%=build/core/$(variant)/%))
+
+core: $(core_libraries:%=build/core/plain/lib%.a)
+check-unit: $(unit_tests)
+
+# core_variant(variant)
+define core_variant
+build/core/$(1)/%.o: %.c build/config.mk tests/unit/unit.mk
+	@mkdir -p $$(@D)
+	$$(if $$(V),,@echo "  CC      $$@"; )$$(core_ccache) $$(CC) \
+	    $$(core_cflags) $$(core_flags_$(1)) -MMD -MP -c -o $$@ $$<
+
+build/core/$(1)/test-%: build/core/$(1)/tests/unit/test-%.o \
+    $(core_libraries:%=build/core/$(1)/lib%.a)
+	$$(if $$(V),,@echo "  LINK    $$@"; )$$(CC) $$(core_flags_$(1)) \
+	    -o $$@ $$^ $$(glib_libs)
+
+$(foreach library,$(core_libraries),$(call core_library,$(1),$(library)))
+endef
+
+# core_library(variant, library)
+define core_library
+build/core/$(1)/lib$(2).a: $(patsubst %.c,build/core/$(1)/%.o,\
+    $(wildcard $(core_$(2))/*.c))
+	@rm -f $$@
+	$$(if $$(V),,@echo "  AR      $$@"; )ar rcs $$@ $$^
+
+endef
+
+$(foreach variant,$(core_variants),$(eval $(call core_variant,$(variant))))
+
+# Objects are kept: make would take them for intermediate files.
+.SECONDARY:
+
+-include $(shell find build/core -name '*.d' 2> /dev/null)
