@@ -59,7 +59,7 @@ include tests/unit/unit.mk
 
 guest: build/packages-guest ## the test guest, in build/guest
 	$(call landed,tests/guest/build.sh,the guest)
-	@tests/guest/build.sh
+	@tests/guest/build.sh --out=build/guest
 
 # landed(file, what): stop, saying so, where a part is not there yet.
 define landed

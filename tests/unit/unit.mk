@@ -15,8 +15,6 @@ core_flags_plain := -O2
 core_flags_asan := -O1 -fsanitize=address,undefined -fno-sanitize-recover=all
 core_flags_tsan := -O1 -fsanitize=thread
 
-core_ccache := $(if $(filter yes,$(WITH_CCACHE)),\
-    CCACHE_DIR=$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/colony/ccache ccache)
 core_cflags = -std=c11 -g -Wall -Wextra -Werror -Wmissing-prototypes \
     -Wstrict-prototypes -Wold-style-definition -Wvla -fno-omit-frame-pointer \
     -D_GNU_SOURCE -I. $(glib_cflags)
@@ -37,7 +35,7 @@ check-unit: $(unit_tests)
 define core_variant
 build/core/$(1)/%.o: %.c build/config.mk tests/unit/unit.mk
 	@mkdir -p $$(@D)
-	$$(if $$(V),,@echo "  CC      $$@"; )$$(core_ccache) $$(CC) \
+	$$(if $$(V),,@echo "  CC      $$@"; )$$(CC) \
 	    $$(core_cflags) $$(core_flags_$(1)) -MMD -MP -c -o $$@ $$<
 
 build/core/$(1)/test-%: build/core/$(1)/tests/unit/test-%.o \

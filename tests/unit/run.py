@@ -1,0 +1,85 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""run.py RESULTS.xml PROGRAM...
+
+Run GLib test programs, several at a time; show what failed and write the
+results as JUnit XML. A program that ends badly, runs longer than its deadline
+or tests nothing is a failure of its own.
+"""
+
+import concurrent.futures
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ElementTree
+
+DEADLINE = 120  # seconds for one program
+TAP = re.compile(r"^(not ok|ok) \d+ (\S+)(?: # SKIP ?(.*))?", re.MULTILINE)
+
+
+def run(program):
+    """The name, results, output and seconds of one program. A result is
+    (test, what went wrong or None, why it was skipped or None)."""
+    start = time.monotonic()
+    problem = None
+    try:
+        done = subprocess.run(
+            [program, "--tap", "-k"], stdin=subprocess.DEVNULL, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            errors="replace", timeout=DEADLINE, check=False)
+        output = done.stdout
+        if done.returncode:
+            problem = f"the program ended with {done.returncode}"
+    except subprocess.TimeoutExpired as error:
+        output = (error.stdout or b"").decode(errors="replace")
+        problem = f"the program was still running after {DEADLINE} s"
+    except OSError as error:
+        output, problem = "", str(error)
+
+    results = [(name, "failed" if word == "not ok" else None, skip or None)
+               for word, name, skip in TAP.findall(output)]
+    if not results and not problem:
+        problem = "the program ran no test"
+    if problem and not any(failed for _, failed, _ in results):
+        results.append(("/program", problem, None))
+    # build/core/VARIANT/test-NAME
+    name = ".".join(pathlib.Path(program).parts[-2:])
+    return name, results, output, time.monotonic() - start
+
+
+def main(report, *programs):
+    suites = ElementTree.Element("testsuites")
+    failures = 0
+    tests = 0
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        for name, results, output, seconds in pool.map(run, programs):
+            suite = ElementTree.SubElement(suites, "testsuite", name=name,
+                                           time=f"{seconds:.3f}")
+            bad = [result for result in results if result[1]]
+            for test, failed, skipped in results:
+                case = ElementTree.SubElement(suite, "testcase",
+                                              classname=name, name=test)
+                if failed:
+                    text = ElementTree.SubElement(case, "failure",
+                                                  message=failed)
+                    text.text = re.sub(r"[^\t\n\x20-\ud7ff]", "?", output)
+                elif skipped:
+                    ElementTree.SubElement(case, "skipped", message=skipped)
+            if bad:
+                print(output)
+            print(f"{'FAIL' if bad else 'ok':4} {name}: {len(results)} tests, "
+                  f"{seconds:.1f} s")
+            failures += len(bad)
+            tests += len(results)
+    pathlib.Path(report).parent.mkdir(parents=True, exist_ok=True)
+    ElementTree.ElementTree(suites).write(report, "utf-8", True)
+    return 1 if failures or not tests else 0
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit(__doc__.strip())
+    sys.exit(main(*sys.argv[1:]))
