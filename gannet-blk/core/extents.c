@@ -119,6 +119,7 @@ void gannet_extents_write(GannetExtents *extents, uint64_t offset,
     uint64_t end = range_end(offset, length);
     Extent *e = first_from(extents, offset);
 
+    g_assert(data);
     if (e && !e->zero && e->offset <= offset && e->end >= end) {
         /* The usual case, a block written again: no cut, no allocation. */
         memcpy(e->data + (offset - e->offset), data, length);

@@ -9,7 +9,7 @@
 
 #include "dirty.h"
 
-G_DEFINE_QUARK(plover-dirty-error-quark, plover_dirty_error)
+G_DEFINE_QUARK(plover_dirty_error_quark, plover_dirty_error)
 
 enum {
     FORM_RANGES = 0,

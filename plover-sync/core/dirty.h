@@ -1,7 +1,7 @@
 /*
  * Dirty maps on the wire: which pages a replica wrote since the last sync
  *
- * [PLOVER §4.3] lets both sides exchange the pages they dirtied before they
+ * [PLOVER §4.4] lets both sides exchange the pages they dirtied before they
  * hash the union. A map is sent in whichever form is smaller: ranges, which is
  * a few bytes for an idle guest however large its memory is, or the bitmap
  * itself, which bounds the message at one bit per page.

@@ -10,7 +10,7 @@
 #include "crc32c.h"
 #include "record.h"
 
-G_DEFINE_QUARK(apus-record-error-quark, apus_record_error)
+G_DEFINE_QUARK(apus_record_error_quark, apus_record_error)
 
 /* Where the fields of the header stand. */
 enum {
