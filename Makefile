@@ -50,6 +50,13 @@ qemu: build/qemu-src.stamp
 stock: build/qemu-src.stamp ## the unpatched QEMU, in build/stock/bin
 	@qemu/build.sh stock
 
+.PHONY: series series-save
+series: build/qemu-src.stamp ## the patches as git commits, in build/series
+	@qemu/series.sh open
+
+series-save: ## its commits written back to qemu/patches
+	@qemu/series.sh save
+
 # --- the core libraries ----------------------------------------------------
 
 .PHONY: core
