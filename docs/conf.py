@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Sphinx settings of Colony's manual; `make docs` builds it."""
+
+project = "Colony"
+author = "Colony developers"
+project_copyright = "Colony developers"
+
+root_doc = "index"
+exclude_patterns = []
+nitpicky = True
+
+html_theme = "alabaster"
+html_theme_options = {
+    "description": "virtual machines that survive their hosts",
+    "page_width": "60em",
+}
+html_show_sphinx = False
+html_copy_source = False
