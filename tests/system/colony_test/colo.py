@@ -42,10 +42,12 @@ class Disk:
                 f'children.0.file.filename={self.image},'
                 'children.0.driver=raw']
 
+    def _overlay(self, layer):
+        return self.folder / f'{self.replica}-{layer}.qcow2'
+
     def secondary(self):
-        """Options of the secondary, and the commands before migration."""
-        active, hidden = (self.folder / f'{self.replica}-{layer}.qcow2'
-                          for layer in ('active', 'hidden'))
+        """Options of the secondary."""
+        active, hidden = map(self._overlay, ('active', 'hidden'))
         return ['-drive', f'if=none,id=parent0,driver=raw,'
                 f'file.filename={self.image}',
                 '-drive', 'if=none,id=childs0,driver=replication,'
@@ -61,8 +63,18 @@ class Disk:
         """Create the overlays, empty."""
         for layer in ('active', 'hidden'):
             host.run([paths.QEMU.parent / 'qemu-img', 'create', '-q', '-f',
-                      'qcow2', self.folder / f'{self.replica}-{layer}.qcow2',
-                      self.size])
+                      'qcow2', self._overlay(layer), self.size])
+
+    def alone(self):
+        """Options of a drive with the content after a failover."""
+        if not self._overlay('active').exists():
+            return f'driver=raw,file.filename={self.image}'
+        # What is not merged into the image yet is in the overlays.
+        return (f'driver=qcow2,file.filename={self._overlay("active")},'
+                'backing.driver=qcow2,'
+                f'backing.file.filename={self._overlay("hidden")},'
+                'backing.backing.driver=raw,'
+                f'backing.backing.file.filename={self.image}')
 
 
 class ColoPair:
@@ -155,18 +167,7 @@ class ColoPair:
         primary, secondary = self.primary.qmp, self.secondary.qmp
         there = str(self.hosts[1].address)
         if self.disks:
-            secondary.command('nbd-server-start', {
-                'addr': {'type': 'inet', 'data': {
-                    'host': there, 'port': str(NBD_PORT)}}})
-            secondary.command('nbd-server-add',
-                              {'device': 'parent0', 'writable': True})
-            primary.monitor(
-                'drive_add -n buddy driver=replication,mode=primary,'
-                f'file.driver=nbd,file.host={there},file.port={NBD_PORT},'
-                'file.export=parent0,file.node-name=nbd0,'
-                'node-name=replication0')
-            primary.command('x-blockdev-change', {
-                'parent': 'colo-disk0', 'node': 'replication0'})
+            self._replicate_disk(timeout)
         for qmp in (secondary, primary):
             qmp.command('migrate-set-capabilities', {'capabilities': [
                 {'capability': 'x-colo', 'state': True},
@@ -178,6 +179,34 @@ class ColoPair:
         for qmp in (primary, secondary):
             qmp.wait_event('MIGRATION', timeout, status='colo')
         self.wait_checkpoints(1, timeout)
+
+    def _replicate_disk(self, timeout):
+        """
+        Make the secondary's disk equal, and replicate from then on.  The
+        guest is stopped until COLO starts it: the replication driver drops
+        whatever is written before.
+        """
+        primary, secondary = self.primary.qmp, self.secondary.qmp
+        there = str(self.hosts[1].address)
+        secondary.command('nbd-server-start', {'addr': {
+            'type': 'inet', 'data': {'host': there, 'port': str(NBD_PORT)}}})
+        secondary.command('nbd-server-add',
+                          {'device': 'parent0', 'writable': True})
+        primary.command('drive-mirror', {
+            'device': 'colo-disk0', 'job-id': 'resync', 'mode': 'existing',
+            'target': f'nbd://{there}:{NBD_PORT}/parent0', 'format': 'raw',
+            'sync': 'full'})
+        primary.wait_event('BLOCK_JOB_READY', timeout, device='resync')
+        primary.command('stop')
+        primary.command('block-job-cancel', {'device': 'resync'})
+        primary.wait_event('BLOCK_JOB_COMPLETED', timeout, device='resync')
+        primary.monitor(
+            'drive_add -n buddy driver=replication,mode=primary,'
+            f'file.driver=nbd,file.host={there},file.port={NBD_PORT},'
+            'file.export=parent0,file.node-name=nbd0,'
+            'node-name=replication0')
+        primary.command('x-blockdev-change', {
+            'parent': 'colo-disk0', 'node': 'replication0'})
 
     def wait_checkpoints(self, number, timeout=30):
         """Wait for @number more complete checkpoints."""

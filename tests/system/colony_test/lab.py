@@ -16,6 +16,7 @@ all of it off: guest traffic, migration, disk replication.
 import ipaddress
 import os
 import socket
+import subprocess
 
 from . import sandbox
 from .diagnose import diagnose_lab
@@ -76,6 +77,20 @@ class Host:
     def cut(self):
         """Pull the plug of the uplink."""
         self._switch('link', 'set', self._port, 'down')
+
+    def prepared_cut(self):
+        """
+        A function that does what cut() does, within a millisecond: the
+        process that does it is running already.
+        """
+        process = self.lab.sandbox.spawn(
+            ['ip', '-batch', '-'], self.lab.switch, stdin=subprocess.PIPE)
+
+        def strike():
+            process.stdin.write(f'link set {self._port} down\n'.encode())
+            process.stdin.close()
+            process.wait()
+        return strike
 
     def restore(self):
         """Put it back."""

@@ -88,9 +88,13 @@ class Qemu:
         """Whether the process exists (it may be frozen)."""
         return self.process.poll() is None
 
+    def strike_dead(self):
+        """kill -9, without waiting for the process to be gone."""
+        self.process.send_signal(signal.SIGKILL)
+
     def kill(self):
         """kill -9.  Returns when the process is gone."""
-        self.process.send_signal(signal.SIGKILL)
+        self.strike_dead()
         self.wait_exit(30)
 
     def freeze(self):

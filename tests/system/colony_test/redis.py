@@ -31,6 +31,19 @@ class Redis:
         self.send(*words)
         return self.receive()
 
+    def wait_loaded(self, timeout=30):
+        """Wait until the server has read what it has on its disk."""
+        end = time.monotonic() + patient(timeout)
+        while time.monotonic() < end:
+            try:
+                self.call('PING')
+                return self
+            except RedisError as error:
+                if not str(error).startswith('LOADING'):
+                    raise
+            time.sleep(0.02)        # Redis has no event for it
+        raise TimeoutError('Redis is still loading its data')
+
     def send(self, *words):
         """Send a command."""
         data = [b'*%d\r\n' % len(words)]

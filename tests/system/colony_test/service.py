@@ -3,7 +3,9 @@
 Ready-made guests: Redis, in memory or on a disk.
 """
 
-from .guest import Guest
+from .guest import ADDRESS, Guest
+from .qemu import Qemu
+from .redis import Redis
 
 DISK_SIZE = '64M'
 ON_DISK = '--dir /data --appendonly yes --appendfsync always'
@@ -23,3 +25,18 @@ def disk_images(lab, count=2):
     for copy in images[1:]:
         lab.sandbox.run(['cp', '--sparse=always', images[0], copy])
     return images
+
+
+def lost_on_disk(pair, survivor, client, writer):
+    """
+    The acknowledged writes that are missing on the disk of @survivor: its
+    virtual machine is powered off and another one booted from that disk.
+    """
+    survivor.quit()
+    number = 0 if survivor is pair.primary else 1
+    reader = Qemu(survivor.host, 'reader',
+                  [*pair.guest.options(survivor.host.add_tap()),
+                   '-drive', f'if=none,id=disk,{pair.disks[number].alone()}',
+                   '-device', f'{pair.guest.device("blk")},drive=disk'])
+    reader.serial.wait('COLONY: ready redis', 60)
+    return writer.lost(Redis(client, ADDRESS).wait_loaded())

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""
+One replica of a pair with a disk dies, freezes (it is killed only after the
+failover) or is cut off, at a random time or right after a named step of a
+checkpoint.  The survivor always answers, fails over by the documented
+commands alone, the client's connection lives on, and nothing that was
+acknowledged is lost, in memory or on the disk.
+"""
+
+import random
+import time
+
+import pytest
+
+from colony_test import faults
+from colony_test.faults import STEPS, VICTIMS, Fault
+from colony_test.guest import ADDRESS
+from colony_test.redis import Writer
+from colony_test.service import disk_images, lost_on_disk, redis_guest
+
+SHORT = [
+    Fault('kill', 'primary', 'reply-received'),
+    Fault('kill', 'primary', 'devices-announced'),
+    Fault('kill', 'primary', 'memory-applying'),
+    Fault('kill', 'primary'),
+    Fault('kill', 'secondary', 'memory-applying'),
+    Fault('kill', 'secondary'),
+    Fault('freeze', 'primary', 'state-announced'),
+    Fault('freeze', 'primary', 'primary-stopped'),
+    Fault('freeze', 'primary'),
+    Fault('freeze', 'secondary', 'reply-sent'),
+    Fault('freeze', 'secondary', 'memory-applying'),
+    Fault('cut', 'secondary'),
+]
+
+
+def campaign(kind, number):
+    """@number faults: every step for either victim, the rest at random."""
+    named = [Fault(kind, victim, step)
+             for step in STEPS for victim in VICTIMS]
+    others = ('kill', 'kill') if kind == 'kill' else ('freeze', 'cut')
+    for i in range(number - len(named)):
+        named.append(Fault(others[i // 2 % 2], VICTIMS[i % 2]))
+    return [(fault, seed) for seed, fault in enumerate(named)]
+
+
+def check_fault(lab, client, start_pair, fault, seed):
+    """The promise."""
+    dice = random.Random(f'{fault} {seed}')
+    pair = start_pair(redis_guest(disk=True), images=disk_images(lab))
+    writer = Writer(client, ADDRESS)
+    writer.wait_progress(20)
+    pair.wait_checkpoints(2)
+
+    happened = faults.arm(pair, fault, dice)
+    assert happened.wait(30), f'{fault} never happened'
+
+    victim = getattr(pair, fault.victim)
+    survivor = pair.peer(victim)
+    # As long as somebody would need to notice: whatever waits for the peer
+    # now must not keep the survivor from answering.
+    end = time.monotonic() + 1.5
+    while time.monotonic() < end:
+        survivor.answers_within(1)
+    pair.failover(survivor)
+    victim.kill()
+
+    writer.wait_progress(20)
+    survivor.answers_within(1)
+    writer.stop()
+    assert writer.lost() == []
+    assert lost_on_disk(pair, survivor, client, writer) == []
+
+
+@pytest.mark.parametrize('fault', SHORT, ids=str)
+def test_pair_survives(lab, client, start_pair, fault):
+    check_fault(lab, client, start_pair, fault, 0)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize('fault, seed', campaign('kill', 50))
+def test_pair_survives_50_kills(lab, client, start_pair, fault, seed):
+    check_fault(lab, client, start_pair, fault, seed)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize('fault, seed', campaign('freeze', 50))
+def test_pair_survives_50_freezes(lab, client, start_pair, fault, seed):
+    check_fault(lab, client, start_pair, fault, seed)
