@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """
 Fixtures of the system tests.  Long tests carry the marker "soak" and run
-only with --soak; see README.rst.
+only with -m soak; see README.rst.
 """
 
 import re
@@ -15,24 +15,17 @@ from colony_test.guest import Guest
 from colony_test.lab import Lab
 
 
-def pytest_addoption(parser):
-    parser.addoption('--soak', action='store_true',
-                     help='run the long tests, and only them')
-
-
 def pytest_configure(config):
-    config.addinivalue_line('markers', 'soak: takes long, needs --soak')
+    config.addinivalue_line('markers', 'soak: takes long, needs -m soak')
 
 
 def pytest_collection_modifyitems(config, items):
-    soak = config.getoption('--soak')
-    selected, deselected = [], []
-    for item in items:
-        wanted = ('soak' in item.keywords) == soak
-        (selected if wanted else deselected).append(item)
-    if deselected:
-        config.hook.pytest_deselected(items=deselected)
-    items[:] = selected
+    if config.option.markexpr:
+        return
+    soak = [item for item in items if 'soak' in item.keywords]
+    if soak:
+        config.hook.pytest_deselected(items=soak)
+        items[:] = [item for item in items if 'soak' not in item.keywords]
 
 
 @pytest.hookimpl(hookwrapper=True)
