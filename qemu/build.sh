@@ -42,7 +42,10 @@ mkdir -p "$base/qemu" "$base/bin"
 cd "$base/qemu"
 # Two ninjas in one folder spoil each other's records.
 exec 9> colony-lock
-flock 9
+flock -n 9 || {
+    note "waiting: another make is building in ${base#"$top/"}/qemu"
+    flock 9
+}
 
 # Only what Colony uses. The firmware is Debian's.
 firmware=/usr/share/qemu:/usr/share/seabios:/usr/lib/ipxe/qemu
