@@ -8,9 +8,11 @@ tested.
 """
 
 import pathlib
+import time
 
 from . import paths
 from .guest import Guest
+from .paths import patient
 from .qemu import Qemu
 
 MIGRATION_PORT = 9998
@@ -64,17 +66,6 @@ class Disk:
         for layer in ('active', 'hidden'):
             host.run([paths.QEMU.parent / 'qemu-img', 'create', '-q', '-f',
                       'qcow2', self._overlay(layer), self.size])
-
-    def alone(self):
-        """Options of a drive with the content after a failover."""
-        if not self._overlay('active').exists():
-            return f'driver=raw,file.filename={self.image}'
-        # What is not merged into the image yet is in the overlays.
-        return (f'driver=qcow2,file.filename={self._overlay("active")},'
-                'backing.driver=qcow2,'
-                f'backing.file.filename={self._overlay("hidden")},'
-                'backing.backing.driver=raw,'
-                f'backing.backing.file.filename={self.image}')
 
 
 class ColoPair:
@@ -217,6 +208,19 @@ class ColoPair:
     def checkpoints(self):
         """How many checkpoints were completed so far."""
         return self.secondary.trace.count("Send 'vmstate-loaded'")
+
+    def wait_merged(self, survivor, timeout=30):
+        """
+        Wait until the image of @survivor is the whole disk: after a failover
+        a secondary merges its overlays into it.  QEMU has no event for that.
+        """
+        end = time.monotonic() + patient(timeout)
+        while any('-active.qcow2' in node['file'] for node in
+                  survivor.qmp.command('query-named-block-nodes')):
+            if time.monotonic() > end:
+                raise TimeoutError(f'{survivor.name}: the overlays are not '
+                                   'merged into the image')
+            time.sleep(0.02)
 
     def peer(self, machine):
         """The other one."""

@@ -145,9 +145,8 @@ class Qemu:
 
     def close(self):
         """End it, whatever state it is in."""
-        if self.process.returncode is None:
-            self.process.kill()
-            self.process.wait()
+        if self.alive:
+            self.kill()
         self.qmp.close()
         self.oob.close()
         for follower in self._followers():

@@ -111,6 +111,7 @@ class Sandbox:
         self._pids = os.open(
             f'/proc/{self._reaper.pid}/ns/pid_for_children', os.O_RDONLY)
         self._networks = []
+        self._processes = []
 
     def network(self):
         """A new, empty network namespace."""
@@ -121,8 +122,10 @@ class Sandbox:
     def spawn(self, argv, network=None, **options):
         """subprocess.Popen() inside the sandbox."""
         with entered(network, self._pids):
-            return subprocess.Popen([str(word) for word in argv],
-                                    start_new_session=True, **options)
+            process = subprocess.Popen([str(word) for word in argv],
+                                       start_new_session=True, **options)
+        self._processes.append(process)
+        return process
 
     def run(self, argv, network=None, stdin=None, timeout=30):
         """Run a command to its end; its output; an error if it fails."""
@@ -143,6 +146,12 @@ class Sandbox:
         """Kill what is left and remove the folder."""
         if self._reaper is None:
             return
+        # The namespace ends when none of its processes is left, not even one
+        # that is dead and waits for its parent, us, to notice.
+        for process in self._processes:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
         self._reaper.stdin.close()
         self._reaper.wait(patient(30))
         self._reaper.stdout.close()

@@ -32,11 +32,13 @@ def lost_on_disk(pair, survivor, client, writer):
     The acknowledged writes that are missing on the disk of @survivor: its
     virtual machine is powered off and another one booted from that disk.
     """
+    pair.wait_merged(survivor)
     survivor.quit()
     number = 0 if survivor is pair.primary else 1
     reader = Qemu(survivor.host, 'reader',
                   [*pair.guest.options(survivor.host.add_tap()),
-                   '-drive', f'if=none,id=disk,{pair.disks[number].alone()}',
+                   '-drive', 'if=none,id=disk,format=raw,'
+                   f'file={pair.images[number]}',
                    '-device', f'{pair.guest.device("blk")},drive=disk'])
     reader.serial.wait('COLONY: ready redis', 60)
     return writer.lost(Redis(client, ADDRESS).wait_loaded())
