@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""
+What all benchmarks share.  See docs/reference/benchmarks.rst.
+
+  machine     which CPUs belong to which modelled host; what is measured on
+  stats       percentiles
+  report      rows, their JSON and their tables
+  redis_load  the load: a Redis client that tells every latency
+  checkpoints what a pair's trace says about its checkpoints
+  traffic     bytes that a host has sent
+
+Hosts, virtual machines and COLO pairs come from the system tests' library.
+"""
+
+import pathlib
+import sys
+
+TOP = pathlib.Path(__file__).resolve().parents[3]
+sys.path.insert(0, str(TOP / 'tests' / 'system'))

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""
+The load: redis-load.c, a Redis client.
+"""
+
+import os
+import subprocess
+
+from colony_test.follow import Follower
+from colony_test.redis import PORT, Redis
+
+from . import TOP
+
+SOURCE = TOP / 'tests' / 'bench' / 'redis-load.c'
+PROGRAM = TOP / 'build' / 'bench' / 'redis-load'
+
+_FILL = '''for i = 0, ARGV[1] - 1 do
+  redis.call('SET', 'key:' .. i, ARGV[2])
+end'''
+
+
+def build():
+    """Compile the client if it is older than its source."""
+    if PROGRAM.exists() and \
+            PROGRAM.stat().st_mtime >= SOURCE.stat().st_mtime:
+        return
+    PROGRAM.parent.mkdir(parents=True, exist_ok=True)
+    compiler = os.environ.get('CC', 'cc').split()
+    subprocess.run([*compiler, '-O2', '-std=gnu11', '-o', PROGRAM, SOURCE],
+                   check=True)
+
+
+def fill(host, address, keys, size, timeout=10):
+    """
+    Give every key a value, with one request: how fast the server can be
+    reached does not matter.
+    """
+    redis = Redis(host, address, timeout=timeout)
+    redis.call('EVAL', _FILL, 0, keys, b'x' * size)
+    redis.close()
+
+
+class LoadFailed(Exception):
+    """The client ended with an error, which it has told on stderr."""
+
+
+class RedisLoad:
+    """
+    One run of the client.  @on_start and @on_end are called, in another
+    thread, when measuring begins and when it is over.
+
+    When finished() is true: latencies (of each answered request, in seconds)
+    and elapsed (the time in which they were answered: to the end, or to the
+    last answer if the server no longer answers).
+    """
+
+    def __init__(self, host, address, kind, connections, rate, size, keys,
+                 warmup, seconds, on_start, on_end):
+        self.latencies = []
+        self.elapsed = None
+        self._ended_early = False
+        self._output = Follower('load', host.lab.folder / 'load')
+        self._output.at('^start', lambda line: on_start())
+        self._output.at('^end', lambda line: on_end())
+        self._process = host.spawn(
+            [PROGRAM, address, PORT, kind, connections, rate, size, keys,
+             warmup, seconds],
+            stdin=subprocess.DEVNULL, stdout=self._output.writer)
+        self._output.close_writer()
+
+    def finished(self, timeout):
+        """Wait up to @timeout seconds; whether it is over."""
+        try:
+            code = self._process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            return False
+        self._output.join()
+        self._read()
+        if code and not self._ended_early:
+            raise LoadFailed(f'the load client failed ({code})')
+        return True
+
+    def end(self):
+        """End it early: there are no more answers."""
+        self._ended_early = True
+        self._process.terminate()
+        if not self.finished(10):
+            self._process.kill()
+            self._process.wait()
+
+    def _read(self):
+        for _, line in self._output.lines:
+            word, *rest = line.split()
+            if word == 'end':
+                self.elapsed = int(rest[1]) / 1e9
+            elif word == 'last' and self._ended_early:
+                self.elapsed = int(rest[0]) / 1e9
+            elif word.isdigit():
+                self.latencies.append(int(word) / 1e6)

@@ -1,0 +1,370 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""
+One start of a subject: a virtual machine, alone or a COLO pair, that serves
+Redis, and the phases of load that it is measured under.
+"""
+
+import dataclasses
+import os
+import pathlib
+import re
+import time
+
+from colony_test import guest, paths, sandbox
+from colony_test.colo import MIGRATION_PORT, ColoPair
+from colony_test.follow import Ended
+from colony_test.guest import ADDRESS
+from colony_test.lab import Lab
+from colony_test.paths import patient
+from colony_test.qemu import Qemu
+from colony_test.qmp import QmpClosed, QmpTimeout
+from colony_test.service import redis_guest
+
+from . import checkpoints, redis_load, traffic
+
+QEMU = paths.QEMU
+STOCK = paths.BUILD / 'stock' / 'bin' / 'qemu-system-x86_64'
+
+KEYS = 10_000
+SIZE = 512
+WARMUP = 0.5
+DISK_SIZE = '256M'
+
+
+class Stuck(Exception):
+    """
+    The subject does not work, or no longer; str() says how it was found.
+
+    checkpoints  how many it had completed
+    """
+
+    def __init__(self, text, checkpoints=0):
+        super().__init__(text)
+        self.checkpoints = checkpoints
+
+
+@dataclasses.dataclass(frozen=True)
+class Subject:
+    """
+    What is measured.
+
+    binary    the QEMU
+    interval  between checkpoints, in ms; None: not replicated
+    disk      whether Redis writes each request to a disk
+    aided     whether the primary's vCPUs get real-time priority, see
+              favour_vcpus()
+    """
+
+    name: str
+    binary: str
+    interval: int = None
+    disk: bool = False
+    aided: bool = False
+
+    @property
+    def params(self):
+        """What tells its rows from those of others."""
+        params = {'disk': self.disk}
+        if self.interval:
+            params['interval'] = self.interval
+        if self.aided:
+            params['aided'] = True
+        return params
+
+    def __str__(self):
+        return ' '.join([self.name,
+                         *([f'{self.interval} ms'] if self.interval else []),
+                         *(['disk'] if self.disk else [])])
+
+
+@dataclasses.dataclass(frozen=True)
+class Workload:
+    """
+    What the guest has to do.
+
+    name  idle, set or get
+    rate  requests per second, all connections together; 0: as many as it can
+    """
+
+    name: str
+    connections: int = 0
+    rate: int = 0
+
+    @property
+    def params(self):
+        """What tells its rows from those of others."""
+        if not self.connections:
+            return {}
+        params = {'connections': self.connections, 'size': SIZE}
+        if self.rate:
+            params['rate'] = self.rate
+        return params
+
+    def __str__(self):
+        return ' '.join([self.name,
+                         *([str(self.connections)] if self.connections
+                           else []),
+                         *([f'{self.rate}/s'] if self.rate else [])])
+
+
+@dataclasses.dataclass
+class Result:
+    """
+    What one phase gave.  Times are in seconds.
+
+    stuck   how the subject was found not to work any more, if so
+    """
+
+    seconds: float = 0.0
+    latencies: list = dataclasses.field(default_factory=list)
+    pauses: list = dataclasses.field(default_factory=list)
+    pages: list = dataclasses.field(default_factory=list)
+    answers: list = dataclasses.field(default_factory=list)
+    cpu: dict = dataclasses.field(default_factory=dict)
+    sent: int = 0
+    stuck: str = None
+
+
+class _Snapshot:
+    """The counters of a session at one moment."""
+
+    def __init__(self, session):
+        self.when = time.time()
+        self.cpu = {machine.name: machine.cpu_seconds()
+                    for machine in session.machines}
+        self.sent = 0
+        if session.pair:
+            self.sent = traffic.sent(session.pair.hosts[0], MIGRATION_PORT)
+
+
+class Session:
+    """
+    A started subject.  To be used in a with statement: at its end everything
+    is gone.  Raises Stuck when it does not get as far as serving.  With
+    @fill, Redis has its keys.
+    """
+
+    def __init__(self, subject, plan, fill=True):
+        self.subject = subject
+        self._fill = fill
+        self.pair = None
+        self.checkpoints = None
+        self._lab = Lab()
+        try:
+            self._client = self._lab.add_host('client')
+            self._start(plan)
+        except (TimeoutError, QmpClosed, Ended) as error:
+            done = self.checkpoints.update() if self.checkpoints else 0
+            self.close()
+            raise Stuck(f'did not start: {error}', done) from error
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        """End everything."""
+        self._lab.close()
+
+    @property
+    def machines(self):
+        """The QEMUs."""
+        return self._lab.machines
+
+    @property
+    def _service(self):
+        """The one that serves."""
+        return self.machines[0]
+
+    def _start(self, plan):
+        subject = self.subject
+        look = redis_guest(disk=subject.disk)
+        images = self._images() if subject.disk else None
+        if subject.interval:
+            self.pair = ColoPair(
+                self._lab, look, images=images, binary=subject.binary,
+                checkpoint_ms=subject.interval, trace=checkpoints.TRACE,
+                cpus=(plan.taskset(0), plan.taskset(1)))
+            self.pair.wait_ready()
+            if subject.aided:
+                favour_vcpus(self.pair.primary)
+            self.checkpoints = checkpoints.Checkpoints(self.pair)
+            self.pair.protect(timeout=20)
+        else:
+            self._start_alone(look, images, plan.taskset(0))
+        if self._fill:
+            try:
+                redis_load.fill(self._client, ADDRESS, KEYS, SIZE)
+            except OSError as error:
+                raise TimeoutError(f'Redis: {error}') from error
+
+    def _images(self):
+        images = [self._lab.folder / f'disk{number}.img'
+                  for number in range(2 if self.subject.interval else 1)]
+        for image in images:
+            self._lab.sandbox.run(['mke2fs', '-q', '-t', 'ext4', '-U',
+                                   'clear', image, DISK_SIZE])
+        return images
+
+    def _start_alone(self, look, images, cpus):
+        host = self._lab.add_host('a')
+        options = look.options(host.add_tap())
+        if images:
+            options += ['-drive', f'if=none,id=disk0,format=raw,'
+                        f'file={images[0]}',
+                        '-device', f'{look.device("blk")},drive=disk0']
+        machine = Qemu(host, 'primary', options, cpus=cpus,
+                       binary=self.subject.binary)
+        machine.serial.wait('COLONY: ready redis', 60)
+
+    def measure(self, workload, seconds, enough=None):
+        """
+        A phase of @workload for @seconds, or until @enough() of the result's
+        pauses says so; a Result.
+        """
+        result = Result()
+        shots = []
+
+        def shoot():
+            shots.append(_Snapshot(self))
+
+        load = None
+        if workload.connections:
+            load = redis_load.RedisLoad(
+                self._client, ADDRESS, workload.name, workload.connections,
+                workload.rate, SIZE, KEYS, WARMUP, seconds, shoot, shoot)
+        else:
+            shoot()
+        try:
+            self._watch(load, seconds, enough, result)
+        except (Stuck, redis_load.LoadFailed) as stuck:
+            result.stuck = str(stuck)
+        if load:
+            if result.stuck or enough:
+                load.end()
+            result.latencies = load.latencies
+        else:
+            shoot()
+        if len(shots) == 2:
+            self._sum_up(result, *shots)
+        if load:
+            result.seconds = load.elapsed or 0.0
+        return result
+
+    def _watch(self, load, seconds, enough, result):
+        """Until the phase is over.  Raises Stuck when it never will be."""
+        watchdog = _Watchdog(self, result.answers)
+        end = time.monotonic() + seconds
+        while True:
+            left = end - time.monotonic()
+            if load:
+                if load.finished(0.1):
+                    return
+                if left < -patient(30):
+                    raise Stuck('the load does not end')
+            elif left <= 0:
+                return
+            else:
+                time.sleep(min(left, 0.1))
+            watchdog.look()
+            if enough and enough(len(self.checkpoints.pauses)):
+                return
+
+    def _sum_up(self, result, before, after):
+        result.seconds = after.when - before.when
+        result.cpu = {name: after.cpu[name] - before.cpu[name]
+                      for name in after.cpu}
+        result.sent = after.sent - before.sent
+        if self.pair:
+            self.checkpoints.update()
+            result.pauses, result.pages = self.checkpoints.between(
+                before.when, after.when)
+
+    def check_alive(self):
+        """Raises Stuck unless every QEMU is there."""
+        for machine in self.machines:
+            if not machine.alive:
+                raise Stuck(f'{machine.name} ended:\n'
+                            f'{machine.messages.tail()}')
+
+    def ask(self, seconds):
+        """How long QMP took to answer.  Raises Stuck if it does not."""
+        try:
+            return self._service.answers_within(seconds)
+        except (QmpTimeout, QmpClosed):
+            self.check_alive()
+            raise Stuck(f'no answer to QMP within {seconds} s') from None
+
+
+def favour_vcpus(machine):
+    """
+    Let the vCPU threads of @machine run as soon as they are woken.
+
+    Unpatched COLO dead-locks when its thread asks the vCPU for something and
+    has to wait for it, that is nearly always.  When the vCPU comes first, it
+    need not wait, and there is something to measure.
+    """
+    inner = {cpu['thread-id']
+             for cpu in machine.qmp.command('query-cpus-fast')}
+    for status in pathlib.Path(f'/proc/{machine.pid}/task').glob(
+            '*/status'):
+        # The ID in our PID namespace first, in QEMU's own last.
+        ids = re.search(r'^NSpid:(.*)$', status.read_text(), re.M)[1].split()
+        if int(ids[-1]) in inner:
+            os.sched_setscheduler(int(ids[0]), os.SCHED_FIFO,
+                                  os.sched_param(1))
+
+
+def may_favour_vcpus():
+    """Whether this process may give real-time priority."""
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+    except PermissionError:
+        return False
+    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+    return True
+
+
+class _Watchdog:
+    """
+    Finds out that a session is stuck: QMP is asked each second, and a pair
+    whose checkpoints no longer come is stuck even when QMP answers.
+    """
+
+    def __init__(self, session, answers):
+        self._session = session
+        self._answers = answers
+        self._asked = time.monotonic()
+        self._done = 0
+        self._progress = time.monotonic()
+        self._limit = patient(max(10, (session.subject.interval or 0) / 20))
+
+    def look(self):
+        """To be called often.  Raises Stuck."""
+        now = time.monotonic()
+        if self._session.pair:
+            done = self._session.checkpoints.update()
+            if done != self._done:
+                self._done = done
+                self._progress = now
+            elif now - self._progress > self._limit:
+                raise Stuck(f'no checkpoint for {self._limit:g} s, '
+                            'but QMP answers')
+        if now - self._asked >= 1:
+            self._session.check_alive()
+            self._answers.append(self._session.ask(3))
+            self._asked = now
+
+
+def why_not(binaries):
+    """Why nothing can be measured here; None when it can."""
+    reason = sandbox.why_not() or guest.why_not(redis_guest())
+    for path in binaries:
+        if not reason and not path.exists():
+            reason = f'{path} is missing: type "make qemu stock" first'
+    return reason
