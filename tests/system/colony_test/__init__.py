@@ -9,6 +9,7 @@ what an outside observer may rely on.  See ../README.rst.
   paths       where the programs and guest images are
   sandbox     everything a test starts dies with it
   lab         hosts joined by a network whose links can be cut or slowed
+  cable       a slow or lossy link
   follow      wait for lines of a stream, act on them as they appear
   qmp         talk to a QEMU
   qemu        one QEMU process

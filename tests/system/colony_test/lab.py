@@ -13,13 +13,36 @@ whatever a host says to anybody goes through its uplink, so cutting that cuts
 all of it off: guest traffic, migration, disk replication.
 """
 
+import ctypes
+import fcntl
 import ipaddress
 import os
 import socket
+import struct
 import subprocess
+import sys
 
-from . import sandbox
+from . import cable, sandbox
 from .diagnose import diagnose_lab
+
+
+SIOCETHTOOL = 0x8946
+ETHTOOL_STXCSUM, ETHTOOL_SSG = 0x17, 0x19
+ETHTOOL_STSO, ETHTOOL_SGSO = 0x1f, 0x24
+
+
+def whole_frames(interface):
+    """
+    Have checksums and segmentation done before frames leave through
+    @interface, so that whoever reads them from a socket sees real ones.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        for what in (ETHTOOL_STXCSUM, ETHTOOL_SSG, ETHTOOL_STSO,
+                     ETHTOOL_SGSO):
+            value = ctypes.create_string_buffer(struct.pack('II', what, 0))
+            fcntl.ioctl(sock, SIOCETHTOOL,
+                        struct.pack('16sP16x', interface.encode(),
+                                    ctypes.addressof(value)))
 
 
 class Host:
@@ -31,6 +54,8 @@ class Host:
         self.address = address
         self._taps = 0
         self._port = f'to-{name}'[:15]
+        self._slow = f'slow-{name}'[:15]
+        self._cable = None
         self.network = lab.new_network()
         lab.sandbox.run(
             ['ip', '-batch', '-'], lab.switch,
@@ -97,21 +122,50 @@ class Host:
         self._switch('link', 'set', self._port, 'up')
 
     def slow(self, delay_ms=0, jitter_ms=0, loss_percent=0):
-        """Delay or lose packets, each way, from now on."""
-        shape = ['netem', 'limit', '10000']
-        if delay_ms:
-            shape += ['delay', f'{delay_ms}ms', f'{jitter_ms}ms']
-        if loss_percent:
-            shape += ['loss', f'{loss_percent}%']
-        self.run(['tc', 'qdisc', 'replace', 'dev', 'uplink', 'root', *shape])
-        self.lab.sandbox.run(['tc', 'qdisc', 'replace', 'dev', self._port,
-                              'root', *shape], self.lab.switch)
+        """Delay or lose packets, each way, until full_speed()."""
+        self.full_speed()
+        with sandbox.entered(self.network):
+            whole_frames('uplink')
+        self._cable = self.lab.sandbox.spawn(
+            [sys.executable, '-B', cable.__file__, self._port, self._slow,
+             delay_ms / 1000, jitter_ms / 1000, loss_percent / 100],
+            self.lab.switch, stdout=subprocess.PIPE)
+        if self._cable.stdout.readline() != b'ready\n':
+            raise RuntimeError('cable.py ended at once, see above')
+        self._switch('link', 'set', self._port, 'nomaster', 'promisc', 'on')
+        self._switch('link', 'set', self._slow, 'master', 'br0', 'up')
 
     def full_speed(self):
         """Undo slow()."""
-        self.run(['tc', 'qdisc', 'del', 'dev', 'uplink', 'root'])
-        self.lab.sandbox.run(['tc', 'qdisc', 'del', 'dev', self._port,
-                              'root'], self.lab.switch)
+        if self._cable:
+            self._cable.kill()
+            self._cable.wait()
+            self._cable.stdout.close()
+            self._cable = None
+            self._switch('link', 'set', self._port, 'master', 'br0')
+
+    def round_trip(self, other, timeout=1):
+        """
+        Seconds that a datagram takes to the host @other and back; None when
+        nothing came back within @timeout seconds.
+        """
+        with sandbox.entered(other.network):
+            there = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        with sandbox.entered(self.network):
+            here = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        with there, here:
+            for sock, host in ((there, other), (here, self)):
+                sock.bind((str(host.address), 0))
+                sock.settimeout(timeout)
+            start = time.monotonic()
+            try:
+                here.sendto(b'?', there.getsockname())
+                data, address = there.recvfrom(1)
+                there.sendto(data, address)
+                here.recv(1)
+            except OSError:
+                return None
+            return time.monotonic() - start
 
     def _switch(self, *words):
         self.lab.sandbox.run(['ip', *words], self.lab.switch)

@@ -43,7 +43,7 @@ def why_not():
         return 'needs root, to make network namespaces and tap devices'
     if not os.path.exists('/dev/net/tun'):
         return '/dev/net/tun is missing: load the tun module'
-    for tool in ('ip', 'tc', 'unshare'):
+    for tool in ('ip', 'unshare'):
         if not _find(tool):
             return f'{tool} is missing: install iproute2 and util-linux'
     return None
