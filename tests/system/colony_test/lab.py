@@ -21,6 +21,7 @@ import socket
 import struct
 import subprocess
 import sys
+import time
 
 from . import cable, sandbox
 from .diagnose import diagnose_lab
