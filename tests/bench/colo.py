@@ -210,17 +210,16 @@ def add_result(report, subject, workload, results):
     median('sync-bytes', 'bytes',
            (result.sent / len(result.pauses) for result in whole
             if result.pauses))
-    for replica in dict.fromkeys(name for result in whole
-                                 for name in result.cpu):
+    for replica in ('primary', 'secondary'):
+        told = [result for result in whole if replica in result.cpu]
         if workload.connections:
             median('cpu-time', 's/1000 requests',
                    (1000 * result.cpu[replica] / len(result.latencies)
-                    for result in whole if result.latencies),
+                    for result in told if result.latencies),
                    replica=replica)
         else:
-            median('cpu-time', 's/s',
-                   (result.cpu[replica] / result.seconds
-                    for result in whole), replica=replica)
+            median('cpu-time', 's/s', (result.cpu[replica] / result.seconds
+                                       for result in told), replica=replica)
 
 
 def add_lives(report, subject, lives):
@@ -277,7 +276,7 @@ def add_verdicts(report):
         done = report.get(row['subject'], 'all', 'checkpoints', params)
         until = report.get(row['subject'], 'all', 'checkpoints-until-stuck',
                            params)
-        report.text(f'{name}: {done["value"]} checkpoints, dead-locked '
+        report.text(f'{name}: {done["value"]} checkpoints, stuck '
                     f'{row["value"]} times' + (
                         f', after {until["p50"]} checkpoints (median; at '
                         f'most {until["max"]})' if until else ''))

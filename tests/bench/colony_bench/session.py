@@ -131,7 +131,7 @@ class _Snapshot:
     def __init__(self, session):
         self.when = time.time()
         self.cpu = {machine.name: machine.cpu_seconds()
-                    for machine in session.machines}
+                    for machine in session.machines if machine.alive}
         self.sent = 0
         if session.pair:
             self.sent = traffic.sent(session.pair.hosts[0], MIGRATION_PORT)
@@ -153,6 +153,7 @@ class Session:
         try:
             self._client = self._lab.add_host('client')
             self._start(plan)
+            self._watchdog = _Watchdog(self)
         except (TimeoutError, QmpClosed, Ended) as error:
             done = self.checkpoints.update() if self.checkpoints else 0
             self.close()
@@ -258,7 +259,6 @@ class Session:
 
     def _watch(self, load, seconds, enough, result):
         """Until the phase is over.  Raises Stuck when it never will be."""
-        watchdog = _Watchdog(self, result.answers)
         end = time.monotonic() + seconds
         while True:
             left = end - time.monotonic()
@@ -271,14 +271,14 @@ class Session:
                 return
             else:
                 time.sleep(min(left, 0.1))
-            watchdog.look()
+            self._watchdog.look(result.answers)
             if enough and enough(len(self.checkpoints.pauses)):
                 return
 
     def _sum_up(self, result, before, after):
         result.seconds = after.when - before.when
         result.cpu = {name: after.cpu[name] - before.cpu[name]
-                      for name in after.cpu}
+                      for name in after.cpu if name in before.cpu}
         result.sent = after.sent - before.sent
         if self.pair:
             self.checkpoints.update()
@@ -336,16 +336,19 @@ class _Watchdog:
     whose checkpoints no longer come is stuck even when QMP answers.
     """
 
-    def __init__(self, session, answers):
+    def __init__(self, session):
         self._session = session
-        self._answers = answers
         self._asked = time.monotonic()
         self._done = 0
         self._progress = time.monotonic()
-        self._limit = patient(max(10, (session.subject.interval or 0) / 20))
+        interval = (session.subject.interval or 0) / 1000
+        self._limit = patient(5 + 2 * interval)
 
-    def look(self):
-        """To be called often.  Raises Stuck."""
+    def look(self, answers):
+        """
+        To be called often; adds to @answers how long QMP took to answer.
+        Raises Stuck.
+        """
         now = time.monotonic()
         if self._session.pair:
             done = self._session.checkpoints.update()
@@ -357,7 +360,7 @@ class _Watchdog:
                             'but QMP answers')
         if now - self._asked >= 1:
             self._session.check_alive()
-            self._answers.append(self._session.ask(3))
+            answers.append(self._session.ask(3))
             self._asked = now
 
 
