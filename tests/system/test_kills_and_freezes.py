@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """
-One replica of a pair with a disk dies, freezes (it is killed only after the
+One replica of a pair dies, freezes (it is killed only after the
 failover) or is cut off, at a random time or right after a named step of a
 checkpoint.  The survivor always answers, fails over by the documented
 commands alone, the client's connection lives on, and nothing that was
@@ -33,6 +33,12 @@ SHORT = [
     Fault('cut', 'secondary'),
 ]
 
+DISKLESS = [
+    Fault('freeze', 'primary', 'state-announced'),
+    Fault('freeze', 'secondary', 'reply-sent'),
+    Fault('cut', 'primary'),
+]
+
 
 def campaign(kind, number):
     """@number faults: every step for either victim, the rest at random."""
@@ -41,13 +47,15 @@ def campaign(kind, number):
     others = ('kill', 'kill') if kind == 'kill' else ('freeze', 'cut')
     for i in range(number - len(named)):
         named.append(Fault(others[i // 2 % 2], VICTIMS[i % 2]))
-    return [(fault, seed) for seed, fault in enumerate(named)]
+    return [pytest.param(fault, seed, id=f'{seed}-{fault}')
+            for seed, fault in enumerate(named)]
 
 
-def check_fault(lab, client, start_pair, fault, seed):
+def check_fault(lab, client, start_pair, fault, seed=0, disk=True):
     """The promise."""
     dice = random.Random(f'{fault} {seed}')
-    pair = start_pair(redis_guest(disk=True), images=disk_images(lab))
+    pair = start_pair(redis_guest(disk=disk),
+                      images=disk_images(lab) if disk else None)
     writer = Writer(client, ADDRESS)
     writer.wait_progress(20)
     pair.wait_checkpoints(2)
@@ -69,12 +77,18 @@ def check_fault(lab, client, start_pair, fault, seed):
     survivor.answers_within(1)
     writer.stop()
     assert writer.lost() == []
-    assert lost_on_disk(pair, survivor, client, writer) == []
+    if disk:
+        assert lost_on_disk(pair, survivor, client, writer) == []
 
 
 @pytest.mark.parametrize('fault', SHORT, ids=str)
 def test_pair_survives(lab, client, start_pair, fault):
-    check_fault(lab, client, start_pair, fault, 0)
+    check_fault(lab, client, start_pair, fault)
+
+
+@pytest.mark.parametrize('fault', DISKLESS, ids=str)
+def test_pair_without_disk_survives(lab, client, start_pair, fault):
+    check_fault(lab, client, start_pair, fault, disk=False)
 
 
 @pytest.mark.soak

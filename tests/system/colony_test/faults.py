@@ -12,6 +12,7 @@ often "within the next one": between two steps lie 0.1 to 10 ms.
 
 import dataclasses
 import threading
+import time
 
 # Steps of a checkpoint in the order in which they are taken.
 STEPS = {
@@ -67,8 +68,9 @@ def arm(pair, fault, random):
     strike = {'kill': victim.strike_dead, 'freeze': victim.freeze,
               'cut': victim.host.prepared_cut()}[fault.kind]
 
-    def act(*_):
+    def act(line='no particular event'):
         strike()
+        pair.lab.note(f'{time.monotonic():.6f} {fault}, right after: {line}')
         happened.set()
 
     if fault.step == RANDOM:
