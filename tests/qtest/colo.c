@@ -1,0 +1,227 @@
+/*
+ * COLO keeps the guest alive and its memory whole
+ *
+ * Whichever side dies or freezes, and at whatever moment of a checkpoint, the
+ * other one answers its monitor, leaves COLO on request and runs on with
+ * memory that one guest could have written.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "qobject/qdict.h"
+#include "colo-pair.h"
+#include "test-deadline.h"
+
+#define MIB             (1024 * 1024)
+#define PAGES           128
+#define PAUSE           200000          /* well below a millisecond */
+
+#define CHECKPOINTS     300
+#define QUERY_EVERY     10
+
+/* Where in the checkpoint the link freezes */
+typedef struct Moment {
+    const char *name;
+    ColoLinkDirection direction;
+    uint64_t bytes;             /* of the checkpoint that still pass */
+    uint64_t bytes_missing;     /* if set, of the last one, that do not */
+} Moment;
+
+static const Moment moments[] = {
+    {
+        .name = "request-sent",
+        .direction = TO_SECONDARY,
+        .bytes = 0,
+    }, {
+        .name = "secondary-stopped",
+        .direction = TO_PRIMARY,
+        .bytes = 0,
+    }, {
+        .name = "both-stopped",
+        .direction = TO_SECONDARY,
+        .bytes = COLO_MESSAGE_SIZE,
+    }, {
+        .name = "ram",
+        .direction = TO_SECONDARY,
+        .bytes = PAGES * TINY_GUEST_PAGE / 2,
+    }, {
+        .name = "devices",
+        .direction = TO_SECONDARY,
+        .bytes_missing = 2 * TINY_GUEST_PAGE,
+    }, {
+        .name = "received",
+        .direction = TO_PRIMARY,
+        .bytes = COLO_MESSAGE_SIZE,
+    }, {
+        .name = "loaded",
+        .direction = TO_PRIMARY,
+        .bytes = 2 * COLO_MESSAGE_SIZE,
+    },
+};
+
+static const ColoPairOptions counting = {
+    .guest.cpu[0] = {
+        .program = TINY_GUEST_COUNT,
+        .pause = PAUSE,
+        .ranges[0] = { 4 * MIB, PAGES },
+    },
+};
+
+typedef struct Case {
+    bool primary_survives;
+    bool peer_freezes;          /* else it is killed */
+    const Moment *moment;       /* NULL: no checkpoint under way */
+} Case;
+
+static void freeze_link_at(ColoPair *pair, const Moment *moment)
+{
+    uint64_t bytes = moment->bytes;
+
+    if (moment->bytes_missing) {
+        uint64_t before = colo_link_passed(pair->link, moment->direction);
+
+        colo_pair_checkpoint(pair);
+        bytes = colo_link_passed(pair->link, moment->direction) - before -
+                moment->bytes_missing;
+    }
+    colo_link_freeze_after(pair->link, moment->direction, bytes);
+    colo_pair_request(pair);
+    test_deadline(20, "the checkpoint comes to where the link freezes");
+    colo_link_wait_frozen(pair->link);
+    test_deadline(0, NULL);
+}
+
+static void test_survival(const void *opaque)
+{
+    const Case *c = opaque;
+    const TinyGuestCpu *cpu = &counting.guest.cpu[0];
+    ColoPair *pair = colo_pair_start(&counting);
+    QTestState *survivor = c->primary_survives ? pair->primary
+                                               : pair->secondary;
+    QTestState **peer = c->primary_survives ? &pair->secondary
+                                            : &pair->primary;
+    bool exits;
+
+    colo_pair_checkpoint(pair);
+    if (c->moment) {
+        freeze_link_at(pair, c->moment);
+    }
+    if (c->peer_freezes) {
+        g_assert_cmpint(kill(qtest_pid(*peer), SIGSTOP), ==, 0);
+    } else {
+        colo_pair_kill(pair, peer);
+        colo_link_cut(pair->link);
+    }
+
+    /* An idle primary looks at its connection at the next checkpoint only. */
+    exits = !c->peer_freezes && (c->moment || !c->primary_survives);
+    if (exits) {
+        colo_wait_exit(survivor, "error");
+    }
+    colo_assert_answers(survivor);
+    colo_failover(survivor, exits);
+    colo_assert_answers(survivor);
+
+    if (*peer) {
+        colo_pair_kill(pair, peer);
+    }
+    test_deadline(20, "the survivor's guest goes on");
+    colo_wait_progress(survivor, cpu->ranges[0].start);
+    colo_assert_consistent(survivor, cpu);
+    colo_pair_free(pair);
+}
+
+/* Two vCPUs, checkpoints one after the other, and a monitor that answers. */
+static void test_many_checkpoints(void)
+{
+    ColoPairOptions options = counting;
+    ColoPair *pair;
+    unsigned done;
+
+    options.cpus = 2;
+    options.interval = 1;
+    options.guest.cpu[1] = (TinyGuestCpu) {
+        .program = TINY_GUEST_COUNT,
+        .pause = PAUSE,
+        .ranges[0] = { 8 * MIB, PAGES },
+    };
+    pair = colo_pair_start(&options);
+
+    for (done = QUERY_EVERY; done <= CHECKPOINTS; done += QUERY_EVERY) {
+        colo_pair_wait_checkpoints(pair, done);
+        colo_assert_answers(pair->primary);
+        colo_assert_answers(pair->secondary);
+    }
+
+    colo_pair_kill(pair, &pair->primary);
+    colo_wait_exit(pair->secondary, "error");
+    colo_failover(pair->secondary, true);
+    colo_assert_consistent(pair->secondary, &options.guest.cpu[0]);
+    colo_assert_consistent(pair->secondary, &options.guest.cpu[1]);
+    colo_pair_free(pair);
+}
+
+/* Multifd would write into the guest past COLO's cache of received pages. */
+static void test_multifd_is_refused(void)
+{
+    QTestState *qts = qtest_init("-M none");
+    QDict *error;
+
+    error = qtest_qmp_assert_failure_ref(qts,
+        "{ 'execute': 'migrate-set-capabilities', 'arguments': {"
+        "    'capabilities': ["
+        "        { 'capability': 'x-colo', 'state': true },"
+        "        { 'capability': 'multifd', 'state': true } ] } }");
+    g_assert_cmpstr(qdict_get_str(error, "desc"), ==,
+                    "Multifd is not compatible with COLO");
+    qobject_unref(error);
+    qtest_quit(qts);
+}
+
+static void add_cases(bool primary_survives, const Moment *moment)
+{
+    int freezes;
+
+    for (freezes = 0; freezes <= 1; freezes++) {
+        Case *c = g_new(Case, 1);
+        g_autofree char *path = NULL;
+
+        *c = (Case) { primary_survives, freezes, moment };
+        path = g_strdup_printf("/colo/%s-%s/%s-survives",
+                               primary_survives ? "secondary" : "primary",
+                               freezes ? "frozen" : "killed",
+                               primary_survives ? "primary" : "secondary");
+        if (moment) {
+            g_autofree char *base = g_steal_pointer(&path);
+
+            path = g_strdup_printf("%s/checkpoint/%s", base, moment->name);
+        } else {
+            g_autofree char *base = g_steal_pointer(&path);
+
+            path = g_strdup_printf("%s/idle", base);
+        }
+        qtest_add_data_func_full(path, c, test_survival, g_free);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    int primary, i;
+
+    g_test_init(&argc, &argv, NULL);
+    if (!qtest_has_accel("tcg")) {
+        g_test_message("QEMU lacks TCG");
+        return 0;
+    }
+
+    for (primary = 0; primary <= 1; primary++) {
+        add_cases(primary, NULL);
+        for (i = 0; i < ARRAY_SIZE(moments); i++) {
+            add_cases(primary, &moments[i]);
+        }
+    }
+    qtest_add_func("/colo/many-checkpoints", test_many_checkpoints);
+    qtest_add_func("/colo/multifd-is-refused", test_multifd_is_refused);
+    return g_test_run();
+}
