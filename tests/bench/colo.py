@@ -266,6 +266,16 @@ def add_text(report, bench):
 
 def add_verdicts(report):
     """What the bench is run for, in words."""
+    for workload in (IDLE, PACED):
+        params = {'disk': False, 'interval': 100, **workload.params}
+        aided = {'aided': True} if report.meta['stock_aided'] else {}
+        stock = report.get('stock', workload.name, 'pause',
+                           {**params, **aided})
+        repaired = report.get('repaired', workload.name, 'pause', params)
+        if stock and repaired:
+            report.text(f'{workload}, 100 ms, no disk: a pause of stock is '
+                        f'{stock["p50"] / repaired["p50"]:.1f} times one of '
+                        'repaired (medians)')
     for row in report.rows:
         if row['metric'] != 'stuck':
             continue
