@@ -21,7 +21,8 @@ MIRROR_PORT = 9003
 COMPARE_PORT = 9004
 
 TRACE = ('colo_send_message', 'colo_receive_message', 'colo_vm_state_change',
-         'colo_failover_set_state', 'colo_flush_ram_cache_begin')
+         'colo_failover_set_state', 'colo_flush_ram_cache_begin',
+         'colo_flush_ram_cache_end')
 
 
 class Disk:
