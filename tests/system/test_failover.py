@@ -8,9 +8,9 @@ import itertools
 
 import pytest
 
-from colony_test.guest import ADDRESS, Guest
+from colony_test.guest import ADDRESS
 from colony_test.redis import Writer
-from colony_test.service import redis_guest, disk_images
+from colony_test.service import disk_images, redis_guest
 
 BOARDS = (('pc', 'virtio-net'), ('q35', 'virtio-net'),
           ('microvm', 'virtio-net'), ('pc', 'e1000'), ('q35', 'e1000'))
