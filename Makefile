@@ -80,7 +80,9 @@ endef
 
 # --- demo, tests, benchmarks -----------------------------------------------
 
-pytest = $(PYTHON) -B -m pytest -p no:cacheprovider
+# A system test needs about two CPUs.
+workers ?= $(shell n=$$(($$(nproc) / 2)); echo $$((n > 1 ? n : 1)))
+pytest = $(PYTHON) -B -m pytest -p no:cacheprovider -n $(workers)
 results = build/check
 
 .PHONY: check check-unit check-qtest check-system check-soak check-upstream
@@ -111,7 +113,8 @@ check-qtest: qemu ## our tests of QEMU's objects and commands
 check-system: qemu guest build/packages-check ## real guests, real failures
 	$(call landed,tests/system/conftest.py,system tests)
 	@mkdir -p $(results)
-	@$(pytest) tests/system -m 'not soak' --junitxml=$(results)/system.xml
+	@$(pytest) tests/system -m 'not soak' \
+	    --junitxml=$(results)/system.xml
 
 check-soak: qemu guest build/packages-check ## the long system tests
 	$(call landed,tests/system/conftest.py,system tests)

@@ -74,6 +74,7 @@ if test ! -f build.ninja ||
         die "QEMU's configure failed; all it said: $base/qemu/configure.log"
     }
     echo "$*" > colony-options
+    note "compiling QEMU; the first time this takes some minutes"
 fi
 
 # Where a program that runs from its build folder looks for the firmware.
