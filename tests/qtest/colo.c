@@ -74,16 +74,30 @@ typedef struct Case {
     const Moment *moment;       /* NULL: no checkpoint under way */
 } Case;
 
+/* Wait until the guest has written to all its pages, so that all are sent. */
+static void wait_round(QTestState *qts)
+{
+    const TinyGuestRange *range = &counting.guest.cpu[0].ranges[0];
+    uint32_t last = range->start + (range->pages - 1) * TINY_GUEST_PAGE;
+
+    test_deadline(20, "the guest writes to all its pages");
+    colo_wait_progress(qts, last);
+    colo_wait_progress(qts, last);
+    test_deadline(0, NULL);
+}
+
 static void freeze_link_at(ColoPair *pair, const Moment *moment)
 {
     uint64_t bytes = moment->bytes;
 
+    wait_round(pair->primary);
     if (moment->bytes_missing) {
         uint64_t before = colo_link_passed(pair->link, moment->direction);
 
         colo_pair_checkpoint(pair);
         bytes = colo_link_passed(pair->link, moment->direction) - before -
                 moment->bytes_missing;
+        wait_round(pair->primary);
     }
     colo_link_freeze_after(pair->link, moment->direction, bytes);
     colo_pair_request(pair);
