@@ -159,7 +159,7 @@ class ColoPair:
         primary, secondary = self.primary.qmp, self.secondary.qmp
         there = str(self.hosts[1].address)
         if self.disks:
-            self._replicate_disk(timeout)
+            self.replicate_disk(timeout)
         for qmp in (secondary, primary):
             qmp.command('migrate-set-capabilities', {'capabilities': [
                 {'capability': 'x-colo', 'state': True},
@@ -172,7 +172,7 @@ class ColoPair:
             qmp.wait_event('MIGRATION', timeout, status='colo')
         self.wait_checkpoints(1, timeout)
 
-    def _replicate_disk(self, timeout):
+    def replicate_disk(self, timeout=60):
         """
         Make the secondary's disk equal, and replicate from then on.  The
         guest is stopped until COLO starts it: the replication driver drops
