@@ -95,7 +95,7 @@ demo: qemu guest build/packages-check ## a VM survives the death of its host
 parts := unit $(if $(wildcard tests/qtest/*.c),qtest) \
     $(if $(wildcard tests/system/conftest.py),system)
 check: all build/packages-check ## all tests but the long ones
-	@rm -rf $(results); \
+	@rm -f $(parts:%=$(results)/%.xml); \
 	for part in $(parts); do \
 	    $(MAKE) --no-print-directory check-$$part || :; \
 	done; \
