@@ -176,6 +176,26 @@ static void test_many_checkpoints(void)
     colo_pair_free(pair);
 }
 
+/* COLO ends with it, also when there was no checkpoint yet. */
+static void test_failover_before_checkpoint(void)
+{
+    ColoPairOptions options = counting;
+    ColoPair *pair;
+
+    options.memory = "-m 32,slots=1,maxmem=1G";
+    options.secondary = "-object memory-backend-ram,id=mem1,size=64M";
+    pair = colo_pair_start(&options);
+
+    colo_pair_kill(pair, &pair->primary);
+    colo_wait_exit(pair->secondary, "error");
+    colo_failover(pair->secondary, true);
+
+    /* virtio-mem discards RAM, which COLO forbids. */
+    qtest_qmp_device_add(pair->secondary, "virtio-mem-pci", "vm0",
+                         "{ 'memdev': 'mem1' }");
+    colo_pair_free(pair);
+}
+
 /* Multifd would write into the guest past COLO's cache of received pages. */
 static void test_multifd_is_refused(void)
 {
@@ -236,6 +256,8 @@ int main(int argc, char **argv)
         }
     }
     qtest_add_func("/colo/many-checkpoints", test_many_checkpoints);
+    qtest_add_func("/colo/failover-before-checkpoint",
+                   test_failover_before_checkpoint);
     qtest_add_func("/colo/multifd-is-refused", test_multifd_is_refused);
     return g_test_run();
 }
