@@ -9,6 +9,8 @@
  */
 
 #include "qemu/osdep.h"
+#include <glib/gstdio.h>
+#include <poll.h>
 #include "qobject/qdict.h"
 #include "colo-pair.h"
 #include "test-deadline.h"
@@ -196,6 +198,89 @@ static void test_failover_before_checkpoint(void)
     colo_pair_free(pair);
 }
 
+/* Empty @fd, the pipe that a QEMU logs to, up to a line with @text. */
+static void read_log(int fd, const char *text)
+{
+    g_autoptr(GString) log = g_string_new(NULL);
+    struct pollfd p = { .fd = fd, .events = POLLIN };
+    char page[4096];
+
+    test_deadline(20, text);
+    while (!strstr(log->str, text)) {
+        ssize_t n;
+
+        g_assert_cmpint(poll(&p, 1, -1), ==, 1);
+        n = read(fd, page, sizeof(page));
+        g_assert_cmpint(n, >, 0);
+        g_string_append_len(log, page, n);
+    }
+    test_deadline(0, NULL);
+}
+
+/* Fill the pipe, of one page, so that only @room bytes can be logged. */
+static void fill_log(int fd, size_t room)
+{
+    char page[4096];
+
+    memset(page, ' ', sizeof(page));
+    g_assert_cmpint(write(fd, page, sizeof(page) - room), ==,
+                    sizeof(page) - room);
+}
+
+/*
+ * The primary was told that its state is safe, and released its output; then
+ * the secondary must not take over with any other state. It is held up, by the
+ * trace-event that follows the message, before it can apply the state.
+ */
+static void test_failover_after_received(void)
+{
+    static const char fits_once[] =
+        "colo_send_message Send 'checkpoint-reply' message\n";
+    const uint32_t mark = 16 * MIB;
+    ColoPairOptions options = counting;
+    g_autoptr(GError) err = NULL;
+    g_autofree char *dir = g_dir_make_tmp("colony-qtest-XXXXXX", &err);
+    g_autofree char *log = g_build_filename(dir, "log", NULL);
+    g_autofree char *trace = NULL;
+    ColoPair *pair;
+    int fd;
+
+    g_assert_no_error(err);
+    g_assert_cmpint(mkfifo(log, 0600), ==, 0);
+    fd = open(log, O_RDWR | O_NONBLOCK);
+    g_assert_cmpint(fd, >=, 0);
+    g_assert_cmpint(fcntl(fd, F_SETPIPE_SZ, 4096), ==, 4096);
+
+    trace = g_strdup_printf("-trace colo_send_message -D %s", log);
+    options.secondary = trace;
+    pair = colo_pair_start(&options);
+    colo_pair_checkpoint(pair);
+
+    qtest_writel(pair->primary, mark, 1);
+    read_log(fd, "vmstate-loaded");
+    fill_log(fd, sizeof(fits_once));
+    colo_pair_request(pair);
+    test_deadline(20, "the secondary says that it has received the state");
+    colo_link_wait_passed(pair->link, TO_PRIMARY, COLO_MESSAGE_SIZE +
+                          COLO_CHECKPOINT_ANSWERS + 2 * COLO_MESSAGE_SIZE);
+    test_deadline(0, NULL);
+
+    colo_pair_kill(pair, &pair->primary);
+    test_deadline(20, "the secondary takes the request to fail over");
+    qtest_qmp_assert_success(pair->secondary,
+                             "{ 'execute': 'x-colo-lost-heartbeat' }");
+    test_deadline(0, NULL);
+    read_log(fd, "vmstate-received");
+    colo_wait_exit(pair->secondary, "request");
+    colo_assert_consistent(pair->secondary, &counting.guest.cpu[0]);
+    g_assert_cmpuint(qtest_readl(pair->secondary, mark), ==, 1);
+
+    colo_pair_free(pair);
+    close(fd);
+    g_assert_cmpint(g_unlink(log), ==, 0);
+    g_assert_cmpint(g_rmdir(dir), ==, 0);
+}
+
 /* Multifd would write into the guest past COLO's cache of received pages. */
 static void test_multifd_is_refused(void)
 {
@@ -258,6 +343,8 @@ int main(int argc, char **argv)
     qtest_add_func("/colo/many-checkpoints", test_many_checkpoints);
     qtest_add_func("/colo/failover-before-checkpoint",
                    test_failover_before_checkpoint);
+    qtest_add_func("/colo/failover-after-received",
+                   test_failover_after_received);
     qtest_add_func("/colo/multifd-is-refused", test_multifd_is_refused);
     return g_test_run();
 }
