@@ -304,22 +304,16 @@ static void add_cases(bool primary_survives, const Moment *moment)
 
     for (freezes = 0; freezes <= 1; freezes++) {
         Case *c = g_new(Case, 1);
-        g_autofree char *path = NULL;
+        g_autofree char *when =
+            moment ? g_strdup_printf("checkpoint/%s", moment->name)
+                   : g_strdup("idle");
+        g_autofree char *path =
+            g_strdup_printf("/colo/%s-%s/%s-survives/%s",
+                            primary_survives ? "secondary" : "primary",
+                            freezes ? "frozen" : "killed",
+                            primary_survives ? "primary" : "secondary", when);
 
         *c = (Case) { primary_survives, freezes, moment };
-        path = g_strdup_printf("/colo/%s-%s/%s-survives",
-                               primary_survives ? "secondary" : "primary",
-                               freezes ? "frozen" : "killed",
-                               primary_survives ? "primary" : "secondary");
-        if (moment) {
-            g_autofree char *base = g_steal_pointer(&path);
-
-            path = g_strdup_printf("%s/checkpoint/%s", base, moment->name);
-        } else {
-            g_autofree char *base = g_steal_pointer(&path);
-
-            path = g_strdup_printf("%s/idle", base);
-        }
         qtest_add_data_func_full(path, c, test_survival, g_free);
     }
 }

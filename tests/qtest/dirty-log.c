@@ -95,12 +95,6 @@ static QTestState *start(const Case *c, const char *dir, const char *extra)
     return qts;
 }
 
-static void end(QTestState *qts)
-{
-    test_deadline_spares(qts);
-    qtest_quit(qts);
-}
-
 /*
  * So slow that a round takes long against the guest's, and with a goal that
  * the guest does not let it reach.
@@ -215,8 +209,8 @@ static void test_migration(const void *opaque)
     wait_arrived(destination);
     assert_same_memory(source, destination, c);
 
-    end(source);
-    end(destination);
+    test_deadline_quit(source);
+    test_deadline_quit(destination);
     g_unlink(firmware);
     g_unlink(socket);
     g_assert_cmpint(g_rmdir(dir), ==, 0);

@@ -15,12 +15,12 @@
 #include "qemu/osdep.h"
 #include "qemu/bswap.h"
 #include "qobject/qdict.h"
-#include "libqtest.h"
+#include "test-deadline.h"
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/un.h>
 
-#define DEADLINE_MS     20000
+#define DEADLINE        20      /* seconds */
 #define HEADER_LEN      14      /* Ethernet, then the number of the frame */
 #define FRAME_MIN       60
 #define FRAME_MAX       1514
@@ -59,28 +59,9 @@ typedef struct Rig {
     int in_secondary;
 } Rig;
 
-static pid_t qemu_pid;
-
-static void on_deadline(int sig)
-{
-    static const char msg[] = "deadline passed: QEMU hangs\n";
-
-    if (write(STDERR_FILENO, msg, sizeof(msg) - 1) < 0) {
-        _exit(1);
-    }
-    /* libqtest would ask it to terminate, and wait for that */
-    if (qemu_pid) {
-        kill(qemu_pid, SIGKILL);
-    }
-    abort();
-}
-
 static void set_deadline(void)
 {
-    struct sigaction action = { .sa_handler = on_deadline };
-
-    sigaction(SIGALRM, &action, NULL);
-    alarm(DEADLINE_MS / 1000);
+    test_deadline(DEADLINE, "QEMU passes frames on");
 }
 
 static void make_pair(int type, int fds[2])
@@ -140,7 +121,7 @@ static void rig_start(Rig *rig, const Subject *subject, bool vnet_hdr,
     rig->qts = qtest_initf("-M none %s %s %s%s", input, out_chardev,
                            subject->object,
                            vnet_hdr ? ",vnet_hdr_support=on" : "");
-    qemu_pid = qtest_pid(rig->qts);
+    test_deadline_kills(rig->qts);
     rig->in = in[0];
     rig->in_secondary = sec[0];
     close(in[1]);
@@ -152,11 +133,10 @@ static void rig_start(Rig *rig, const Subject *subject, bool vnet_hdr,
 
 static void rig_stop(Rig *rig)
 {
-    qtest_quit(rig->qts);
-    qemu_pid = 0;
+    test_deadline_quit(rig->qts);
     close(rig->in);
     close(rig->in_secondary);
-    alarm(0);
+    test_deadline(0, NULL);
 }
 
 static void write_all(int fd, const uint8_t *buf, size_t size)

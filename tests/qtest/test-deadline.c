@@ -67,3 +67,11 @@ void test_deadline_spares(QTestState *qts)
 {
     replace_victim(qtest_pid(qts), 0);
 }
+
+void test_deadline_quit(QTestState *qts)
+{
+    pid_t pid = qtest_pid(qts);
+
+    qtest_quit(qts);
+    replace_victim(pid, 0);
+}

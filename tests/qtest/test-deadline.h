@@ -25,4 +25,7 @@ void test_deadline(unsigned seconds, const char *what);
 void test_deadline_kills(QTestState *qts);
 void test_deadline_spares(QTestState *qts);
 
+/* End a QEMU named above; until it has ended, a deadline still kills it. */
+void test_deadline_quit(QTestState *qts);
+
 #endif

@@ -76,14 +76,13 @@ class ColoPair:
     """
 
     def __init__(self, lab, guest=Guest(), images=None, checkpoint_ms=200,
-                 cpus=(None, None), trace=(), nodelay=False, binary=None,
+                 cpus=(None, None), trace=(), binary=None,
                  hosts=None):
         self.lab = lab
         self.guest = guest
         self.images = images
         self.checkpoint_ms = checkpoint_ms
         self.binary = binary
-        self._nodelay = ',nodelay=on' if nodelay else ''
         self._trace = (*TRACE, *trace)
         self.hosts = hosts or (lab.add_host('a'), lab.add_host('b'))
         self.disks = None
@@ -114,7 +113,7 @@ class ColoPair:
     def _socket(self, name, address, port, server):
         mode = ',server=on,wait=off' if server else ''
         return ['-chardev', f'socket,id={name},host={address},port={port}'
-                f'{mode}{self._nodelay}']
+                f'{mode}']
 
     def _primary(self):
         here = self.hosts[0].address

@@ -39,7 +39,6 @@ class Guest:
     backends: int = 1
     services: tuple = ('redis',)
     arguments: tuple = ()
-    segments: tuple = ()
     disk: str = None
 
     @property
@@ -84,8 +83,9 @@ class Guest:
             line.append(f'colony.disk={self.disk}')
         if self.machine == 'microvm':
             # It has nothing precise to measure the TSC with: on a busy host
-            # the kernel gives up, and hangs.  TCG's TSC is the host's.
-            line.append(f'tsc_early_khz={_host_tsc_khz()}')
+            # the kernel gives up, and hangs, or finds the TSC unstable and
+            # counts ticks of 4 ms instead.  TCG's TSC is the host's.
+            line += [f'tsc_early_khz={_host_tsc_khz()}', 'tsc=reliable']
         return ['-kernel', kernel, '-initrd', initrd,
                 '-append', ' '.join(line)]
 
