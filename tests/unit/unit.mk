@@ -41,7 +41,7 @@ build/core/$(1)/%.o: %.c build/config.mk tests/unit/unit.mk
 build/core/$(1)/test-%: build/core/$(1)/tests/unit/test-%.o \
     $(core_libraries:%=build/core/$(1)/lib%.a)
 	$$(if $$(V),,@echo "  LINK    $$@"; )$$(CC) $$(core_flags_$(1)) \
-	    -o $$@ $$^ $$(glib_libs)
+	    -o $$@ $$^ $$(glib_libs) -lxxhash -llz4 -pthread
 
 $(foreach library,$(core_libraries),$(call core_library,$(1),$(library)))
 endef

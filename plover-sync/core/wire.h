@@ -1,0 +1,287 @@
+/*
+ * The messages of a sync, as they travel between the replicas
+ *
+ * Every message is a header of PLOVER_HEADER_SIZE bytes and a payload. All
+ * numbers are little-endian.
+ *
+ *   offset  size
+ *        0     4  "PLVR"
+ *        4     1  version of this format, PLOVER_WIRE_VERSION
+ *        5     1  type, PloverType
+ *        6     2  0
+ *        8     4  size of the payload
+ *       12     4  0
+ *       16     8  term
+ *       24     8  epoch: the sync that this belongs to
+ *       32     8  base: the epoch that the secondary applied last
+ *       40     8  checksum: plover_checksum() of these 40 bytes and the payload,
+ *                 with the key of the connection; of HELLO with key 0
+ *
+ * A dialogue ('>' the leader speaks, '<' the secondary):
+ *
+ *   > HELLO            secret, page size, sizes and names of the RAM blocks
+ *   < WELCOME          or REFUSE
+ *   then for each sync:
+ *   > SYNC             why, and whether to verify
+ *   < MAP              the secondary has stopped; what it dirtied
+ *   > MAP              the leader has stopped; what it dirtied
+ *   < HASHES ...       of the union's pages, in the order of their numbers
+ *   > PAGES ...        of the union's pages those that differ
+ *   > DEVICES
+ *   > END              how much that was, and a digest of it
+ *   < STAGED           the point of no return
+ *   < APPLIED          how long it took
+ *   < VERIFY_PAGES ... if that was asked for: hashes of all of RAM
+ *   < VERIFY_DEVICES   and the device state, saved again
+ *
+ * Instead of any of its messages the secondary may send REFUSE, or the leader,
+ * before END, CANCEL: the sync is over, and nothing has changed.
+ *
+ * Encoders append the payload to @out; decoders check everything and set @errp
+ * to one of PloverWireError. Nothing here keeps state, except where said.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef PLOVER_WIRE_H
+#define PLOVER_WIRE_H
+
+#include <glib.h>
+#include <stdint.h>
+
+#include "plover-sync/core/hash.h"
+
+#define PLOVER_WIRE_VERSION 1
+#define PLOVER_HEADER_SIZE 48
+#define PLOVER_CHECKED_SIZE 40 /* of the header, what the checksum covers */
+
+/*
+ * No payload is bigger: 256 MiB is the dirty map of 8 TiB of RAM, and far more
+ * than anything else.
+ */
+#define PLOVER_PAYLOAD_MAX (256u << 20)
+/* What a PAGES message may hold before compression. */
+#define PLOVER_BATCH_MAX (256u << 10)
+/* Of the device state, all sections together. */
+#define PLOVER_DEVICES_MAX (64u << 20)
+#define PLOVER_TEXT_MAX 1024
+#define PLOVER_BLOCKS_MAX 1024
+
+typedef enum PloverType {
+    PLOVER_HELLO = 1,
+    PLOVER_WELCOME,
+    PLOVER_SYNC,
+    PLOVER_MAP,
+    PLOVER_HASHES,
+    PLOVER_PAGES,
+    PLOVER_DEVICES,
+    PLOVER_END,
+    PLOVER_STAGED,
+    PLOVER_APPLIED,
+    PLOVER_VERIFY_PAGES,
+    PLOVER_VERIFY_DEVICES,
+    PLOVER_REFUSE,
+    PLOVER_CANCEL,
+    PLOVER_TYPE__END,
+} PloverType;
+
+typedef enum {
+    PLOVER_WIRE_ERROR_VERSION, /* the peer's Colony is of another version */
+    PLOVER_WIRE_ERROR_CORRUPT, /* not what an encoder here writes */
+} PloverWireError;
+
+#define PLOVER_WIRE_ERROR (plover_wire_error_quark())
+GQuark plover_wire_error_quark(void);
+
+/* "SYNC" and so on; "message type N" for an unknown one is never returned. */
+const char *plover_type_name(PloverType type);
+
+typedef struct PloverHeader {
+    PloverType type;
+    uint32_t size; /* of the payload */
+    uint64_t term;
+    uint64_t epoch;
+    uint64_t base;
+} PloverHeader;
+
+/* Fill in @out; the payload, in @n pieces, is only summed up. */
+void plover_header_encode(uint8_t out[PLOVER_HEADER_SIZE],
+                          const PloverHeader *header, uint64_t key,
+                          const PloverPiece *payload, size_t n);
+
+/* What can be told without the payload. */
+gboolean plover_header_decode(PloverHeader *header,
+                              const uint8_t data[PLOVER_HEADER_SIZE],
+                              GError **errp);
+
+/* The rest: whether the payload is the one that was sent. */
+gboolean plover_header_check(const uint8_t data[PLOVER_HEADER_SIZE],
+                             uint64_t key, const uint8_t *payload,
+                             GError **errp);
+
+/* HELLO */
+
+typedef enum PloverCopy {
+    PLOVER_COPY_HASH, /* what differs */
+    PLOVER_COPY_FULL, /* everything that is dirty */
+} PloverCopy;
+
+typedef struct PloverBlock {
+    char *name; /* 1 to 255 bytes */
+    uint64_t pages;
+} PloverBlock;
+
+typedef struct PloverHello {
+    uint8_t secret[PLOVER_SECRET_SIZE]; /* of page hashes */
+    uint64_t key; /* of checksums */
+    uint32_t page_size; /* a power of 2, 512 to 1 MiB */
+    PloverCopy copy;
+    gboolean run; /* whether the secondary runs the VM between syncs */
+    uint32_t cache_pages; /* see cache.h */
+    uint32_t cache_age;
+    unsigned n_blocks;
+    PloverBlock *blocks; /* RAM, in the order of page numbers */
+} PloverHello;
+
+void plover_hello_encode(GByteArray *out, const PloverHello *hello);
+/* To be cleared by the caller, with plover_hello_clear(), if TRUE. */
+gboolean plover_hello_decode(PloverHello *hello, const uint8_t *data,
+                             size_t size, GError **errp);
+void plover_hello_clear(PloverHello *hello);
+
+/* SYNC */
+
+/* Why a sync happens. Triggers come together: these are bits. */
+typedef enum PloverReason {
+    PLOVER_REASON_INTERVAL = 1 << 0,
+    PLOVER_REASON_IDLE = 1 << 1,
+    PLOVER_REASON_DIVERGENCE = 1 << 2,
+    PLOVER_REASON_PRESSURE = 1 << 3,
+    PLOVER_REASON_REQUEST = 1 << 4, /* somebody asked: a command, an object */
+    PLOVER_REASON_ALL = (1 << 5) - 1,
+} PloverReason;
+
+typedef struct PloverSync {
+    unsigned reasons; /* PloverReason */
+    gboolean verify;
+} PloverSync;
+
+void plover_sync_encode(GByteArray *out, const PloverSync *sync);
+gboolean plover_sync_decode(PloverSync *sync, const uint8_t *data,
+                            size_t size, GError **errp);
+
+/* MAP: the payload is dirty.h's. */
+
+/* HASHES and VERIFY_PAGES */
+
+typedef struct PloverHashes {
+    uint64_t first; /* HASHES: index in the union; VERIFY_PAGES: page number */
+    uint32_t n;
+    const uint8_t *data; /* points into the payload */
+} PloverHashes;
+
+void plover_hashes_encode(GByteArray *out, uint64_t first,
+                          const PloverHash *hashes, uint32_t n);
+gboolean plover_hashes_decode(PloverHashes *hashes, const uint8_t *data,
+                              size_t size, GError **errp);
+PloverHash plover_hashes_get(const PloverHashes *hashes, uint32_t index);
+
+/*
+ * PAGES
+ *
+ *   8  through: all pages of the union with an index below this are settled
+ *   4  number of records
+ *   4  size of the records
+ *   1  0: as they are; 1: as one LZ4 block
+ *   -  the records, for each: the page number (the first as it is, the others
+ *      less the one before, which is smaller), LEB128; form, 1 byte: 0 all
+ *      zero, 1 whole, 2 delta to its content at the last sync; for a delta its
+ *      size, LEB128; the bytes
+ */
+typedef enum PloverForm {
+    PLOVER_FORM_ZERO,
+    PLOVER_FORM_WHOLE,
+    PLOVER_FORM_DELTA,
+} PloverForm;
+
+/* A PAGES message that is being made. Belongs to one thread. */
+typedef struct PloverBatch {
+    GByteArray *records;
+    uint32_t n;
+    uint64_t last; /* page */
+} PloverBatch;
+
+void plover_batch_init(PloverBatch *batch);
+void plover_batch_clear(PloverBatch *batch); /* frees it */
+/*
+ * Page numbers rise from record to record. @size: of the page if whole, of the
+ * delta if it is one, else 0. The caller sends before more than
+ * PLOVER_BATCH_MAX is in it.
+ */
+void plover_batch_add(PloverBatch *batch, uint64_t page, PloverForm form,
+                      const void *data, size_t size);
+/* Append the payload, compressed if @compress and it helps, and start anew. */
+void plover_batch_encode(PloverBatch *batch, uint64_t through,
+                         gboolean compress, GByteArray *out);
+
+/* One record; FALSE, with @errp set, ends the decoding. */
+typedef gboolean PloverRecordFn(void *opaque, uint64_t page, PloverForm form,
+                                const uint8_t *data, size_t size,
+                                GError **errp);
+/*
+ * Call @fn for each record. @scratch is memory that is kept from call to call.
+ */
+gboolean plover_batch_decode(const uint8_t *data, size_t size,
+                             size_t page_size, uint64_t *through,
+                             GByteArray *scratch, PloverRecordFn *fn,
+                             void *opaque, GError **errp);
+
+/*
+ * DEVICES and VERIFY_DEVICES
+ *
+ *   4  size of what follows, uncompressed
+ *   1  0: as it is; 1: as one LZ4 block
+ *   -  as sections.h says
+ */
+void plover_devices_encode(GByteArray *out, const uint8_t *sections,
+                           size_t size, gboolean compress);
+/* @out is made to be what sections.h encoded. */
+gboolean plover_devices_decode(GByteArray *out, const uint8_t *data,
+                               size_t size, GError **errp);
+
+/* END, and STAGED, which says the same */
+
+typedef struct PloverEnd {
+    uint64_t pages; /* that were in all PAGES */
+    uint32_t sections;
+    PloverHash digest; /* of what the pages and devices are to become */
+} PloverEnd;
+
+void plover_end_encode(GByteArray *out, const PloverEnd *end);
+gboolean plover_end_decode(PloverEnd *end, const uint8_t *data, size_t size,
+                           GError **errp);
+
+/* APPLIED: the secondary's part of the statistics; times in microseconds */
+
+typedef struct PloverApplied {
+    uint32_t stop; /* until its vCPUs stood, idle wait included */
+    uint32_t map;
+    uint32_t hash;
+    uint32_t receive; /* from the leader's map to END */
+    uint32_t apply; /* memory */
+    uint32_t load; /* devices */
+    uint32_t stopped; /* all the time its VM stood */
+    uint32_t loaded; /* device sections that had to be loaded */
+} PloverApplied;
+
+void plover_applied_encode(GByteArray *out, const PloverApplied *applied);
+gboolean plover_applied_decode(PloverApplied *applied, const uint8_t *data,
+                               size_t size, GError **errp);
+
+/* REFUSE and CANCEL: UTF-8, 1 to PLOVER_TEXT_MAX bytes, says why */
+
+void plover_text_encode(GByteArray *out, const char *text);
+/* To be freed with g_free(). */
+char *plover_text_decode(const uint8_t *data, size_t size, GError **errp);
+
+#endif
