@@ -8,6 +8,7 @@
 #include <stdbool.h>
 
 #include "dirty.h"
+#include "leb128.h"
 
 G_DEFINE_QUARK(plover_dirty_error_quark, plover_dirty_error)
 
@@ -63,38 +64,6 @@ static uint64_t find(const uint64_t *map, uint64_t pages, uint64_t page,
     return pages;
 }
 
-static void append_number(GByteArray *out, uint64_t number)
-{
-    uint8_t bytes[10];
-    unsigned n = 0;
-
-    do {
-        bytes[n] = number & 0x7f;
-        number >>= 7;
-        bytes[n++] |= number ? 0x80 : 0;
-    } while (number);
-    g_byte_array_append(out, bytes, n);
-}
-
-/* Take a number off the front; false if there is none, or it is padded. */
-static bool take_number(const uint8_t **data, size_t *size, uint64_t *number)
-{
-    *number = 0;
-    for (unsigned n = 0; n < 10 && *size > 0; n++) {
-        uint8_t byte = *(*data)++;
-
-        (*size)--;
-        if (n == 9 && byte > 1) {
-            return false;
-        }
-        *number |= (uint64_t)(byte & 0x7f) << 7 * n;
-        if (!(byte & 0x80)) {
-            return byte != 0 || n == 0;
-        }
-    }
-    return false;
-}
-
 /* False, with @out as it was, when they take more bytes than the bitmap. */
 static bool append_ranges(GByteArray *out, const uint64_t *map, uint64_t pages)
 {
@@ -107,9 +76,9 @@ static bool append_ranges(GByteArray *out, const uint64_t *map, uint64_t pages)
         if (start == pages) {
             return true;
         }
-        append_number(out, start - end);
+        plover_leb128_append(out, start - end);
         end = find(map, pages, start, false);
-        append_number(out, end - start);
+        plover_leb128_append(out, end - start);
         if (out->len - before > bitmap_bytes(pages)) {
             g_byte_array_set_size(out, before);
             return false;
@@ -155,15 +124,16 @@ static bool refuse(GError **errp, PloverDirtyError code, const char *what)
 static bool merge_ranges(uint64_t *map, uint64_t pages, const uint8_t *data,
                          size_t size, uint64_t *dirty)
 {
+    const uint8_t *data_end = data + size;
     uint64_t end = 0;
     bool first = true;
 
     *dirty = 0;
-    while (size > 0) {
+    while (data < data_end) {
         uint64_t gap, length;
 
-        if (!take_number(&data, &size, &gap) ||
-            !take_number(&data, &size, &length) ||
+        if (!plover_leb128_read(&data, data_end, &gap) ||
+            !plover_leb128_read(&data, data_end, &length) ||
             (gap == 0 && !first) || gap > pages - end ||
             length == 0 || length > pages - end - gap) {
             return false;
