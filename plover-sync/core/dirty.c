@@ -6,6 +6,7 @@
 
 #include <inttypes.h>
 #include <stdbool.h>
+#include <string.h>
 
 #include "dirty.h"
 #include "leb128.h"
@@ -48,69 +49,59 @@ static size_t bitmap_bytes(uint64_t pages)
     return pages / 8 + (pages % 8 != 0);
 }
 
-/* The first page from @page on that is dirty, or clean; @pages if none is. */
-static uint64_t find(const uint64_t *map, uint64_t pages, uint64_t page,
-                     bool dirty)
+static uint64_t page_at(const GArray *list, guint index)
 {
-    while (page < pages) {
-        uint64_t word = dirty ? map[page / 64] : ~map[page / 64];
-
-        word &= UINT64_MAX << page % 64;
-        if (word) {
-            return MIN(pages, page / 64 * 64 + __builtin_ctzll(word));
-        }
-        page = (page / 64 + 1) * 64;
-    }
-    return pages;
+    return g_array_index(list, uint64_t, index);
 }
 
 /* False, with @out as it was, when they take more bytes than the bitmap. */
-static bool append_ranges(GByteArray *out, const uint64_t *map, uint64_t pages)
+static bool append_ranges(GByteArray *out, const GArray *list, uint64_t pages)
 {
     guint before = out->len;
     uint64_t end = 0;
 
-    for (;;) {
-        uint64_t start = find(map, pages, end, true);
+    for (guint i = 0; i < list->len;) {
+        uint64_t start = page_at(list, i);
 
-        if (start == pages) {
-            return true;
-        }
         plover_leb128_append(out, start - end);
-        end = find(map, pages, start, false);
+        end = start;
+        while (i < list->len && page_at(list, i) == end) {
+            end++;
+            i++;
+        }
         plover_leb128_append(out, end - start);
         if (out->len - before > bitmap_bytes(pages)) {
             g_byte_array_set_size(out, before);
             return false;
         }
     }
+    return true;
 }
 
-static void append_bitmap(GByteArray *out, const uint64_t *map, uint64_t pages)
+static void append_bitmap(GByteArray *out, const GArray *list, uint64_t pages)
 {
-    for (size_t i = 0; i < bitmap_bytes(pages); i++) {
-        uint8_t byte = map[i / 8] >> i % 8 * 8;
+    guint at = out->len;
 
-        g_byte_array_append(out, &byte, 1);
+    g_byte_array_set_size(out, at + bitmap_bytes(pages));
+    memset(out->data + at, 0, bitmap_bytes(pages));
+    for (guint i = 0; i < list->len; i++) {
+        out->data[at + page_at(list, i) / 8] |= 1 << page_at(list, i) % 8;
     }
 }
 
-void plover_dirty_append(GByteArray *out, const uint64_t *map, uint64_t pages)
+void plover_dirty_append(GByteArray *out, const GArray *list, uint64_t pages)
 {
     uint8_t header[HEADER] = { [AT_VERSION] = PLOVER_DIRTY_VERSION };
     guint at = out->len;
-    uint64_t dirty = 0;
 
-    for (size_t i = 0; i < plover_dirty_words(pages); i++) {
-        dirty += __builtin_popcountll(map[i]);
-    }
+    g_assert(!list->len || page_at(list, list->len - 1) < pages);
     put64(header + AT_PAGES, pages);
-    put64(header + AT_DIRTY, dirty);
+    put64(header + AT_DIRTY, list->len);
     g_byte_array_append(out, header, sizeof(header));
 
-    if (!append_ranges(out, map, pages)) {
+    if (!append_ranges(out, list, pages)) {
         out->data[at + AT_FORM] = FORM_BITMAP;
-        append_bitmap(out, map, pages);
+        append_bitmap(out, list, pages);
     }
 }
 
@@ -120,58 +111,56 @@ static bool refuse(GError **errp, PloverDirtyError code, const char *what)
     return false;
 }
 
-/* Add ranges to @map; when it is NULL only check them and count pages. */
-static bool merge_ranges(uint64_t *map, uint64_t pages, const uint8_t *data,
-                         size_t size, uint64_t *dirty)
+static bool decode_ranges(GArray *list, uint64_t pages, const uint8_t *data,
+                          size_t size, uint64_t dirty)
 {
     const uint8_t *data_end = data + size;
     uint64_t end = 0;
     bool first = true;
 
-    *dirty = 0;
     while (data < data_end) {
         uint64_t gap, length;
 
         if (!plover_leb128_read(&data, data_end, &gap) ||
             !plover_leb128_read(&data, data_end, &length) ||
             (gap == 0 && !first) || gap > pages - end ||
-            length == 0 || length > pages - end - gap) {
+            length == 0 || length > pages - end - gap ||
+            length > dirty - list->len) {
             return false;
         }
         first = false;
-        for (uint64_t i = end + gap; map && i < end + gap + length; i++) {
-            map[i / 64] |= UINT64_C(1) << i % 64;
+        end += gap;
+        for (uint64_t stop = end + length; end < stop; end++) {
+            g_array_append_val(list, end);
         }
-        end += gap + length;
-        *dirty += length;
     }
     return true;
 }
 
-/* Likewise for a bitmap. */
-static bool merge_bitmap(uint64_t *map, uint64_t pages, const uint8_t *data,
-                         size_t size, uint64_t *dirty)
+static bool decode_bitmap(GArray *list, uint64_t pages, const uint8_t *data,
+                          size_t size)
 {
     if (size != bitmap_bytes(pages) ||
         (pages % 8 != 0 && data[size - 1] >> pages % 8 != 0)) {
         return false;
     }
-    *dirty = 0;
     for (size_t i = 0; i < size; i++) {
-        if (map) {
-            map[i / 8] |= (uint64_t)data[i] << i % 8 * 8;
+        for (unsigned byte = data[i]; byte; byte &= byte - 1) {
+            uint64_t page = i * 8 + __builtin_ctz(byte);
+
+            g_array_append_val(list, page);
         }
-        *dirty += __builtin_popcount(data[i]);
     }
     return true;
 }
 
-gboolean plover_dirty_merge(uint64_t *map, uint64_t pages,
-                            const uint8_t *data, size_t size, GError **errp)
+gboolean plover_dirty_decode(GArray *list, uint64_t pages,
+                             const uint8_t *data, size_t size, GError **errp)
 {
-    bool (*merge)(uint64_t *, uint64_t, const uint8_t *, size_t, uint64_t *);
     uint64_t dirty;
+    bool ok;
 
+    g_assert(!list->len);
     if (size < 1 || data[AT_VERSION] != PLOVER_DIRTY_VERSION) {
         return refuse(errp, PLOVER_DIRTY_ERROR_VERSION, "unknown version");
     }
@@ -186,12 +175,14 @@ gboolean plover_dirty_merge(uint64_t *map, uint64_t pages,
         return false;
     }
 
-    merge = data[AT_FORM] == FORM_BITMAP ? merge_bitmap : merge_ranges;
-    if (!merge(NULL, pages, data + HEADER, size - HEADER, &dirty) ||
-        dirty != get64(data + AT_DIRTY)) {
+    dirty = get64(data + AT_DIRTY);
+    ok = data[AT_FORM] == FORM_BITMAP ?
+         decode_bitmap(list, pages, data + HEADER, size - HEADER) :
+         decode_ranges(list, pages, data + HEADER, size - HEADER, dirty);
+    if (!ok || list->len != dirty) {
+        g_array_set_size(list, 0);
         return refuse(errp, PLOVER_DIRTY_ERROR_CORRUPT,
                       "pages and their count do not agree");
     }
-    merge(map, pages, data + HEADER, size - HEADER, &dirty);
     return true;
 }

@@ -20,10 +20,10 @@
  * never empty and never touch, numbers have no padding, unused bits are 0, no
  * byte follows.
  *
- * In memory a map is an array of 64-bit words, page n being bit n % 64 of word
- * n / 64, as in QEMU's bitmaps; unused bits of the last word must be 0. The
- * caller owns it, and keeps others from changing it during a call. Nothing
- * here keeps state: any thread may call it.
+ * In memory a map is a list of its dirty pages: a GArray of uint64_t, rising,
+ * without duplicates. What it costs follows the number of dirty pages, not the
+ * size of the VM. The caller owns it. Nothing here keeps state: any thread may
+ * call it.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -45,21 +45,15 @@ typedef enum {
 #define PLOVER_DIRTY_ERROR (plover_dirty_error_quark())
 GQuark plover_dirty_error_quark(void);
 
-/* The number of words of a map of @pages pages. */
-static inline size_t plover_dirty_words(uint64_t pages)
-{
-    return pages / 64 + (pages % 64 != 0);
-}
-
-/* Append the encoding of @map, which covers @pages pages, to @out. */
-void plover_dirty_append(GByteArray *out, const uint64_t *map, uint64_t pages);
+/* Append the encoding of @list, pages of a VM that has @pages, to @out. */
+void plover_dirty_append(GByteArray *out, const GArray *list, uint64_t pages);
 
 /*
- * Add the pages of the encoded map, the @size bytes at @data, to @map, which
- * covers @pages pages. @map is not changed when FALSE is returned, with @errp
- * set to one of PloverDirtyError.
+ * Append the pages of the encoded map, the @size bytes at @data, to @list, which
+ * is empty; the VM has @pages. @list is not changed when FALSE is returned, with
+ * @errp set to one of PloverDirtyError.
  */
-gboolean plover_dirty_merge(uint64_t *map, uint64_t pages,
-                            const uint8_t *data, size_t size, GError **errp);
+gboolean plover_dirty_decode(GArray *list, uint64_t pages,
+                             const uint8_t *data, size_t size, GError **errp);
 
 #endif

@@ -1,0 +1,116 @@
+/*
+ * What both sides of a sync compute, and must compute alike
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "plover-sync/core/agree.h"
+
+GArray *plover_list_new(void)
+{
+    return g_array_new(FALSE, FALSE, sizeof(uint64_t));
+}
+
+void plover_list_unite(GArray *out, const GArray *a, const GArray *b)
+{
+    guint i = 0;
+    guint j = 0;
+
+    g_array_set_size(out, a->len + b->len);
+    g_array_set_size(out, 0);
+    while (i < a->len || j < b->len) {
+        uint64_t page;
+
+        if (j == b->len || (i < a->len &&
+            plover_list_get(a, i) <= plover_list_get(b, j))) {
+            page = plover_list_get(a, i++);
+            if (j < b->len && plover_list_get(b, j) == page) {
+                j++;
+            }
+        } else {
+            page = plover_list_get(b, j++);
+        }
+        g_array_append_val(out, page);
+    }
+}
+
+gssize plover_list_index(const GArray *list, uint64_t page)
+{
+    guint low = 0;
+    guint high = list->len;
+
+    while (low < high) {
+        guint middle = low + (high - low) / 2;
+
+        if (plover_list_get(list, middle) < page) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low < list->len && plover_list_get(list, low) == page ?
+           (gssize)low : -1;
+}
+
+void plover_digest_init(PloverDigest *digest)
+{
+    digest->items = g_byte_array_new();
+}
+
+void plover_digest_reset(PloverDigest *digest)
+{
+    g_byte_array_set_size(digest->items, 0);
+}
+
+void plover_digest_clear(PloverDigest *digest)
+{
+    g_byte_array_unref(digest->items);
+}
+
+static void add(PloverDigest *digest, uint64_t a, uint64_t b, PloverHash hash)
+{
+    uint64_t item[] = {
+        GUINT64_TO_LE(a), GUINT64_TO_LE(b),
+        GUINT64_TO_LE(hash.low), GUINT64_TO_LE(hash.high),
+    };
+
+    g_byte_array_append(digest->items, (uint8_t *)item, sizeof(item));
+}
+
+void plover_digest_add_page(PloverDigest *digest, uint64_t page,
+                            PloverHash hash)
+{
+    add(digest, page, 0, hash);
+}
+
+PloverHash plover_digest_finish(PloverDigest *digest,
+                                const PloverHasher *hasher,
+                                const PloverSections *devices)
+{
+    for (unsigned i = 0; i < plover_sections_count(devices); i++) {
+        GByteArray *data = plover_sections_get(devices, i)->data;
+
+        add(digest, i, data->len, plover_hash(hasher, data->data, data->len));
+    }
+    return plover_hash(hasher, digest->items->data, digest->items->len);
+}
+
+void plover_cache_settle(PloverCache *cache, const GArray *united,
+                         const GArray *differing,
+                         const uint8_t *(*page)(void *opaque, guint index),
+                         void *opaque)
+{
+    guint next = 0;
+
+    for (guint i = 0; i < united->len; i++) {
+        uint64_t number = plover_list_get(united, i);
+        gboolean differs = next < differing->len &&
+                           plover_list_get(differing, next) == number;
+
+        next += differs;
+        if (differs || plover_cache_get(cache, number)) {
+            plover_cache_put(cache, number, page(opaque, i));
+        }
+    }
+    plover_cache_end_sync(cache);
+}

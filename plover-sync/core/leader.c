@@ -1,0 +1,730 @@
+/*
+ * The leader's side of a sync
+ *
+ * When all goes well:
+ *
+ * - ask for the sync; the VM runs on until the secondary has told its dirty map
+ * - stop; save the devices; read the dirty log; tell our map; copy the union
+ * - resume
+ * - hash the copy, compare with the secondary's hashes as they come, and send
+ *   what differs; send the devices; say how much it was
+ * - the secondary has staged it: commit
+ *
+ * When the secondary refuses, or our own VM cannot be stopped or saved, what
+ * was dirty here is carried over to the next sync. The secondary does the same
+ * with its own.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "plover-sync/core/agree.h"
+#include "plover-sync/core/delta.h"
+#include "plover-sync/core/dirty.h"
+#include "plover-sync/core/leader.h"
+
+G_DEFINE_QUARK(plover_leader_error_quark, plover_leader_error)
+
+/*
+ * A map up to this size is sent while the VM stands, so that the secondary can
+ * begin: the socket is empty then and takes it without waiting.
+ */
+#define EARLY_MAP_MAX (8u << 10)
+/* PAGES are sent when this much of them is there. */
+#define BATCH_SIZE (64u << 10)
+/* Memory for a copy that is kept although it is not needed. */
+#define COPY_KEPT (8u << 20)
+
+struct PloverLeader {
+    PloverLeaderConfig config;
+    const PloverVm *vm;
+    void *opaque;
+    PloverLink *link;
+
+    PloverHasher hasher;
+    PloverHash zero_hash;
+    uint64_t pages; /* of the VM */
+    size_t page_size;
+    PloverCopy copy;
+    PloverCache *cache;
+
+    uint64_t epoch; /* of the sync that is under way, or was the last */
+    uint64_t base;
+    GArray *carry; /* dirty pages of syncs that were refused */
+
+    /* Of the sync that is under way. */
+    PloverSyncStats *stats;
+    int64_t deadline;
+    int64_t stopped_at;
+    gboolean stands;
+    gboolean map_sent;
+    GArray *fresh;
+    GArray *mine;
+    GArray *theirs;
+    GArray *united;
+    GArray *differing;
+    GByteArray *copied;
+    const void **sources; /* of the united pages: the copy, or the VM */
+    PloverHash *hashes; /* of the united pages */
+    size_t room; /* of these two */
+    guint hashed;
+    PloverSections *devices;
+    PloverSections *old_devices; /* as the secondary has them */
+    PloverBatch batch;
+    PloverDigest digest;
+    GByteArray *out;
+    uint8_t *delta;
+};
+
+PloverLeader *plover_leader_new(const PloverLeaderConfig *config,
+                                const PloverVm *vm, void *opaque,
+                                PloverLink *link)
+{
+    PloverLeader *leader = g_new0(PloverLeader, 1);
+
+    leader->config = *config;
+    leader->vm = vm;
+    leader->opaque = opaque;
+    leader->link = link;
+    leader->carry = plover_list_new();
+    leader->fresh = plover_list_new();
+    leader->mine = plover_list_new();
+    leader->theirs = plover_list_new();
+    leader->united = plover_list_new();
+    leader->differing = plover_list_new();
+    leader->copied = g_byte_array_new();
+    leader->devices = plover_sections_new();
+    leader->old_devices = plover_sections_new();
+    leader->out = g_byte_array_new();
+    plover_batch_init(&leader->batch);
+    plover_digest_init(&leader->digest);
+    return leader;
+}
+
+void plover_leader_free(PloverLeader *leader)
+{
+    if (!leader) {
+        return;
+    }
+    g_array_unref(leader->carry);
+    g_array_unref(leader->fresh);
+    g_array_unref(leader->mine);
+    g_array_unref(leader->theirs);
+    g_array_unref(leader->united);
+    g_array_unref(leader->differing);
+    g_byte_array_unref(leader->copied);
+    plover_sections_free(leader->devices);
+    plover_sections_free(leader->old_devices);
+    g_byte_array_unref(leader->out);
+    plover_batch_clear(&leader->batch);
+    plover_digest_clear(&leader->digest);
+    plover_cache_free(leader->cache);
+    g_free(leader->sources);
+    g_free(leader->hashes);
+    g_free(leader->delta);
+    g_free(leader);
+}
+
+uint64_t plover_leader_base(const PloverLeader *leader)
+{
+    return leader->base;
+}
+
+static int64_t now(PloverLeader *leader)
+{
+    return plover_link_now(leader->link);
+}
+
+static gboolean send(PloverLeader *leader, PloverType type, const void *data,
+                     size_t size, GError **errp)
+{
+    PloverHeader header = {
+        .type = type,
+        .term = leader->config.term,
+        .epoch = leader->epoch,
+        .base = leader->base,
+    };
+
+    return plover_link_send(leader->link, &header, data, size,
+                            leader->deadline, errp);
+}
+
+/* Send what is in ->out. */
+static gboolean send_out(PloverLeader *leader, PloverType type, GError **errp)
+{
+    return send(leader, type, leader->out->data, leader->out->len, errp);
+}
+
+/* Receive a message of @type, of this sync. */
+static gboolean receive(PloverLeader *leader, PloverType type,
+                        const uint8_t **data, size_t *size, GError **errp)
+{
+    PloverHeader header;
+
+    if (!plover_link_receive(leader->link, &header, data, leader->deadline,
+                             errp)) {
+        g_prefix_error(errp, "waiting for %s: ", plover_type_name(type));
+        return FALSE;
+    }
+    *size = header.size;
+    if (header.term != leader->config.term || header.epoch != leader->epoch ||
+        header.base != leader->base) {
+        g_set_error(errp, PLOVER_LEADER_ERROR, PLOVER_LEADER_ERROR_PEER,
+                    "%s is of term %" PRIu64 ", epoch %" PRIu64 ", base %"
+                    PRIu64 ", not %" PRIu64 ", %" PRIu64 ", %" PRIu64,
+                    plover_type_name(header.type), header.term, header.epoch,
+                    header.base, leader->config.term, leader->epoch,
+                    leader->base);
+        return FALSE;
+    }
+    if (header.type == PLOVER_REFUSE) {
+        g_autofree char *why = plover_text_decode(*data, *size, errp);
+
+        if (why) {
+            g_set_error(errp, PLOVER_LEADER_ERROR,
+                        PLOVER_LEADER_ERROR_REFUSED,
+                        "the secondary refused: %s", why);
+        }
+        return FALSE;
+    }
+    if (header.type != type) {
+        g_set_error(errp, PLOVER_LEADER_ERROR, PLOVER_LEADER_ERROR_PEER,
+                    "%s came instead of %s", plover_type_name(header.type),
+                    plover_type_name(type));
+        return FALSE;
+    }
+    return TRUE;
+}
+
+gboolean plover_leader_greet(PloverLeader *leader, const PloverHello *hello,
+                             GError **errp)
+{
+    g_autofree uint8_t *zero = g_malloc0(hello->page_size);
+    const uint8_t *data;
+    size_t size;
+
+    memcpy(leader->hasher.secret, hello->secret, PLOVER_SECRET_SIZE);
+    leader->zero_hash = plover_hash(&leader->hasher, zero, hello->page_size);
+    leader->page_size = hello->page_size;
+    leader->delta = g_malloc(hello->page_size);
+    leader->copy = hello->copy;
+    leader->cache = plover_cache_new(hello->page_size, hello->cache_pages,
+                                     hello->cache_age);
+    for (unsigned i = 0; i < hello->n_blocks; i++) {
+        leader->pages += hello->blocks[i].pages;
+    }
+
+    leader->deadline = now(leader) + leader->config.timeout_us;
+    g_byte_array_set_size(leader->out, 0);
+    plover_hello_encode(leader->out, hello);
+    if (!send_out(leader, PLOVER_HELLO, errp)) {
+        return FALSE;
+    }
+    plover_link_set_key(leader->link, hello->key);
+    if (!receive(leader, PLOVER_WELCOME, &data, &size, errp)) {
+        return FALSE;
+    }
+    if (size) {
+        g_set_error(errp, PLOVER_LEADER_ERROR, PLOVER_LEADER_ERROR_PEER,
+                    "WELCOME has %zu bytes, expected none", size);
+        return FALSE;
+    }
+    return TRUE;
+}
+
+/* Room for what there is one of for each united page. */
+static void make_room(PloverLeader *leader)
+{
+    size_t n = leader->united->len;
+
+    if (n > leader->room) {
+        leader->room = MAX(n, leader->room * 2);
+        leader->sources = g_renew(const void *, leader->sources, leader->room);
+        leader->hashes = g_renew(PloverHash, leader->hashes, leader->room);
+    }
+}
+
+static void resume(PloverLeader *leader)
+{
+    int64_t start;
+
+    if (leader->stands) {
+        start = now(leader);
+        leader->vm->resume(leader->opaque);
+        leader->stands = FALSE;
+        leader->stats->resume = now(leader) - start;
+        leader->stats->pause = now(leader) - leader->stopped_at;
+    }
+}
+
+/* Our VM cannot do its part. */
+static gboolean cancel(PloverLeader *leader, GError *why, GError **errp)
+{
+    g_byte_array_set_size(leader->out, 0);
+    plover_text_encode(leader->out, why->message);
+    if (!send_out(leader, PLOVER_CANCEL, errp)) {
+        g_error_free(why);
+        return FALSE;
+    }
+    g_set_error(errp, PLOVER_LEADER_ERROR, PLOVER_LEADER_ERROR_REFUSED,
+                "%s", why->message);
+    g_error_free(why);
+    return FALSE;
+}
+
+static gboolean send_map(PloverLeader *leader, GError **errp)
+{
+    leader->map_sent = TRUE;
+    return send_out(leader, PLOVER_MAP, errp);
+}
+
+/* Stop the VM and take from it what has to be taken while it stands. */
+static gboolean take_state(PloverLeader *leader, GError **errp)
+{
+    const PloverVm *vm = leader->vm;
+    PloverSyncStats *stats = leader->stats;
+    GError *why = NULL;
+    int64_t mark;
+
+    leader->stopped_at = now(leader);
+    if (!vm->stop(leader->opaque, &why)) {
+        return cancel(leader, why, errp);
+    }
+    leader->stands = TRUE;
+    mark = now(leader);
+    stats->stop = mark - leader->stopped_at;
+
+    plover_sections_clear(leader->devices);
+    if (!vm->save(leader->opaque, leader->devices, &why)) {
+        resume(leader);
+        return cancel(leader, why, errp);
+    }
+    stats->save = now(leader) - mark;
+
+    /* After the devices: saving them may write to memory. */
+    mark = now(leader);
+    g_array_set_size(leader->fresh, 0);
+    vm->collect(leader->opaque, leader->fresh);
+    plover_list_unite(leader->mine, leader->fresh, leader->carry);
+    stats->dirty = leader->mine->len;
+    plover_list_unite(leader->united, leader->mine, leader->theirs);
+    stats->united = leader->united->len;
+    make_room(leader);
+
+    g_byte_array_set_size(leader->out, 0);
+    plover_dirty_append(leader->out, leader->mine, leader->pages);
+    if (leader->out->len <= EARLY_MAP_MAX && !send_map(leader, errp)) {
+        return FALSE;
+    }
+    stats->scan = now(leader) - mark;
+    return TRUE;
+}
+
+/* Where the content of the united pages is: in a copy, if that is small. */
+static gboolean copy_pages(PloverLeader *leader)
+{
+    size_t page_size = leader->page_size;
+    guint n = leader->united->len;
+    gboolean copy = n <= leader->config.copy_limit / page_size;
+    int64_t start = now(leader);
+
+    if (copy && leader->copied->len < n * page_size) {
+        g_byte_array_set_size(leader->copied, n * page_size);
+    }
+    for (guint i = 0; i < n; i++) {
+        leader->sources[i] = leader->vm->page(
+            leader->opaque, plover_list_get(leader->united, i));
+        if (copy) {
+            leader->sources[i] = memcpy(leader->copied->data + i * page_size,
+                                        leader->sources[i], page_size);
+        }
+    }
+    leader->stats->copy = now(leader) - start;
+    return copy;
+}
+
+/* Have the hashes of the united pages with an index below @end. */
+static void hash_to(PloverLeader *leader, guint end)
+{
+    end = MIN(end, leader->united->len);
+    if (leader->hashed < end) {
+        plover_hash_pages(&leader->hasher, leader->config.pool,
+                          leader->sources + leader->hashed,
+                          end - leader->hashed, leader->page_size,
+                          leader->hashes + leader->hashed);
+        leader->hashed = end;
+    }
+}
+
+static gboolean flush_batch(PloverLeader *leader, guint through, GError **errp)
+{
+    g_byte_array_set_size(leader->out, 0);
+    plover_batch_encode(&leader->batch, through,
+                        leader->copy == PLOVER_COPY_HASH, leader->out);
+    return send_out(leader, PLOVER_PAGES, errp);
+}
+
+/* The united page with this @index differs. */
+static void add_page(PloverLeader *leader, guint index)
+{
+    uint64_t page = plover_list_get(leader->united, index);
+    const uint8_t *data = leader->sources[index];
+    const uint8_t *old;
+    gssize size = -1;
+
+    g_array_append_val(leader->differing, page);
+    plover_digest_add_page(&leader->digest, page, leader->hashes[index]);
+    if (leader->copy == PLOVER_COPY_HASH) {
+        if (plover_hash_equal(leader->hashes[index], leader->zero_hash)) {
+            leader->stats->zero++;
+            plover_batch_add(&leader->batch, page, PLOVER_FORM_ZERO, NULL, 0);
+            return;
+        }
+        old = plover_cache_get(leader->cache, page);
+        if (old) {
+            size = plover_delta_encode(old, data, leader->page_size,
+                                       leader->delta,
+                                       leader->page_size - 1);
+        }
+    }
+    if (size >= 0) {
+        leader->stats->delta++;
+        plover_batch_add(&leader->batch, page, PLOVER_FORM_DELTA,
+                         leader->delta, size);
+    } else {
+        leader->stats->whole++;
+        plover_batch_add(&leader->batch, page, PLOVER_FORM_WHOLE, data,
+                         leader->page_size);
+    }
+}
+
+/*
+ * Settle the united pages with an index below @end, of which @theirs are the
+ * secondary's hashes; all differ if there are none.
+ */
+static gboolean settle(PloverLeader *leader, guint start, guint end,
+                       const PloverHashes *theirs, guint *flushed,
+                       GError **errp)
+{
+    hash_to(leader, end);
+    for (guint i = start; i < end; i++) {
+        if (theirs && plover_hash_equal(leader->hashes[i],
+                                        plover_hashes_get(theirs,
+                                                          i - start))) {
+            continue;
+        }
+        add_page(leader, i);
+        if (leader->batch.records->len >= BATCH_SIZE) {
+            if (!flush_batch(leader, i + 1, errp)) {
+                return FALSE;
+            }
+            *flushed = i + 1;
+        }
+    }
+    /* The secondary must not run out of what it may send. */
+    if (end == leader->united->len || end - *flushed >= PLOVER_AHEAD / 4) {
+        *flushed = end;
+        return flush_batch(leader, end, errp);
+    }
+    return TRUE;
+}
+
+static gboolean send_pages(PloverLeader *leader, GError **errp)
+{
+    guint n = leader->united->len;
+    guint flushed = 0;
+    guint done = 0;
+
+    leader->hashed = 0;
+    g_array_set_size(leader->differing, 0);
+    plover_digest_reset(&leader->digest);
+    while (done < n) {
+        guint end = MIN(n, done + PLOVER_CHUNK);
+        PloverHashes theirs;
+        const uint8_t *data;
+        size_t size;
+
+        /* While theirs are on the way. */
+        hash_to(leader, end);
+        if (leader->copy == PLOVER_COPY_FULL) {
+            if (!settle(leader, done, end, NULL, &flushed, errp)) {
+                return FALSE;
+            }
+            done = end;
+            continue;
+        }
+        if (!receive(leader, PLOVER_HASHES, &data, &size, errp) ||
+            !plover_hashes_decode(&theirs, data, size, errp)) {
+            return FALSE;
+        }
+        if (theirs.first != done || !theirs.n || theirs.n > n - done) {
+            g_set_error(errp, PLOVER_LEADER_ERROR, PLOVER_LEADER_ERROR_PEER,
+                        "HASHES are for %" PRIu32 " pages from %" PRIu64
+                        " on, of %u, where %u was to come", theirs.n,
+                        theirs.first, n, done);
+            return FALSE;
+        }
+        if (!settle(leader, done, done + theirs.n, &theirs, &flushed, errp)) {
+            return FALSE;
+        }
+        done += theirs.n;
+    }
+    leader->stats->differ = leader->differing->len;
+    return TRUE;
+}
+
+static gboolean send_devices(PloverLeader *leader, GError **errp)
+{
+    g_autoptr(GByteArray) sections = g_byte_array_new();
+
+    plover_sections_encode(leader->devices, leader->old_devices, sections);
+    g_byte_array_set_size(leader->out, 0);
+    plover_devices_encode(leader->out, sections->data, sections->len,
+                          leader->copy == PLOVER_COPY_HASH);
+    leader->stats->devices = leader->out->len;
+    return send_out(leader, PLOVER_DEVICES, errp);
+}
+
+/* Say that this was all, and hear that the secondary has it. */
+static gboolean finish(PloverLeader *leader, int64_t start, GError **errp)
+{
+    PloverEnd end = {
+        .pages = leader->differing->len,
+        .sections = plover_sections_count(leader->devices),
+        .digest = plover_digest_finish(&leader->digest, &leader->hasher,
+                                       leader->devices),
+    };
+    PloverEnd staged;
+    const uint8_t *data;
+    size_t size;
+
+    g_byte_array_set_size(leader->out, 0);
+    plover_end_encode(leader->out, &end);
+    if (!send_out(leader, PLOVER_END, errp) ||
+        !receive(leader, PLOVER_STAGED, &data, &size, errp) ||
+        !plover_end_decode(&staged, data, size, errp)) {
+        return FALSE;
+    }
+    if (staged.pages != end.pages || staged.sections != end.sections ||
+        !plover_hash_equal(staged.digest, end.digest)) {
+        g_set_error(errp, PLOVER_LEADER_ERROR, PLOVER_LEADER_ERROR_PEER,
+                    "STAGED is not what was sent");
+        return FALSE;
+    }
+    leader->stats->staged = now(leader) - start;
+    leader->vm->commit(leader->opaque, leader->epoch);
+    return TRUE;
+}
+
+static const uint8_t *united_page(void *opaque, guint index)
+{
+    PloverLeader *leader = opaque;
+
+    return leader->sources[index];
+}
+
+/* The secondary will apply this epoch, whatever happens. */
+static void settle_epoch(PloverLeader *leader)
+{
+    PloverSections *devices = leader->devices;
+
+    plover_cache_settle(leader->cache, leader->united, leader->differing,
+                        united_page, leader);
+    leader->devices = leader->old_devices;
+    leader->old_devices = devices;
+    g_array_set_size(leader->carry, 0);
+}
+
+static gboolean verify_pages(PloverLeader *leader, PloverVerify *verify,
+                             GError **errp)
+{
+    g_autofree const void **sources = NULL;
+    g_autofree PloverHash *hashes = NULL;
+    size_t room = 0;
+
+    while (verify->pages < leader->pages) {
+        PloverHashes theirs;
+        const uint8_t *data;
+        size_t size;
+
+        if (!receive(leader, PLOVER_VERIFY_PAGES, &data, &size, errp) ||
+            !plover_hashes_decode(&theirs, data, size, errp)) {
+            return FALSE;
+        }
+        if (theirs.first != verify->pages || !theirs.n ||
+            theirs.n > leader->pages - verify->pages) {
+            g_set_error(errp, PLOVER_LEADER_ERROR, PLOVER_LEADER_ERROR_PEER,
+                        "VERIFY_PAGES are for %" PRIu32 " pages from %" PRIu64
+                        " on, where %" PRIu64 " was to come", theirs.n,
+                        theirs.first, verify->pages);
+            return FALSE;
+        }
+        if (theirs.n > room) {
+            room = theirs.n;
+            sources = g_renew(const void *, sources, room);
+            hashes = g_renew(PloverHash, hashes, room);
+        }
+        for (uint32_t i = 0; i < theirs.n; i++) {
+            sources[i] = leader->vm->page(leader->opaque, theirs.first + i);
+        }
+        plover_hash_pages(&leader->hasher, leader->config.pool, sources,
+                          theirs.n, leader->page_size, hashes);
+        for (uint32_t i = 0; i < theirs.n; i++) {
+            uint64_t page = theirs.first + i;
+
+            if (!plover_hash_equal(hashes[i], plover_hashes_get(&theirs, i)) &&
+                verify->differing++ < PLOVER_VERIFY_MAX) {
+                g_array_append_val(verify->first, page);
+            }
+        }
+        verify->pages += theirs.n;
+    }
+    return TRUE;
+}
+
+static gboolean verify_devices(PloverLeader *leader, PloverVerify *verify,
+                               GError **errp)
+{
+    /* The epoch is settled: these are the ones that were sent. */
+    const PloverSections *ours = leader->old_devices;
+    PloverSections *theirs = leader->devices;
+    g_autoptr(GByteArray) encoded = g_byte_array_new();
+    PloverSections *none = plover_sections_new();
+    const uint8_t *data;
+    size_t size;
+    gboolean ok = receive(leader, PLOVER_VERIFY_DEVICES, &data, &size, errp) &&
+                  plover_devices_decode(encoded, data, size, errp) &&
+                  plover_sections_decode(theirs, none, encoded->data,
+                                         encoded->len, PLOVER_DEVICES_MAX,
+                                         errp);
+
+    plover_sections_free(none);
+    for (unsigned i = 0; ok && i < plover_sections_count(ours); i++) {
+        const PloverSection *a = plover_sections_get(ours, i);
+        const PloverSection *b = plover_sections_find(theirs, a->name,
+                                                      a->instance);
+
+        if (!b || !leader->vm->same(leader->opaque, a, b)) {
+            g_ptr_array_add(verify->sections, g_strdup(a->name));
+        }
+    }
+    return ok;
+}
+
+/* The secondary has applied; with @verify, see whether it is equal. */
+static gboolean hear_applied(PloverLeader *leader, PloverVerify *verify,
+                             GError **errp)
+{
+    const uint8_t *data;
+    size_t size;
+
+    if (!receive(leader, PLOVER_APPLIED, &data, &size, errp) ||
+        !plover_applied_decode(&leader->stats->applied, data, size, errp)) {
+        return FALSE;
+    }
+    return !verify || (verify_pages(leader, verify, errp) &&
+                       verify_devices(leader, verify, errp));
+}
+
+/* What a sync is, from the request on. */
+static gboolean do_sync(PloverLeader *leader, gboolean late,
+                        PloverVerify *verify, GError **errp)
+{
+    PloverSync request = {
+        .reasons = leader->stats->reasons,
+        .verify = verify != NULL,
+    };
+    int64_t start = now(leader);
+    const uint8_t *data;
+    gboolean copied;
+    size_t size;
+
+    leader->deadline = start + leader->config.timeout_us;
+    leader->map_sent = FALSE;
+    g_byte_array_set_size(leader->out, 0);
+    plover_sync_encode(leader->out, &request);
+    if (!send_out(leader, PLOVER_SYNC, errp) ||
+        !receive(leader, PLOVER_MAP, &data, &size, errp)) {
+        return FALSE;
+    }
+    g_array_set_size(leader->theirs, 0);
+    if (!plover_dirty_decode(leader->theirs, leader->pages, data, size,
+                             errp)) {
+        return FALSE;
+    }
+    leader->stats->wait = now(leader) - start;
+
+    if (!take_state(leader, errp)) {
+        return FALSE;
+    }
+    copied = copy_pages(leader);
+    leader->stats->late = late || !copied;
+    if (leader->stats->late) {
+        leader->vm->hold(leader->opaque);
+    } else {
+        resume(leader);
+    }
+
+    if ((!leader->map_sent && !send_map(leader, errp)) ||
+        !send_pages(leader, errp) ||
+        !send_devices(leader, errp) ||
+        !finish(leader, start, errp)) {
+        return FALSE;
+    }
+    settle_epoch(leader);
+    if (!late) {
+        resume(leader);
+    }
+    if (!hear_applied(leader, verify, errp)) {
+        return FALSE;
+    }
+    leader->base = leader->epoch;
+    return TRUE;
+}
+
+gboolean plover_leader_sync(PloverLeader *leader, unsigned reasons,
+                            gboolean late, PloverVerify *verify,
+                            PloverSyncStats *stats, GError **errp)
+{
+    uint64_t sent = plover_link_sent(leader->link);
+    uint64_t received = plover_link_received(leader->link);
+    gboolean ok;
+
+    memset(stats, 0, sizeof(*stats));
+    leader->stats = stats;
+    leader->epoch++;
+    stats->epoch = leader->epoch;
+    stats->reasons = reasons;
+    g_array_set_size(leader->mine, 0);
+    if (verify) {
+        memset(verify, 0, sizeof(*verify));
+        verify->first = plover_list_new();
+        verify->sections = g_ptr_array_new_with_free_func(g_free);
+    }
+
+    ok = do_sync(leader, late || verify, verify, errp);
+    resume(leader);
+    if (!ok && leader->mine->len) {
+        /* Not lost: the next sync includes them. */
+        g_array_set_size(leader->carry, 0);
+        g_array_append_vals(leader->carry, leader->mine->data,
+                            leader->mine->len);
+    }
+    if (leader->copied->len > COPY_KEPT &&
+        leader->united->len * leader->page_size < leader->copied->len / 4) {
+        g_byte_array_unref(leader->copied);
+        leader->copied = g_byte_array_new();
+    }
+    stats->sent = plover_link_sent(leader->link) - sent;
+    stats->received = plover_link_received(leader->link) - received;
+    leader->stats = NULL;
+    return ok;
+}
+
+void plover_verify_clear(PloverVerify *verify)
+{
+    g_clear_pointer(&verify->first, g_array_unref);
+    g_clear_pointer(&verify->sections, g_ptr_array_unref);
+}

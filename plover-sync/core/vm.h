@@ -1,0 +1,78 @@
+/*
+ * The virtual machine, as a sync sees it
+ *
+ * What leader.h and secondary.h ask of the virtual machine monitor. All calls
+ * come from the thread that runs the sync.
+ *
+ * Pages are numbered through all RAM blocks, in the order of PloverHello. A
+ * list of pages is a GArray of uint64_t, rising, without duplicates.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef PLOVER_VM_H
+#define PLOVER_VM_H
+
+#include <glib.h>
+#include <stdint.h>
+
+#include "plover-sync/core/sections.h"
+
+typedef struct PloverVm {
+    /*
+     * Stop the virtual CPUs and finish what the devices have under way. From
+     * then until hold() or resume() nothing else touches the VM. FALSE: it may
+     * not be stopped now, and is as it was.
+     */
+    gboolean (*stop)(void *opaque, GError **errp);
+    /* The VM stays stopped, but others may do their work meanwhile. */
+    void (*hold)(void *opaque);
+    /* Let the VM run again, if it ran before stop(). */
+    void (*resume)(void *opaque);
+
+    /* Save the state of the devices. Between stop() and hold() or resume(). */
+    gboolean (*save)(void *opaque, PloverSections *list, GError **errp);
+    /*
+     * Add the pages that were written since the last call, and clear the log.
+     * @list is empty. While the VM stands.
+     */
+    void (*collect)(void *opaque, GArray *list);
+    /* Where the bytes of @page are. */
+    const uint8_t *(*page)(void *opaque, uint64_t page);
+    /* Whether two sections that should be equal are, bytes or sense. */
+    gboolean (*same)(void *opaque, const PloverSection *a,
+                     const PloverSection *b);
+
+    /*
+     * Leader only. The epoch is safe: what the VM said in it may be heard. The
+     * VM may be running.
+     */
+    void (*commit)(void *opaque, uint64_t epoch);
+
+    /* Secondary only. */
+
+    /* Wait until the guest has nothing to do, but not for long. */
+    void (*wait_idle)(void *opaque);
+    /* Could @want be loaded? @own is what save() gave here. */
+    gboolean (*check)(void *opaque, const PloverSections *want,
+                      const PloverSections *own, GError **errp);
+    /*
+     * The point of no return: FALSE when the sync must not be applied any more,
+     * because this replica was told to take over.
+     */
+    gboolean (*decide)(void *opaque, uint64_t epoch, GError **errp);
+    /* Memory first; the pages' bytes are @data[i]. */
+    void (*apply)(void *opaque, const GArray *pages,
+                  const uint8_t *const *data);
+    /*
+     * Then the devices; returns how many sections were loaded. What fails here
+     * fails after the point of no return: the VM is lost.
+     */
+    gboolean (*load)(void *opaque, const PloverSections *want,
+                     const PloverSections *own, uint32_t *loaded,
+                     GError **errp);
+    /* May be NULL: the stage has grown to @bytes. */
+    void (*staged)(void *opaque, uint64_t bytes);
+} PloverVm;
+
+#endif
