@@ -14,8 +14,8 @@
  *       16     8  term
  *       24     8  epoch: the sync that this belongs to
  *       32     8  base: the epoch that the secondary applied last
- *       40     8  checksum: plover_checksum() of these 40 bytes and the payload,
- *                 with the key of the connection; of HELLO with key 0
+ *       40     8  checksum: plover_checksum() of the bytes before it and of the
+ *                 payload, with the key of the connection; of HELLO with key 0
  *
  * A dialogue ('>' the leader speaks, '<' the secondary):
  *
@@ -55,15 +55,26 @@
 #define PLOVER_HEADER_SIZE 48
 #define PLOVER_CHECKED_SIZE 40 /* of the header, what the checksum covers */
 
+/* Of a VM: 8 TiB of RAM, where a page is 4 KiB. */
+#define PLOVER_PAGES_MAX (UINT64_C(1) << 31)
 /*
- * No payload is bigger: 256 MiB is the dirty map of 8 TiB of RAM, and far more
- * than anything else.
+ * No payload is bigger: the dirty map of the largest VM takes a bit per page
+ * and a few bytes, and everything else far less.
  */
-#define PLOVER_PAYLOAD_MAX (256u << 20)
-/* What a PAGES message may hold before compression. */
+#define PLOVER_PAYLOAD_MAX (257u << 20)
+/* A payload is handed over in no more pieces. */
+#define PLOVER_PIECES_MAX 4
+#define PLOVER_PAGE_SIZE_MIN 512
+#define PLOVER_PAGE_SIZE_MAX (1u << 20)
+/*
+ * When a PAGES message is full, before compression; the record that fills it
+ * may reach beyond.
+ */
 #define PLOVER_BATCH_MAX (256u << 10)
 /* Of the device state, all sections together. */
 #define PLOVER_DEVICES_MAX (64u << 20)
+/* The same as sections.h encodes it: with the names and sizes. */
+#define PLOVER_DEVICES_ENCODED_MAX (PLOVER_DEVICES_MAX + (1u << 20))
 #define PLOVER_TEXT_MAX 1024
 #define PLOVER_BLOCKS_MAX 1024
 
@@ -93,18 +104,21 @@ typedef enum {
 #define PLOVER_WIRE_ERROR (plover_wire_error_quark())
 GQuark plover_wire_error_quark(void);
 
-/* "SYNC" and so on; "message type N" for an unknown one is never returned. */
+/* "SYNC" and so on. @type must be one of PloverType, as in a decoded header. */
 const char *plover_type_name(PloverType type);
 
 typedef struct PloverHeader {
     PloverType type;
-    uint32_t size; /* of the payload */
+    uint32_t size; /* of the payload; the encoder takes it from the pieces */
     uint64_t term;
     uint64_t epoch;
     uint64_t base;
 } PloverHeader;
 
-/* Fill in @out; the payload, in @n pieces, is only summed up. */
+/*
+ * Fill in @out. The payload, in @n pieces, at most PLOVER_PIECES_MAX, is only
+ * summed up.
+ */
 void plover_header_encode(uint8_t out[PLOVER_HEADER_SIZE],
                           const PloverHeader *header, uint64_t key,
                           const PloverPiece *payload, size_t n);
@@ -114,12 +128,29 @@ gboolean plover_header_decode(PloverHeader *header,
                               const uint8_t data[PLOVER_HEADER_SIZE],
                               GError **errp);
 
-/* The rest: whether the payload is the one that was sent. */
+/*
+ * The rest: whether the payload is the one that was sent. @data is a header
+ * that was decoded, @payload as long as it says.
+ */
 gboolean plover_header_check(const uint8_t data[PLOVER_HEADER_SIZE],
                              uint64_t key, const uint8_t *payload,
                              GError **errp);
 
-/* HELLO */
+/*
+ * HELLO
+ *
+ *   192  secret
+ *     8  key
+ *     4  page size
+ *     1  copy
+ *     1  run: 0 or 1
+ *     2  0
+ *     4  pages of the cache
+ *     4  age of the cache
+ *     4  number of blocks: 1 to PLOVER_BLOCKS_MAX
+ *     -  the blocks, for each: pages, 8 bytes; length of the name, 1 byte; the
+ *        name
+ */
 
 typedef enum PloverCopy {
     PLOVER_COPY_HASH, /* what differs */
@@ -127,8 +158,8 @@ typedef enum PloverCopy {
 } PloverCopy;
 
 typedef struct PloverBlock {
-    char *name; /* 1 to 255 bytes */
-    uint64_t pages;
+    char *name; /* 1 to 255 bytes of UTF-8; no two blocks have the same */
+    uint64_t pages; /* at least 1; of all blocks at most PLOVER_PAGES_MAX */
 } PloverBlock;
 
 typedef struct PloverHello {
@@ -149,7 +180,13 @@ gboolean plover_hello_decode(PloverHello *hello, const uint8_t *data,
                              size_t size, GError **errp);
 void plover_hello_clear(PloverHello *hello);
 
-/* SYNC */
+/*
+ * SYNC
+ *
+ *   4  reasons
+ *   1  verify: 0 or 1
+ *   3  0
+ */
 
 /* Why a sync happens. Triggers come together: these are bits. */
 typedef enum PloverReason {
@@ -172,7 +209,14 @@ gboolean plover_sync_decode(PloverSync *sync, const uint8_t *data,
 
 /* MAP: the payload is dirty.h's. */
 
-/* HASHES and VERIFY_PAGES */
+/*
+ * HASHES and VERIFY_PAGES
+ *
+ *   8  first
+ *   4  number of hashes
+ *   4  0
+ *   -  the hashes, 16 bytes each
+ */
 
 typedef struct PloverHashes {
     uint64_t first; /* HASHES: index in the union; VERIFY_PAGES: page number */
@@ -197,6 +241,8 @@ PloverHash plover_hashes_get(const PloverHashes *hashes, uint32_t index);
  *      less the one before, which is smaller), LEB128; form, 1 byte: 0 all
  *      zero, 1 whole, 2 delta to its content at the last sync; for a delta its
  *      size, LEB128; the bytes
+ *
+ * A delta of size 0 makes the page what it was at the last sync.
  */
 typedef enum PloverForm {
     PLOVER_FORM_ZERO,
@@ -215,11 +261,16 @@ void plover_batch_init(PloverBatch *batch);
 void plover_batch_clear(PloverBatch *batch); /* frees it */
 /*
  * Page numbers rise from record to record. @size: of the page if whole, of the
- * delta if it is one, else 0. The caller sends before more than
- * PLOVER_BATCH_MAX is in it.
+ * delta if it is one, else 0. The caller sends, at the latest, as soon as
+ * plover_batch_full().
  */
 void plover_batch_add(PloverBatch *batch, uint64_t page, PloverForm form,
                       const void *data, size_t size);
+static inline gboolean plover_batch_full(const PloverBatch *batch)
+{
+    return batch->records->len >= PLOVER_BATCH_MAX;
+}
+
 /* Append the payload, compressed if @compress and it helps, and start anew. */
 void plover_batch_encode(PloverBatch *batch, uint64_t through,
                          gboolean compress, GByteArray *out);
@@ -229,7 +280,9 @@ typedef gboolean PloverRecordFn(void *opaque, uint64_t page, PloverForm form,
                                 const uint8_t *data, size_t size,
                                 GError **errp);
 /*
- * Call @fn for each record. @scratch is memory that is kept from call to call.
+ * Call @fn for each record, in order, until one is refused: those before it
+ * have been handed over when FALSE is returned. @scratch is memory that is
+ * kept from call to call; @data of @fn is valid during the call only.
  */
 gboolean plover_batch_decode(const uint8_t *data, size_t size,
                              size_t page_size, uint64_t *through,
@@ -249,7 +302,14 @@ void plover_devices_encode(GByteArray *out, const uint8_t *sections,
 gboolean plover_devices_decode(GByteArray *out, const uint8_t *data,
                                size_t size, GError **errp);
 
-/* END, and STAGED, which says the same */
+/*
+ * END, and STAGED, which says the same
+ *
+ *   8   pages
+ *   4   sections
+ *   4   0
+ *   16  digest
+ */
 
 typedef struct PloverEnd {
     uint64_t pages; /* that were in all PAGES */
@@ -261,7 +321,11 @@ void plover_end_encode(GByteArray *out, const PloverEnd *end);
 gboolean plover_end_decode(PloverEnd *end, const uint8_t *data, size_t size,
                            GError **errp);
 
-/* APPLIED: the secondary's part of the statistics; times in microseconds */
+/*
+ * APPLIED: the secondary's part of the statistics; times in microseconds
+ *
+ * 4 bytes for each of them, in this order.
+ */
 
 typedef struct PloverApplied {
     uint32_t stop; /* until its vCPUs stood, idle wait included */
@@ -278,7 +342,12 @@ void plover_applied_encode(GByteArray *out, const PloverApplied *applied);
 gboolean plover_applied_decode(PloverApplied *applied, const uint8_t *data,
                                size_t size, GError **errp);
 
-/* REFUSE and CANCEL: UTF-8, 1 to PLOVER_TEXT_MAX bytes, says why */
+/*
+ * REFUSE and CANCEL: UTF-8, 1 to PLOVER_TEXT_MAX bytes, says why
+ *
+ * The encoder makes it that: it replaces bytes that are not UTF-8 and cuts off
+ * what is too long.
+ */
 
 void plover_text_encode(GByteArray *out, const char *text);
 /* To be freed with g_free(). */
