@@ -45,8 +45,8 @@ void plover_hashes_encode(GByteArray *out, uint64_t first,
 {
     uint8_t *p;
 
-    g_assert(n <= (PLOVER_PAYLOAD_MAX - HASHES_DATA) / HASH_SIZE);
-    g_assert(n <= PLOVER_PAGES_MAX && first <= PLOVER_PAGES_MAX - n);
+    g_assert(n >= 1 && n <= (PLOVER_PAYLOAD_MAX - HASHES_DATA) / HASH_SIZE);
+    g_assert(first <= PLOVER_PAGES_MAX - n);
 
     p = plover_wire_grow(out, HASHES_DATA + (size_t)n * HASH_SIZE);
     plover_put(p + HASHES_FIRST, first, 8);
@@ -75,7 +75,7 @@ gboolean plover_hashes_decode(PloverHashes *hashes, const uint8_t *data,
                                    PRIx64 " instead of 0",
                                    plover_get(data + HASHES_ZERO32, 4));
     }
-    if ((size - HASHES_DATA) % HASH_SIZE != 0 ||
+    if (n == 0 || (size - HASHES_DATA) % HASH_SIZE != 0 ||
         (size - HASHES_DATA) / HASH_SIZE != n) {
         return plover_wire_corrupt(errp, "HASHES: %zu bytes for %" PRIu32
                                    " hashes", size, n);

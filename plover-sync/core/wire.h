@@ -73,8 +73,8 @@
 #define PLOVER_BATCH_MAX (256u << 10)
 /* Of the device state, all sections together. */
 #define PLOVER_DEVICES_MAX (64u << 20)
-/* The same as sections.h encodes it: with the names and sizes. */
-#define PLOVER_DEVICES_ENCODED_MAX (PLOVER_DEVICES_MAX + (1u << 20))
+/* The same as sections.h encodes it, with the names and sizes of all. */
+#define PLOVER_DEVICES_ENCODED_MAX (PLOVER_DEVICES_MAX + (18u << 20))
 #define PLOVER_TEXT_MAX 1024
 #define PLOVER_BLOCKS_MAX 1024
 
@@ -213,7 +213,7 @@ gboolean plover_sync_decode(PloverSync *sync, const uint8_t *data,
  * HASHES and VERIFY_PAGES
  *
  *   8  first
- *   4  number of hashes
+ *   4  number of hashes, at least 1
  *   4  0
  *   -  the hashes, 16 bytes each
  */
