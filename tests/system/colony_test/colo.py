@@ -3,10 +3,11 @@
 A COLO pair: two QEMUs on two hosts, one guest.
 
 The options and the commands are those of QEMU's docs/COLO-FT.txt and
-docs/block-replication.txt, no more: what a user would type is what is
-tested.
+docs/block-replication.txt, and of docs/user/syncvm.rst, no more: what a user
+would type is what is tested.
 """
 
+import dataclasses
 import pathlib
 import time
 
@@ -23,6 +24,39 @@ COMPARE_PORT = 9004
 TRACE = ('colo_send_message', 'colo_receive_message', 'colo_vm_state_change',
          'colo_failover_set_state', 'colo_flush_ram_cache_begin',
          'colo_flush_ram_cache_end')
+PLOVER_TRACE = ('plover_send', 'plover_receive', 'plover_leader_stop',
+                'plover_leader_resume', 'plover_leader_done',
+                'plover_secondary_done', 'plover_staged',
+                'plover_apply_begin', 'plover_apply_end',
+                'plover_sync_failed')
+
+
+@dataclasses.dataclass(frozen=True)
+class Preset:
+    """
+    A fault-tolerance system, as settings of the same objects.
+
+    interval_ms  x-checkpoint-delay
+    sync         options of the plover object; None: COLO's own checkpoints
+    mirror       whether the secondary gets the guest's input, and runs
+    compare      outputs leave when both replicas said the same, after
+                 colo-compare; otherwise filter-guard holds them until the
+                 next sync
+    """
+
+    interval_ms: int
+    sync: str = None
+    mirror: bool = True
+    compare: bool = False
+
+
+PRESETS = {
+    'colo': Preset(200, compare=True),
+    'hash': Preset(100, 'copy=hash'),
+    'hash-compare': Preset(100, 'copy=hash', compare=True),
+    'str': Preset(25, 'copy=hash'),
+    'mc': Preset(100, 'copy=full,secondary=stop', mirror=False),
+}
 
 
 class Disk:
@@ -73,17 +107,27 @@ class ColoPair:
     """
     Two replicas.  Built, both run: the primary boots the guest, the
     secondary waits for it.  protect() takes them into COLO.
+
+    preset: a key of PRESETS; checkpoint_ms and sync (more options of the
+    plover object) change it.
     """
 
-    def __init__(self, lab, guest=Guest(), images=None, checkpoint_ms=200,
+    def __init__(self, lab, guest=Guest(), images=None, checkpoint_ms=None,
                  cpus=(None, None), trace=(), binary=None,
-                 hosts=None):
+                 hosts=None, preset='colo', sync=None):
         self.lab = lab
         self.guest = guest
         self.images = images
-        self.checkpoint_ms = checkpoint_ms
+        self.preset = PRESETS[preset]
+        self.checkpoint_ms = checkpoint_ms or self.preset.interval_ms
         self.binary = binary
+        self._sync = self.preset.sync
+        self._applied = "Send 'vmstate-loaded'"
         self._trace = (*TRACE, *trace)
+        if self._sync:
+            self._sync = ','.join(filter(None, (self._sync, sync)))
+            self._applied = 'plover_apply_end'
+            self._trace += PLOVER_TRACE
         self.hosts = hosts or (lab.add_host('a'), lab.add_host('b'))
         self.disks = None
         if images:
@@ -102,6 +146,8 @@ class ColoPair:
             options = [*getattr(disk, name)(), '-device',
                        f'{self.guest.device("blk")},drive=colo-disk0',
                        *options]
+        if self._sync:
+            options = [*options, '-object', f'plover,id=plover0,{self._sync}']
         return Qemu(host, name,
                     [*self.guest.options(host.add_tap()), *options],
                     trace=self._trace, cpus=cpus, binary=self.binary)
@@ -115,17 +161,21 @@ class ColoPair:
         return ['-chardev', f'socket,id={name},host={address},port={port}'
                 f'{mode}']
 
-    def _primary(self):
-        here = self.hosts[0].address
+    def _mirror(self):
         return [
-            *self._socket('mirror0', here, MIRROR_PORT, True),
-            *self._socket('compare1', here, COMPARE_PORT, True),
+            *self._socket('mirror0', self.hosts[0].address, MIRROR_PORT,
+                          True),
+            '-object', 'filter-mirror,id=m0,netdev=hn0,queue=tx,'
+            f'outdev=mirror0{self._vnet}']
+
+    def _compare(self):
+        return [
+            *self._socket('compare1', self.hosts[0].address, COMPARE_PORT,
+                          True),
             *self._socket('compare0', '127.0.0.1', 9001, True),
             *self._socket('compare0-0', '127.0.0.1', 9001, False),
             *self._socket('compare_out', '127.0.0.1', 9005, True),
             *self._socket('compare_out0', '127.0.0.1', 9005, False),
-            '-object', 'filter-mirror,id=m0,netdev=hn0,queue=tx,'
-            f'outdev=mirror0{self._vnet}',
             '-object', 'filter-redirector,id=redire0,netdev=hn0,queue=rx,'
             f'indev=compare_out{self._vnet}',
             '-object', 'filter-redirector,id=redire1,netdev=hn0,queue=rx,'
@@ -135,18 +185,33 @@ class ColoPair:
             'secondary_in=compare1,outdev=compare_out0,'
             f'iothread=iothread1{self._vnet}']
 
+    def _guard(self):
+        return ['-object', 'filter-guard,id=g0,netdev=hn0']
+
+    def _primary(self):
+        options = self._mirror() if self.preset.mirror else []
+        return options + (self._compare() if self.preset.compare
+                          else self._guard())
+
     def _secondary(self):
         there = self.hosts[0].address
-        return [
-            *self._socket('red0', there, MIRROR_PORT, False),
-            *self._socket('red1', there, COMPARE_PORT, False),
-            '-object', 'filter-redirector,id=f1,netdev=hn0,queue=tx,'
-            f'indev=red0{self._vnet}',
-            '-object', 'filter-redirector,id=f2,netdev=hn0,queue=rx,'
-            f'outdev=red1{self._vnet}',
-            '-object', 'filter-rewriter,id=rew0,netdev=hn0,queue=all'
-            f'{self._vnet}',
-            '-incoming', f'tcp:{self.hosts[1].address}:{MIGRATION_PORT}']
+        options = []
+        if self.preset.mirror:
+            options += [
+                *self._socket('red0', there, MIRROR_PORT, False),
+                '-object', 'filter-redirector,id=f1,netdev=hn0,queue=tx,'
+                f'indev=red0{self._vnet}']
+        if self.preset.compare:
+            options += [
+                *self._socket('red1', there, COMPARE_PORT, False),
+                '-object', 'filter-redirector,id=f2,netdev=hn0,queue=rx,'
+                f'outdev=red1{self._vnet}',
+                '-object', 'filter-rewriter,id=rew0,netdev=hn0,queue=all'
+                f'{self._vnet}']
+        else:
+            options += self._guard()
+        return [*options, '-incoming',
+                f'tcp:{self.hosts[1].address}:{MIGRATION_PORT}']
 
     def wait_ready(self, timeout=60):
         """Wait until the guest's services serve."""
@@ -156,20 +221,34 @@ class ColoPair:
     def protect(self, timeout=60):
         """Take the pair into COLO; returns when both are in it."""
         primary, secondary = self.primary.qmp, self.secondary.qmp
-        there = str(self.hosts[1].address)
         if self.disks:
             self.replicate_disk(timeout)
-        for qmp in (secondary, primary):
-            qmp.command('migrate-set-capabilities', {'capabilities': [
-                {'capability': 'x-colo', 'state': True},
-                {'capability': 'events', 'state': True}]})
-        primary.command('migrate-set-parameters',
-                        {'x-checkpoint-delay': self.checkpoint_ms})
-        primary.command('migrate',
-                        {'uri': f'tcp:{there}:{MIGRATION_PORT}'})
+        for machine in (self.secondary, self.primary):
+            self.set_capabilities(machine)
+        self.start_migration()
         for qmp in (primary, secondary):
             qmp.wait_event('MIGRATION', timeout, status='colo')
         self.wait_checkpoints(1, timeout)
+
+    def set_capabilities(self, machine, sync=None):
+        """
+        Those that the preset needs, but x-plover if and only if @sync, when
+        that is given.
+        """
+        names = ['events', 'x-colo']
+        if sync is None:
+            sync = self.preset.sync is not None
+        if sync:
+            names.append('x-plover')
+        machine.qmp.command('migrate-set-capabilities', {'capabilities': [
+            {'capability': name, 'state': True} for name in names]})
+
+    def start_migration(self):
+        """Have the primary migrate to the secondary; does not wait."""
+        self.primary.qmp.command('migrate-set-parameters', {
+            'x-checkpoint-delay': self.checkpoint_ms})
+        self.primary.qmp.command('migrate', {
+            'uri': f'tcp:{self.hosts[1].address}:{MIGRATION_PORT}'})
 
     def replicate_disk(self, timeout=60):
         """
@@ -200,14 +279,32 @@ class ColoPair:
             'parent': 'colo-disk0', 'node': 'replication0'})
 
     def wait_checkpoints(self, number, timeout=30):
-        """Wait for @number more complete checkpoints."""
-        self.secondary.trace.wait("Send 'vmstate-loaded'", timeout,
+        """Wait for @number more complete checkpoints, or syncs."""
+        self.secondary.trace.wait(self._applied, timeout,
                                   since=self.secondary.trace.mark(),
                                   nth=number)
 
     def checkpoints(self):
         """How many checkpoints were completed so far."""
-        return self.secondary.trace.count("Send 'vmstate-loaded'")
+        return self.secondary.trace.count(self._applied)
+
+    def verify(self, timeout=60):
+        """
+        Compare all of memory and devices at a sync point; the data of the
+        event that tells the result.
+        """
+        qmp = self.primary.qmp
+        mark = qmp.mark()
+        qmp.command('plover-verify')
+        _, event = qmp.wait_event('PLOVER_VERIFIED', timeout, since=mark)
+        return event['data']
+
+    def assert_equal(self, timeout=60):
+        """Verify, and expect no difference."""
+        found = self.verify(timeout)
+        assert found['pages'] > 0, found
+        assert not found['differing'], found
+        assert not found['different'] and not found['sections'], found
 
     def wait_merged(self, survivor, timeout=30):
         """
@@ -245,8 +342,9 @@ class ColoPair:
                 'parent': 'colo-disk0', 'child': 'children.1'}, timeout)
             printed = qmp.monitor('drive_del replication0', timeout)
             assert not printed.strip(), f'drive_del: {printed}'
-        for name in ('comp0', 'iothread1', 'm0', 'redire0', 'redire1'):
-            qmp.command('object-del', {'id': name}, timeout)
+        if self.preset.compare:
+            for name in ('comp0', 'iothread1', 'm0', 'redire0', 'redire1'):
+                qmp.command('object-del', {'id': name}, timeout)
         qmp.command('x-colo-lost-heartbeat', timeout=timeout)
 
     def _secondary_failover(self, timeout):
@@ -254,7 +352,8 @@ class ColoPair:
         if self.disks:
             qmp.command('nbd-server-stop', timeout=timeout)
         qmp.command('x-colo-lost-heartbeat', timeout=timeout)
-        for name in ('f2', 'f1'):
-            qmp.command('object-del', {'id': name}, timeout)
-        for name in ('red1', 'red0'):
-            qmp.command('chardev-remove', {'id': name}, timeout)
+        if self.preset.compare:
+            for name in ('f2', 'f1'):
+                qmp.command('object-del', {'id': name}, timeout)
+            for name in ('red1', 'red0'):
+                qmp.command('chardev-remove', {'id': name}, timeout)

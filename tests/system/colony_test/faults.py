@@ -3,10 +3,10 @@
 What may happen to a replica, and when.
 
 A fault is a kind, a victim and a moment.  The moment is a random time or a
-step of COLO's checkpoint, on either side, recognised by the trace event that
-QEMU logs there.  The fault strikes tens of microseconds after the line was
-logged (about a millisecond when all CPUs are busy); the thread that logged
-it runs on meanwhile.  So a named moment means "right after this step", and
+step of COLO's checkpoint or of a sync, on either side, recognised by the
+trace event that QEMU logs there.  The fault strikes tens of microseconds
+after the line was logged (about a millisecond when all CPUs are busy); the
+thread that logged it runs on meanwhile.  So a named moment means "right after this step", and
 often "within the next one": between two steps lie 0.1 to 10 ms.
 """
 
@@ -35,6 +35,28 @@ STEPS = {
     'loaded-received': ('primary', "Receive 'vmstate-loaded'"),
     'primary-resumed': ('primary', "Change 'stop' => 'run'"),
 }
+# The same of a sync (x-plover).
+SYNC_STEPS = {
+    'asked': ('primary', "plover_send 'SYNC'"),
+    'heard': ('secondary', "plover_receive 'SYNC'"),
+    'map-told': ('secondary', "plover_send 'MAP'"),
+    'map-known': ('primary', "plover_receive 'MAP'"),
+    'leader-stopped': ('primary', 'plover_leader_stop'),
+    'union-told': ('primary', "plover_send 'MAP'"),
+    'leader-resumed': ('primary', 'plover_leader_resume'),
+    'hashes-told': ('secondary', "plover_send 'HASHES'"),
+    'hashes-known': ('primary', "plover_receive 'HASHES'"),
+    'pages-sent': ('primary', "plover_send 'PAGES'"),
+    'pages-staged': ('secondary', "plover_receive 'PAGES'"),
+    'devices-sent': ('primary', "plover_send 'DEVICES'"),
+    'devices-staged': ('secondary', "plover_receive 'DEVICES'"),
+    'end-sent': ('primary', "plover_send 'END'"),
+    'all-staged': ('secondary', 'plover_staged'),
+    'applying': ('secondary', 'plover_apply_begin'),
+    'staged-known': ('primary', "plover_receive 'STAGED'"),
+    'applied': ('secondary', 'plover_apply_end'),
+    'applied-told': ('secondary', "plover_send 'APPLIED'"),
+}
 RANDOM = 'random'
 KINDS = ('kill', 'freeze', 'cut')
 VICTIMS = ('primary', 'secondary')
@@ -46,7 +68,7 @@ class Fault:
     kind    kill (-9), freeze (SIGSTOP, never continued) or cut (the host's
             only link goes down)
     victim  primary or secondary
-    step    a key of STEPS, or RANDOM
+    step    a key of STEPS or SYNC_STEPS, or RANDOM
     """
 
     kind: str
@@ -76,6 +98,6 @@ def arm(pair, fault, random):
     if fault.step == RANDOM:
         threading.Timer(random.uniform(0, 0.5), act).start()
     else:
-        side, event = STEPS[fault.step]
+        side, event = (STEPS | SYNC_STEPS)[fault.step]
         getattr(pair, side).at(event, act, nth=random.randint(1, 4))
     return happened
