@@ -29,6 +29,8 @@
 #include <stdint.h>
 
 #define PLOVER_SECTIONS_VERSION 1
+/* A list that is decoded has no more; a VM has some hundred. */
+#define PLOVER_SECTIONS_MAX 65536
 
 #define PLOVER_SECTIONS_ERROR (plover_sections_error_quark())
 GQuark plover_sections_error_quark(void);
@@ -36,7 +38,7 @@ GQuark plover_sections_error_quark(void);
 typedef enum {
     PLOVER_SECTIONS_ERROR_VERSION,
     PLOVER_SECTIONS_ERROR_CORRUPT,
-    PLOVER_SECTIONS_ERROR_TOO_BIG, /* more than @max bytes */
+    PLOVER_SECTIONS_ERROR_TOO_BIG, /* bytes or sections */
 } PloverSectionsError;
 
 typedef struct PloverSection {
