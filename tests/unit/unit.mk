@@ -2,10 +2,12 @@
 #
 # The core libraries and their unit tests, without QEMU: every .c file of a
 # core/ folder goes into that folder's library, every tests/unit/test-NAME.c
-# becomes a program that is linked with all of them. Each is built plain, with
-# ASan and UBSan, and with TSan, below build/core/.
+# becomes a program that is linked with all of them, and with what it needs of
+# the other .c files in tests/unit/. Each is built plain, with ASan and UBSan,
+# and with TSan, below build/core/.
 
-core_libraries := apus plover gannet
+core_libraries := net apus plover gannet
+core_net := colo-net/core
 core_apus := colo-net/apus/core
 core_plover := plover-sync/core
 core_gannet := gannet-blk/core
@@ -25,6 +27,7 @@ glib_libs = $(eval glib_libs := $$(shell pkg-config --libs glib-2.0)\
     )$(glib_libs)
 
 unit_names := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test-*.c))
+unit_helpers := $(filter-out tests/unit/test-%,$(wildcard tests/unit/*.c))
 unit_tests := $(foreach variant,$(core_variants),\
     $(unit_names:%=build/core/$(variant)/%))
 
@@ -38,8 +41,12 @@ build/core/$(1)/%.o: %.c build/config.mk tests/unit/unit.mk
 	$$(if $$(V),,@echo "  CC      $$@"; )$$(CC) \
 	    $$(core_cflags) $$(core_flags_$(1)) -MMD -MP -c -o $$@ $$<
 
+build/core/$(1)/libunit.a: $(unit_helpers:%.c=build/core/$(1)/%.o)
+	@rm -f $$@
+	$$(if $$(V),,@echo "  AR      $$@"; )ar rcs $$@ $$^
+
 build/core/$(1)/test-%: build/core/$(1)/tests/unit/test-%.o \
-    $(core_libraries:%=build/core/$(1)/lib%.a)
+    build/core/$(1)/libunit.a $(core_libraries:%=build/core/$(1)/lib%.a)
 	$$(if $$(V),,@echo "  LINK    $$@"; )$$(CC) $$(core_flags_$(1)) \
 	    -o $$@ $$^ $$(glib_libs) -lxxhash -llz4 -pthread
 

@@ -1,0 +1,102 @@
+/*
+ * filter-guard: hold back what the guest sends until it is safe to say it
+ *
+ * While a session is on, the guards of all NICs hold every frame that the
+ * guest sends, whole, whatever it is. Without a session, and for what the
+ * guest receives, they are not there. A session belongs to whoever
+ * synchronises the two VMs, called the driver here:
+ *
+ *   leader                                  secondary
+ *     filter_guard_begin(true)                filter_guard_begin(false)
+ *     for each sync:                          for each sync:
+ *       VM stopped: filter_guard_seal(e)
+ *       STAGED e:   filter_guard_commit(e)      applied: filter_guard_discard()
+ *     filter_guard_end(...)                   filter_guard_end(...)
+ *
+ * A sync that fails needs no call: what it had sealed goes with the next one
+ * that is committed.
+ *
+ * Everything here is called with the BQL held, from any thread, and nothing
+ * waits, except where said.
+ *
+ * When a leader's guard is full, the VM is paused (RUN_STATE_PAUSED) from the
+ * main loop and goes on when there is room. To a driver such a VM is a running
+ * one: it may synchronise it, and vm_start() it afterwards, which ends the
+ * pause. Before it stops the VM it calls filter_guard_settle().
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef COLO_NET_FILTER_GUARD_H
+#define COLO_NET_FILTER_GUARD_H
+
+#define TYPE_FILTER_GUARD "filter-guard"
+
+/*
+ * A session begins: from now on all guards hold, those that are yet to be
+ * added, too. No other session may be on. What was still held from the one
+ * before belongs to this one's first epoch.
+ */
+void filter_guard_begin(bool leader);
+
+/*
+ * Leader: the VM stands. What is held now belongs to @epoch, or to an earlier
+ * one that was sealed and not committed; what comes from now on does not.
+ * Epochs rise from seal to seal and are greater than 0. The frames are not
+ * looked at.
+ */
+void filter_guard_seal(uint64_t epoch);
+
+/*
+ * Leader: no failure can take back @epoch, the one that was sealed last. Let
+ * out, in order, what was held when it was sealed. Does nothing without a
+ * session, which may have ended while the driver waited for the secondary; it
+ * is an error of the program to call this on a secondary.
+ */
+void filter_guard_commit(uint64_t epoch);
+
+/*
+ * Secondary: a sync is applied, and the VM that said what is held is no more.
+ * Throw it away.
+ */
+void filter_guard_discard(void);
+
+/*
+ * The session is over. @release: let everything out and hold nothing any
+ * more; for a secondary that takes over, and for a leader that goes on alone.
+ * Else nobody has decided yet who goes on: hold on until the next begin or
+ * end. Does nothing if no session is on and nothing is held.
+ */
+void filter_guard_end(bool release);
+
+/* Whether guards hold: from begin until end(true). */
+bool filter_guard_holding(void);
+
+/* What they hold now: bytes, all guards together; bookkeeping included. */
+uint64_t filter_guard_held_bytes(void);
+
+/* Whether a guard has paused the VM. */
+bool filter_guard_paused(void);
+
+/*
+ * Wait, without the BQL, until a pause or its end that has begun is complete;
+ * that takes as long as vCPUs need to stop. Not in the main loop's thread.
+ */
+void filter_guard_settle(void);
+
+typedef enum FilterGuardEvent {
+    /* a frame is held, and none was since the last seal */
+    FILTER_GUARD_FIRST,
+    /* a guard is three quarters full; once for each seal */
+    FILTER_GUARD_PRESSURE,
+} FilterGuardEvent;
+
+typedef void FilterGuardFn(FilterGuardEvent event, void *opaque);
+
+/*
+ * Have @fn called at each event in a leader's session, from a bottom half of
+ * the main loop with the BQL held; NULL: no longer. There is one listener.
+ */
+void filter_guard_set_listener(FilterGuardFn *fn, void *opaque);
+
+#endif
