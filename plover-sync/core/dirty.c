@@ -54,28 +54,48 @@ static uint64_t page_at(const GArray *list, guint index)
     return g_array_index(list, uint64_t, index);
 }
 
-/* False, with @out as it was, when they take more bytes than the bitmap. */
-static bool append_ranges(GByteArray *out, const GArray *list, uint64_t pages)
+/* Where the range ends that begins with item *@i, which goes behind it. */
+static uint64_t range_end(const GArray *list, guint *i)
 {
-    guint before = out->len;
+    uint64_t end = page_at(list, *i);
+
+    while (*i < list->len && page_at(list, *i) == end) {
+        end++;
+        (*i)++;
+    }
+    return end;
+}
+
+/* The form that takes fewer bytes; there is only that one of each map. */
+static unsigned smaller_form(const GArray *list, uint64_t pages)
+{
+    uint64_t end = 0;
+    size_t size = 0;
+
+    for (guint i = 0; i < list->len;) {
+        uint64_t start = page_at(list, i);
+
+        size += plover_leb128_size(start - end);
+        end = range_end(list, &i);
+        size += plover_leb128_size(end - start);
+        if (size > bitmap_bytes(pages)) {
+            return FORM_BITMAP;
+        }
+    }
+    return FORM_RANGES;
+}
+
+static void append_ranges(GByteArray *out, const GArray *list)
+{
     uint64_t end = 0;
 
     for (guint i = 0; i < list->len;) {
         uint64_t start = page_at(list, i);
 
         plover_leb128_append(out, start - end);
-        end = start;
-        while (i < list->len && page_at(list, i) == end) {
-            end++;
-            i++;
-        }
+        end = range_end(list, &i);
         plover_leb128_append(out, end - start);
-        if (out->len - before > bitmap_bytes(pages)) {
-            g_byte_array_set_size(out, before);
-            return false;
-        }
     }
-    return true;
 }
 
 static void append_bitmap(GByteArray *out, const GArray *list, uint64_t pages)
@@ -92,16 +112,17 @@ static void append_bitmap(GByteArray *out, const GArray *list, uint64_t pages)
 void plover_dirty_append(GByteArray *out, const GArray *list, uint64_t pages)
 {
     uint8_t header[HEADER] = { [AT_VERSION] = PLOVER_DIRTY_VERSION };
-    guint at = out->len;
 
     g_assert(!list->len || page_at(list, list->len - 1) < pages);
+    header[AT_FORM] = smaller_form(list, pages);
     put64(header + AT_PAGES, pages);
     put64(header + AT_DIRTY, list->len);
     g_byte_array_append(out, header, sizeof(header));
 
-    if (!append_ranges(out, list, pages)) {
-        out->data[at + AT_FORM] = FORM_BITMAP;
+    if (header[AT_FORM] == FORM_BITMAP) {
         append_bitmap(out, list, pages);
+    } else {
+        append_ranges(out, list);
     }
 }
 
@@ -183,6 +204,11 @@ gboolean plover_dirty_decode(GArray *list, uint64_t pages,
         g_array_set_size(list, 0);
         return refuse(errp, PLOVER_DIRTY_ERROR_CORRUPT,
                       "pages and their count do not agree");
+    }
+    if (data[AT_FORM] != smaller_form(list, pages)) {
+        g_array_set_size(list, 0);
+        return refuse(errp, PLOVER_DIRTY_ERROR_CORRUPT,
+                      "the other form would be smaller");
     }
     return true;
 }

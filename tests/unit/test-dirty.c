@@ -197,10 +197,24 @@ static void other_encodings_of_a_map_are_refused(void)
     ranges_refused(1, "\x85\x00\x01", 3); /* a padded number */
 }
 
+static void larger_form_is_refused(void)
+{
+    uint8_t bitmap[HEADER + 13] = { [0] = 1, [1] = 1, [2] = 100, [10] = 1 };
+    uint8_t ranges[HEADER + 14] = { [0] = 1, [2] = 100, [10] = 7 };
+
+    bitmap[HEADER] = 1;
+    refused(bitmap, sizeof(bitmap), 100, PLOVER_DIRTY_ERROR_CORRUPT);
+    /* Seven ranges take 14 bytes, the bitmap 13. */
+    memset(ranges + HEADER, 1, sizeof(ranges) - HEADER);
+    refused(ranges, sizeof(ranges), 100, PLOVER_DIRTY_ERROR_CORRUPT);
+}
+
 static void bits_behind_the_last_page_are_refused(void)
 {
-    uint8_t data[HEADER + 13] = { [0] = 1, [1] = 1, [2] = 100, [10] = 1 };
+    uint8_t data[HEADER + 13] = { [0] = 1, [1] = 1, [2] = 100, [10] = 49 };
 
+    /* But for one bit that is what a sender makes of it. */
+    memset(data + HEADER, 0x55, 12);
     data[HEADER + 12] = 0x10;
     refused(data, sizeof(data), 100, PLOVER_DIRTY_ERROR_CORRUPT);
 }
@@ -247,6 +261,7 @@ int main(int argc, char **argv)
                     range_beyond_the_memory_is_refused);
     g_test_add_func("/dirty/other-encodings-of-a-map-are-refused",
                     other_encodings_of_a_map_are_refused);
+    g_test_add_func("/dirty/larger-form-is-refused", larger_form_is_refused);
     g_test_add_func("/dirty/bits-behind-the-last-page-are-refused",
                     bits_behind_the_last_page_are_refused);
     g_test_add_func("/dirty/damaged-maps-do-no-harm",
