@@ -18,7 +18,7 @@ import os
 import sys
 import time
 
-from colony_bench import machine, redis_load, stats
+from colony_bench import load, machine, stats
 from colony_bench.report import Report
 from colony_bench.session import (KEYS, QEMU, SIZE, STOCK, Session, Stuck,
                                   Subject, Workload, may_favour_vcpus,
@@ -308,7 +308,7 @@ def main():
         return 1
     plan = machine.plan()
     plan.take_own_place()
-    redis_load.build()
+    load.build()
     settings = Settings(os.environ.get('FULL', '0') not in ('', '0'))
     report = Report('colo', machine.meta(
         plan, {'qemu': QEMU, 'stock': STOCK}, accel=paths.ACCEL,

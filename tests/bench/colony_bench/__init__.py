@@ -5,8 +5,9 @@ What all benchmarks share.  See docs/reference/benchmarks.rst.
   machine     which CPUs belong to which modelled host; what is measured on
   stats       percentiles
   report      rows, their JSON and their tables
-  redis_load  the load: a Redis client that tells every latency
+  load        the load: a client that tells every latency
   checkpoints what a pair's trace says about its checkpoints
+  syncs       the same for the syncs of a pair with x-plover
   traffic     bytes that a host has sent
 
 Hosts, virtual machines and COLO pairs come from the system tests' library.

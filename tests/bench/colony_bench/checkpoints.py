@@ -18,7 +18,7 @@ _SECONDARY = re.compile(r'@(\d+\.\d+):colo_flush_ram_cache_begin '
                         r'dirty_pages (\d+)')
 
 
-class _Reader:
+class Reader:
     """Reads the lines of a Follower that are new."""
 
     def __init__(self, follower, expression):
@@ -48,8 +48,8 @@ class Checkpoints:
     def __init__(self, pair):
         self.pauses = []
         self.pages = []
-        self._primary = _Reader(pair.primary.trace, _PRIMARY)
-        self._secondary = _Reader(pair.secondary.trace, _SECONDARY)
+        self._primary = Reader(pair.primary.trace, _PRIMARY)
+        self._secondary = Reader(pair.secondary.trace, _SECONDARY)
         self._stopped = None
 
     def update(self):
@@ -69,3 +69,7 @@ class Checkpoints:
         """The pauses and the dirty pages in that time."""
         return ([pause for when, pause in self.pauses if start <= when < end],
                 [pages for when, pages in self.pages if start <= when < end])
+
+    def details(self, start, end):
+        """There are none; see syncs.py."""
+        return []

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """
 One start of a subject: a virtual machine, alone or a COLO pair, that serves
-Redis, and the phases of load that it is measured under.
+Redis, or more, and the phases of load that it is measured under.
 """
 
 import dataclasses
@@ -20,7 +20,8 @@ from colony_test.qemu import Qemu
 from colony_test.qmp import QmpClosed, QmpTimeout
 from colony_test.service import redis_guest
 
-from . import checkpoints, redis_load, traffic
+from . import checkpoints, syncs, traffic
+from . import load as client
 
 QEMU = paths.QEMU
 STOCK = paths.BUILD / 'stock' / 'bin' / 'qemu-system-x86_64'
@@ -53,6 +54,7 @@ class Subject:
     disk      whether Redis writes each request to a disk
     aided     whether the primary's vCPUs get real-time priority, see
               favour_vcpus()
+    preset    of colony_test.colo, when it is replicated
     """
 
     name: str
@@ -60,6 +62,12 @@ class Subject:
     interval: int = None
     disk: bool = False
     aided: bool = False
+    preset: str = 'colo'
+
+    @property
+    def look(self):
+        """The Guest."""
+        return redis_guest(disk=self.disk)
 
     @property
     def params(self):
@@ -82,20 +90,24 @@ class Workload:
     """
     What the guest has to do.
 
-    name  idle, set or get
+    name  idle, or what it is called
     rate  requests per second, all connections together; 0: as many as it can
+    kind  what load.c does; the name if it is not given
+    size  of a value, file or row, in bytes
     """
 
     name: str
     connections: int = 0
     rate: int = 0
+    kind: str = None
+    size: int = SIZE
 
     @property
     def params(self):
         """What tells its rows from those of others."""
         if not self.connections:
             return {}
-        params = {'connections': self.connections, 'size': SIZE}
+        params = {'connections': self.connections, 'size': self.size}
         if self.rate:
             params['rate'] = self.rate
         return params
@@ -112,7 +124,9 @@ class Result:
     """
     What one phase gave.  Times are in seconds.
 
-    stuck   how the subject was found not to work any more, if so
+    sent, received  by the primary, on the migration channel
+    syncs           syncs.Sync of each, for a preset that has them
+    stuck           how the subject was found not to work any more, if so
     """
 
     seconds: float = 0.0
@@ -122,6 +136,8 @@ class Result:
     answers: list = dataclasses.field(default_factory=list)
     cpu: dict = dataclasses.field(default_factory=dict)
     sent: int = 0
+    received: int = 0
+    syncs: list = dataclasses.field(default_factory=list)
     stuck: str = None
 
 
@@ -132,9 +148,10 @@ class _Snapshot:
         self.when = time.time()
         self.cpu = {machine.name: machine.cpu_seconds()
                     for machine in session.machines if machine.alive}
-        self.sent = 0
+        self.sent = self.received = 0
         if session.pair:
-            self.sent = traffic.sent(session.pair.hosts[0], MIGRATION_PORT)
+            self.sent, self.received = traffic.exchanged(
+                session.pair.hosts[0], MIGRATION_PORT)
 
 
 class Session:
@@ -184,25 +201,30 @@ class Session:
 
     def _start(self, plan):
         subject = self.subject
-        look = redis_guest(disk=subject.disk)
+        look = subject.look
         images = self._images() if subject.disk else None
         if subject.interval:
             self.pair = ColoPair(
                 self._lab, look, images=images, binary=subject.binary,
-                checkpoint_ms=subject.interval, trace=checkpoints.TRACE,
+                checkpoint_ms=subject.interval, preset=subject.preset,
+                trace=checkpoints.TRACE,
                 cpus=(plan.taskset(0), plan.taskset(1)))
             self.pair.wait_ready()
             if subject.aided:
                 favour_vcpus(self.pair.primary)
-            self.checkpoints = checkpoints.Checkpoints(self.pair)
+            kind = (syncs.Syncs if self.pair.preset.sync
+                    else checkpoints.Checkpoints)
+            self.checkpoints = kind(self.pair)
             self.pair.protect(timeout=20)
         else:
             self._start_alone(look, images, plan.taskset(0))
         if self._fill:
             try:
-                redis_load.fill(self._client, ADDRESS, KEYS, SIZE)
+                client.fill(self._client, ADDRESS, KEYS, SIZE)
+                if 'sqlite3' in look.services:
+                    client.create_table(self._client, ADDRESS)
             except OSError as error:
-                raise TimeoutError(f'Redis: {error}') from error
+                raise TimeoutError(f'no data: {error}') from error
 
     def _images(self):
         images = [self._lab.folder / f'disk{number}.img'
@@ -221,7 +243,8 @@ class Session:
                         '-device', f'{look.device("blk")},drive=disk0']
         machine = Qemu(host, 'primary', options, cpus=cpus,
                        binary=self.subject.binary)
-        machine.serial.wait('COLONY: ready redis', 60)
+        for service in look.services:
+            machine.serial.wait(f'COLONY: ready {service}', 60)
 
     def measure(self, workload, seconds, enough=None):
         """
@@ -236,14 +259,15 @@ class Session:
 
         load = None
         if workload.connections:
-            load = redis_load.RedisLoad(
-                self._client, ADDRESS, workload.name, workload.connections,
-                workload.rate, SIZE, KEYS, WARMUP, seconds, shoot, shoot)
+            load = client.Load(
+                self._client, ADDRESS, workload.kind or workload.name,
+                workload.connections, workload.rate, workload.size, KEYS,
+                WARMUP, seconds, shoot, shoot)
         else:
             shoot()
         try:
             self._watch(load, seconds, enough, result)
-        except (Stuck, redis_load.LoadFailed) as stuck:
+        except (Stuck, client.LoadFailed) as stuck:
             result.stuck = str(stuck)
         if load:
             if result.stuck or enough:
@@ -280,10 +304,12 @@ class Session:
         result.cpu = {name: after.cpu[name] - before.cpu[name]
                       for name in after.cpu if name in before.cpu}
         result.sent = after.sent - before.sent
+        result.received = after.received - before.received
         if self.pair:
             self.checkpoints.update()
             result.pauses, result.pages = self.checkpoints.between(
                 before.when, after.when)
+            result.syncs = self.checkpoints.details(before.when, after.when)
 
     def check_alive(self):
         """Raises Stuck unless every QEMU is there."""

@@ -1,18 +1,23 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """
-The load: redis-load.c, a Redis client.
+The load: load.c, a client of the guest's services.
 """
 
 import os
 import subprocess
 
 from colony_test.follow import Follower
+from colony_test.programs import LineClient
 from colony_test.redis import PORT, Redis
 
 from . import TOP
 
-SOURCE = TOP / 'tests' / 'bench' / 'redis-load.c'
-PROGRAM = TOP / 'build' / 'bench' / 'redis-load'
+SOURCE = TOP / 'tests' / 'bench' / 'load.c'
+PROGRAM = TOP / 'build' / 'bench' / 'load'
+
+SQLITE_PORT = 7010
+PORTS = {'set': PORT, 'get': PORT, 'grow': PORT, 'http': 80,
+         'sqlite': SQLITE_PORT}
 
 _FILL = '''for i = 0, ARGV[1] - 1 do
   redis.call('SET', 'key:' .. i, ARGV[2])
@@ -40,11 +45,20 @@ def fill(host, address, keys, size, timeout=10):
     redis.close()
 
 
+def create_table(host, address, timeout=30):
+    """Make the table that the load of SQLite inserts into."""
+    sqlite = LineClient(host, address, SQLITE_PORT, timeout)
+    answer = sqlite.ask('CREATE TABLE IF NOT EXISTS load(text); SELECT 1;')
+    sqlite.close()
+    if answer != '1':
+        raise OSError(f'SQLite answered {answer!r}')
+
+
 class LoadFailed(Exception):
     """The client ended with an error, which it has told on stderr."""
 
 
-class RedisLoad:
+class Load:
     """
     One run of the client.  @on_start and @on_end are called, in another
     thread, when measuring begins and when it is over.
@@ -63,8 +77,8 @@ class RedisLoad:
         self._output.at('^start', lambda line: on_start())
         self._output.at('^end', lambda line: on_end())
         self._process = host.spawn(
-            [PROGRAM, address, PORT, kind, connections, rate, size, keys,
-             warmup, seconds],
+            [PROGRAM, address, PORTS[kind], kind, connections, rate, size,
+             keys, warmup, seconds],
             stdin=subprocess.DEVNULL, stdout=self._output.writer)
         self._output.close_writer()
 
