@@ -4,6 +4,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
+#include <pthread.h>
 #include <stdatomic.h>
 
 #include "pool.h"
@@ -21,9 +22,10 @@ struct PloverPool {
     /* The first piece that nobody has taken yet; from pieces on: none. */
     atomic_size_t next;
 
-    GMutex lock;
-    GCond wanted_cond; /* wanted has grown, or quit is set */
-    GCond busy_cond;   /* busy has become 0 */
+    /* Not GLib's: TSan sees only what pthread's do. */
+    pthread_mutex_t lock;
+    pthread_cond_t wanted_cond; /* wanted has grown, or quit is set */
+    pthread_cond_t busy_cond;   /* busy has become 0 */
     unsigned wanted;   /* workers that may still join the loop */
     unsigned busy;     /* workers that take part in it */
     gboolean quit;
@@ -52,24 +54,24 @@ static void *worker(void *opaque)
 {
     PloverPool *pool = opaque;
 
-    g_mutex_lock(&pool->lock);
+    pthread_mutex_lock(&pool->lock);
     for (;;) {
         while (!pool->wanted && !pool->quit) {
-            g_cond_wait(&pool->wanted_cond, &pool->lock);
+            pthread_cond_wait(&pool->wanted_cond, &pool->lock);
         }
         if (pool->quit) {
             break;
         }
         pool->wanted--;
         pool->busy++;
-        g_mutex_unlock(&pool->lock);
+        pthread_mutex_unlock(&pool->lock);
         take_pieces(pool);
-        g_mutex_lock(&pool->lock);
+        pthread_mutex_lock(&pool->lock);
         if (--pool->busy == 0) {
-            g_cond_signal(&pool->busy_cond);
+            pthread_cond_signal(&pool->busy_cond);
         }
     }
-    g_mutex_unlock(&pool->lock);
+    pthread_mutex_unlock(&pool->lock);
     return NULL;
 }
 
@@ -79,9 +81,9 @@ PloverPool *plover_pool_new(unsigned workers)
 
     pool->workers = workers;
     pool->threads = g_new(GThread *, workers);
-    g_mutex_init(&pool->lock);
-    g_cond_init(&pool->wanted_cond);
-    g_cond_init(&pool->busy_cond);
+    pthread_mutex_init(&pool->lock, NULL);
+    pthread_cond_init(&pool->wanted_cond, NULL);
+    pthread_cond_init(&pool->busy_cond, NULL);
     for (unsigned i = 0; i < workers; i++) {
         pool->threads[i] = g_thread_new("plover-pool", worker, pool);
     }
@@ -93,16 +95,16 @@ void plover_pool_free(PloverPool *pool)
     if (!pool) {
         return;
     }
-    g_mutex_lock(&pool->lock);
+    pthread_mutex_lock(&pool->lock);
     pool->quit = TRUE;
-    g_cond_broadcast(&pool->wanted_cond);
-    g_mutex_unlock(&pool->lock);
+    pthread_cond_broadcast(&pool->wanted_cond);
+    pthread_mutex_unlock(&pool->lock);
     for (unsigned i = 0; i < pool->workers; i++) {
         g_thread_join(pool->threads[i]);
     }
-    g_mutex_clear(&pool->lock);
-    g_cond_clear(&pool->wanted_cond);
-    g_cond_clear(&pool->busy_cond);
+    pthread_mutex_destroy(&pool->lock);
+    pthread_cond_destroy(&pool->wanted_cond);
+    pthread_cond_destroy(&pool->busy_cond);
     g_free(pool->threads);
     g_free(pool);
 }
@@ -121,7 +123,7 @@ void plover_pool_run(PloverPool *pool, size_t n, size_t grain,
     if (!n) {
         return;
     }
-    g_mutex_lock(&pool->lock);
+    pthread_mutex_lock(&pool->lock);
     g_assert(!pool->busy);
     pool->fn = fn;
     pool->opaque = opaque;
@@ -132,19 +134,19 @@ void plover_pool_run(PloverPool *pool, size_t n, size_t grain,
     /* The first piece is the caller's. */
     wanted = MIN(pool->pieces - 1, pool->workers);
     pool->wanted = wanted;
-    g_mutex_unlock(&pool->lock);
+    pthread_mutex_unlock(&pool->lock);
 
     /* Signalled outside the lock, or they would wake only to wait for it. */
     for (unsigned i = 0; i < wanted; i++) {
-        g_cond_signal(&pool->wanted_cond);
+        pthread_cond_signal(&pool->wanted_cond);
     }
     take_pieces(pool);
 
-    g_mutex_lock(&pool->lock);
+    pthread_mutex_lock(&pool->lock);
     /* Who has not come by now need not come: nothing is left. */
     pool->wanted = 0;
     while (pool->busy) {
-        g_cond_wait(&pool->busy_cond, &pool->lock);
+        pthread_cond_wait(&pool->busy_cond, &pool->lock);
     }
-    g_mutex_unlock(&pool->lock);
+    pthread_mutex_unlock(&pool->lock);
 }
