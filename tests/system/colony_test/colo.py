@@ -109,14 +109,18 @@ class ColoPair:
     secondary waits for it.  protect() takes them into COLO.
 
     preset: a key of PRESETS; checkpoint_ms and sync (more options of the
-    plover object) change it.
+    plover object) change it; guard adds options to filter-guard.
+    other_guest: what the secondary is, if not what the primary is.
     """
 
     def __init__(self, lab, guest=Guest(), images=None, checkpoint_ms=None,
                  cpus=(None, None), trace=(), binary=None,
-                 hosts=None, preset='colo', sync=None):
+                 hosts=None, preset='colo', sync=None, guard=None,
+                 other_guest=None):
         self.lab = lab
         self.guest = guest
+        self._guests = (guest, other_guest or guest)
+        self._guard_options = f',{guard}' if guard else ''
         self.images = images
         self.preset = PRESETS[preset]
         self.checkpoint_ms = checkpoint_ms or self.preset.interval_ms
@@ -149,7 +153,8 @@ class ColoPair:
         if self._sync:
             options = [*options, '-object', f'plover,id=plover0,{self._sync}']
         return Qemu(host, name,
-                    [*self.guest.options(host.add_tap()), *options],
+                    [*self._guests[number].options(host.add_tap()),
+                     *options],
                     trace=self._trace, cpus=cpus, binary=self.binary)
 
     @property
@@ -186,7 +191,8 @@ class ColoPair:
             f'iothread=iothread1{self._vnet}']
 
     def _guard(self):
-        return ['-object', 'filter-guard,id=g0,netdev=hn0']
+        return ['-object', 'filter-guard,id=g0,netdev=hn0'
+                f'{self._guard_options}']
 
     def _primary(self):
         options = self._mirror() if self.preset.mirror else []

@@ -30,6 +30,8 @@ class Guest:
     arguments service name -> its command-line arguments
     backends  number of memory backends that share the memory evenly
     disk      filesystem of the disk to mount at /data (or None)
+    address6  IPv6 address, with the length of its prefix (or None)
+    more      more QEMU options
     """
 
     machine: str = 'pc'
@@ -40,6 +42,8 @@ class Guest:
     services: tuple = ('redis',)
     arguments: tuple = ()
     disk: str = None
+    address6: str = None
+    more: tuple = ()
 
     @property
     def vnet_hdr(self):
@@ -53,7 +57,8 @@ class Guest:
 
     def options(self, tap):
         """QEMU options for the machine with its NIC on @tap."""
-        return [*self._machine(), *self._kernel(), *self._nic(tap)]
+        return [*self._machine(), *self._kernel(), *self._nic(tap),
+                *self.more]
 
     def _machine(self):
         options = ['-accel', paths.ACCEL, '-cpu', 'max',
@@ -79,6 +84,8 @@ class Guest:
                 f'colony.run={",".join(self.services)}']
         line += [f'colony.args.{name}="{words}"'
                  for name, words in self.arguments]
+        if self.address6:
+            line.append(f'colony.ip6={self.address6}')
         if self.disk:
             line.append(f'colony.disk={self.disk}')
         if self.machine == 'microvm':

@@ -8,6 +8,7 @@ is nothing to connect to, no path, no port.
 
 import os
 import pathlib
+import re
 import signal
 import socket
 import subprocess
@@ -113,6 +114,20 @@ class Qemu:
         on meanwhile, see follow.py.
         """
         return self.trace.at(event, action, nth)
+
+    def change_memory(self, block, offset):
+        """
+        Change the byte at @offset in a RAM block of the guest, so that no
+        dirty log of QEMU knows.
+        """
+        table = self.qmp.monitor('info ramblock')
+        match = re.search(rf'^\s*{re.escape(block)}\s.*\s(0x\w+)\s+r',
+                          table, re.MULTILINE)
+        assert match, f'no block {block} in:\n{table}'
+        place = int(match[1], 16) + offset
+        with open(f'/proc/{self.pid}/mem', 'r+b', buffering=0) as memory:
+            byte = os.pread(memory.fileno(), 1, place)[0]
+            os.pwrite(memory.fileno(), bytes([byte ^ 0xff]), place)
 
     def cpu_seconds(self):
         """CPU time that the process has used, all threads together."""

@@ -7,6 +7,7 @@ keeps one connection for life: what happens to that connection is part of
 what a test wants to know.
 """
 
+import random
 import threading
 import time
 
@@ -80,6 +81,50 @@ class Redis:
         """Hang up."""
         self._input.close()
         self._sock.close()
+
+
+class Load(threading.Thread):
+    """
+    Writes and reads random keys, @depth at a time, over one connection of
+    its own, until stop().  Keeps the server busy; what is lost is not looked
+    at.
+    """
+
+    KEYS = 20000
+    SIZE = 512
+
+    def __init__(self, host, address, port=PORT, depth=32, timeout=60):
+        super().__init__(daemon=True, name='redis load')
+        self.answers = 0
+        self._dice = random.Random(0)
+        self._depth = depth
+        self._redis = Redis(host, address, port, timeout)
+        self._ending = False
+        self._failed = None
+        self.start()
+
+    def run(self):
+        try:
+            while not self._ending:
+                for _ in range(self._depth):
+                    key = f'load:{self._dice.randrange(self.KEYS)}'
+                    if self._dice.random() < 0.5:
+                        self._redis.send('SET', key,
+                                         self._dice.randbytes(self.SIZE))
+                    else:
+                        self._redis.send('GET', key)
+                for _ in range(self._depth):
+                    self._redis.receive()
+                self.answers += self._depth
+        except (OSError, RedisError) as error:
+            self._failed = error
+
+    def stop(self, timeout=60):
+        """End; it must not have failed."""
+        self._ending = True
+        self.join(patient(timeout))
+        assert not self.is_alive(), 'a request is not answered'
+        assert not self._failed, f'the load failed: {self._failed!r}'
 
 
 def _key(number):
