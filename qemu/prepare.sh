@@ -157,3 +157,5 @@ link colo-net colo-net
 link plover-sync plover-sync
 link gannet-blk gannet-blk
 link tests/qtest qtest
+test -L "$tree/qapi/colony.json" ||
+    ln -s ../../../qemu/qapi/colony.json "$tree/qapi/colony.json"

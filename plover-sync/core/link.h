@@ -25,7 +25,7 @@
 GQuark plover_link_error_quark(void);
 
 typedef enum {
-    PLOVER_LINK_ERROR_UNEXPECTED, /* a sound message, but not now */
+    PLOVER_LINK_ERROR_IO, /* for implementors of PloverIo */
 } PloverLinkError;
 
 #define PLOVER_NO_DEADLINE INT64_MAX

@@ -139,6 +139,11 @@ uint64_t plover_secondary_base(const PloverSecondary *secondary)
     return secondary->base;
 }
 
+uint64_t plover_secondary_term(const PloverSecondary *secondary)
+{
+    return secondary->term;
+}
+
 static int64_t now(PloverSecondary *secondary)
 {
     return plover_link_now(secondary->link);

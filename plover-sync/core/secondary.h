@@ -67,7 +67,8 @@ gboolean plover_secondary_serve(PloverSecondary *secondary,
                                 gboolean *applied, char **why,
                                 PloverSecondaryStats *stats, GError **errp);
 
-/* The epoch that was applied last. */
+/* The epoch that was applied last; the leader's term. */
 uint64_t plover_secondary_base(const PloverSecondary *secondary);
+uint64_t plover_secondary_term(const PloverSecondary *secondary);
 
 #endif

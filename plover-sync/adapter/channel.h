@@ -1,0 +1,31 @@
+/*
+ * The migration connection as a way for messages of a sync to travel
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef PLOVER_ADAPTER_CHANNEL_H
+#define PLOVER_ADAPTER_CHANNEL_H
+
+#include "migration/qemu-file-types.h"
+#include "io/channel.h"
+#include "colony/plover-sync/core/link.h"
+
+/* For plover_link_new(), with a PloverChannel as its opaque. */
+extern const PloverIo plover_channel_io;
+
+typedef struct PloverChannel {
+    QIOChannel *ioc;
+    int fd; /* to wait for */
+} PloverChannel;
+
+/*
+ * Take over the connection of @file, which must be a socket, with TLS or
+ * without; nothing may be waiting in its buffers. A shutdown of the channel, by
+ * whatever thread, ends every wait. To be undone with plover_channel_release().
+ */
+bool plover_channel_init(PloverChannel *channel, QEMUFile *file,
+                         Error **errp);
+void plover_channel_release(PloverChannel *channel);
+
+#endif

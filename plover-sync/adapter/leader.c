@@ -1,0 +1,421 @@
+/*
+ * The leader of a session: its VM is the one that is heard
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "block/replication.h"
+#include "crypto/random.h"
+#include "migration/colo.h"
+#include "migration/failover.h"
+#include "qemu/notify.h"
+#include "net/colo-compare.h"
+#include "qapi/error.h"
+#include "qapi/qapi-events-colony.h"
+#include "qemu/error-report.h"
+#include "qemu/main-loop.h"
+#include "qemu/timer.h"
+#include "colony/colo-net/adapter/filter-guard.h"
+#include "colony/plover-sync/core/idle.h"
+#include "devices.h"
+#include "machine.h"
+#include "plover.h"
+#include "session.h"
+#include "trace.h"
+
+/* How often the vCPUs' time is looked at while an idle guest is waited for. */
+#define IDLE_SAMPLE_NS (500 * SCALE_US)
+/* How often dirty pages are counted when there is a limit. */
+#define DIRTY_SAMPLE_MS 50
+
+static struct {
+    PloverSession session;
+    PloverLeader *leader;
+    uint64_t epoch; /* that is being synced */
+    unsigned failures; /* in a row */
+    bool sealed; /* what colo-compare holds of this epoch */
+    uint64_t terms;
+
+    /* Accessed by several threads, with qatomic_*(). */
+    unsigned reasons;
+    bool verify;
+
+    /* With the BQL. */
+    QEMUTimer *idle_timer;
+    PloverIdle idle;
+    QEMUTimer *dirty_timer;
+} self;
+
+/* --- why a sync happens --------------------------------------------------- */
+
+void plover_leader_request(unsigned reasons, bool verify)
+{
+    if (verify) {
+        qatomic_set(&self.verify, true);
+    }
+    qatomic_or(&self.reasons, reasons);
+    colo_request_checkpoint();
+}
+
+void plover_note_divergence(void)
+{
+    qatomic_or(&self.reasons, PLOVER_REASON_DIVERGENCE);
+}
+
+static void sample_idle(void *opaque)
+{
+    int64_t now = qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
+
+    if (!filter_guard_held_bytes()) {
+        return;
+    }
+    if (plover_idle_sample(&self.idle, now, plover_machine_cpu_time())) {
+        plover_leader_request(PLOVER_REASON_IDLE, false);
+    } else {
+        timer_mod_ns(self.idle_timer, now + IDLE_SAMPLE_NS);
+    }
+}
+
+static void guard_event(FilterGuardEvent event, void *opaque)
+{
+    switch (event) {
+    case FILTER_GUARD_FIRST:
+        if (self.idle_timer) {
+            plover_idle_restart(&self.idle);
+            timer_mod_ns(self.idle_timer,
+                         qemu_clock_get_ns(QEMU_CLOCK_REALTIME) +
+                         IDLE_SAMPLE_NS);
+        }
+        break;
+    case FILTER_GUARD_PRESSURE:
+        plover_leader_request(PLOVER_REASON_PRESSURE, false);
+        break;
+    }
+}
+
+static void sample_dirty(void *opaque)
+{
+    uint64_t bytes = plover_memory_dirty(self.session.memory) *
+                     plover_memory_page_size();
+
+    if (bytes >= self.session.settings.dirty_limit) {
+        plover_leader_request(PLOVER_REASON_PRESSURE, false);
+    }
+    timer_mod(self.dirty_timer, qemu_clock_get_ms(QEMU_CLOCK_REALTIME) +
+              DIRTY_SAMPLE_MS);
+}
+
+static void start_triggers(void)
+{
+    const PloverSettings *settings = &self.session.settings;
+
+    filter_guard_set_listener(guard_event, NULL);
+    if (settings->idle) {
+        plover_idle_init(&self.idle);
+        self.idle_timer = timer_new_ns(QEMU_CLOCK_REALTIME, sample_idle, NULL);
+    }
+    if (settings->dirty_limit) {
+        self.dirty_timer = timer_new_ms(QEMU_CLOCK_REALTIME, sample_dirty,
+                                        NULL);
+        sample_dirty(NULL);
+    }
+}
+
+static void stop_triggers(void)
+{
+    filter_guard_set_listener(NULL, NULL);
+    g_clear_pointer(&self.idle_timer, timer_free);
+    g_clear_pointer(&self.dirty_timer, timer_free);
+}
+
+/* --- the VM --------------------------------------------------------------- */
+
+static void set_error(GError **errp, Error *err)
+{
+    g_set_error(errp, PLOVER_LEADER_ERROR, PLOVER_LEADER_ERROR_REFUSED, "%s",
+                error_get_pretty(err));
+    error_free(err);
+}
+
+static gboolean vm_stop_for_sync(void *opaque, GError **errp)
+{
+    PloverSession *session = opaque;
+    Error *err = NULL;
+
+    plover_session_lock(session);
+    filter_guard_settle();
+    if (failover_get_state() != FAILOVER_STATUS_NONE) {
+        error_setg(&err, "failover was requested");
+    } else if (plover_memory_check(session->memory, &err)) {
+        replication_get_error_all(&err);
+    }
+    if (err) {
+        plover_session_unlock(session);
+        set_error(errp, err);
+        return FALSE;
+    }
+    session->was_running = plover_machine_stop();
+    self.sealed = false;
+    trace_plover_leader_stop(self.epoch);
+    filter_guard_seal(self.epoch);
+    return TRUE;
+}
+
+/*
+ * Tell colo-compare what belongs to the epoch: as late as possible, because
+ * the last frames are on their way to it.
+ */
+static void seal(void)
+{
+    if (!self.sealed) {
+        self.sealed = true;
+        colo_notify_compares_event(NULL, COLO_EVENT_BOTH_STOPPED, NULL);
+    }
+}
+
+static void vm_hold(void *opaque)
+{
+    PloverSession *session = opaque;
+
+    seal();
+    plover_session_unlock(session);
+}
+
+static void vm_resume_after_sync(void *opaque)
+{
+    PloverSession *session = opaque;
+
+    plover_session_lock(session);
+    seal();
+    /* Failover starts the VM itself. */
+    if (session->was_running &&
+        failover_get_state() == FAILOVER_STATUS_NONE) {
+        plover_machine_resume();
+    }
+    plover_session_unlock(session);
+    trace_plover_leader_resume(self.epoch);
+}
+
+static gboolean vm_save(void *opaque, PloverSections *list, GError **errp)
+{
+    Error *err = NULL;
+
+    if (!plover_devices_save(list, &err)) {
+        set_error(errp, err);
+        return FALSE;
+    }
+    return TRUE;
+}
+
+static void vm_collect(void *opaque, GArray *list)
+{
+    PloverSession *session = opaque;
+
+    plover_memory_collect(session->memory, list);
+}
+
+static gboolean vm_same(void *opaque, const PloverSection *a,
+                        const PloverSection *b)
+{
+    return plover_devices_same(a, b);
+}
+
+static void vm_commit(void *opaque, uint64_t epoch)
+{
+    trace_plover_commit(epoch);
+    colo_notify_compares_event(NULL, COLO_EVENT_CHECKPOINT, NULL);
+    if (filter_guard_holding()) {
+        bool locked = self.session.locked;
+
+        plover_session_lock(&self.session);
+        filter_guard_commit(epoch);
+        if (!locked) {
+            plover_session_unlock(&self.session);
+        }
+    }
+}
+
+static const PloverVm vm = {
+    .stop = vm_stop_for_sync,
+    .hold = vm_hold,
+    .resume = vm_resume_after_sync,
+    .save = vm_save,
+    .collect = vm_collect,
+    .page = plover_session_page,
+    .same = vm_same,
+    .commit = vm_commit,
+};
+
+/* --- for COLO ------------------------------------------------------------- */
+
+static bool greet(Error **errp)
+{
+    const PloverSettings *settings = &self.session.settings;
+    const PloverBlock *blocks;
+    PloverHello hello = {
+        .page_size = plover_memory_page_size(),
+        .copy = settings->copy == PLOVER_COPY_MODE_FULL ? PLOVER_COPY_FULL :
+                PLOVER_COPY_HASH,
+        .run = settings->secondary == PLOVER_SECONDARY_MODE_RUN,
+        .cache_age = settings->cache_age,
+    };
+    GError *error = NULL;
+
+    /* There are no deltas in a full copy. */
+    if (hello.copy == PLOVER_COPY_HASH) {
+        hello.cache_pages = settings->cache_limit / hello.page_size;
+    }
+    hello.n_blocks = plover_memory_blocks(self.session.memory, &blocks);
+    hello.blocks = (PloverBlock *)blocks;
+    if (qcrypto_random_bytes(hello.secret, sizeof(hello.secret), errp) < 0 ||
+        qcrypto_random_bytes(&hello.key, sizeof(hello.key), errp) < 0) {
+        return false;
+    }
+    if (!plover_leader_greet(self.leader, &hello, &error)) {
+        error_setg(errp, "%s", error->message);
+        g_error_free(error);
+        return false;
+    }
+    return true;
+}
+
+bool plover_leader_begin(QEMUFile *file, Error **errp)
+{
+    PloverLeaderConfig config;
+
+    if (!plover_session_init(&self.session, true, file, errp)) {
+        return false;
+    }
+    config = (PloverLeaderConfig) {
+        .term = ++self.terms,
+        .timeout_us = self.session.settings.sync_timeout * 1000LL,
+        .copy_limit = self.session.settings.copy_limit,
+        .pool = self.session.pool,
+    };
+    self.failures = 0;
+    self.epoch = 0;
+    qatomic_set(&self.reasons, 0);
+    qatomic_set(&self.verify, false);
+    self.leader = plover_leader_new(&config, &vm, &self.session,
+                                    self.session.link);
+    if (!greet(errp)) {
+        return false;
+    }
+    plover_report_begin(PLOVER_ROLE_LEADER, config.term);
+    bql_lock();
+    filter_guard_begin(true);
+    start_triggers();
+    bql_unlock();
+    return true;
+}
+
+static void tell_verified(const PloverVerify *verify, uint64_t epoch)
+{
+    PloverPageList *pages = NULL;
+    strList *sections = NULL;
+
+    for (guint i = verify->first->len; i > 0; i--) {
+        PloverPage *page = g_new0(PloverPage, 1);
+
+        page->block = g_strdup(plover_memory_name(
+            self.session.memory, g_array_index(verify->first, uint64_t, i - 1),
+            &page->offset));
+        QAPI_LIST_PREPEND(pages, page);
+    }
+    for (guint i = verify->sections->len; i > 0; i--) {
+        QAPI_LIST_PREPEND(sections, g_strdup(verify->sections->pdata[i - 1]));
+    }
+    qapi_event_send_plover_verified(epoch, verify->pages, verify->differing,
+                                    pages, sections);
+    qapi_free_PloverPageList(pages);
+    qapi_free_strList(sections);
+}
+
+static void trace_done(const PloverSyncStats *stats)
+{
+    if (trace_event_get_state_backends(TRACE_PLOVER_LEADER_DONE)) {
+        g_autofree char *text = g_strdup_printf(
+            "epoch=%" PRIu64 " reasons=%u pause=%" PRIi64 " stop=%" PRIi64
+            " save=%" PRIi64 " scan=%" PRIi64 " copy=%" PRIi64 " resume=%"
+            PRIi64 " wait=%" PRIi64 " staged=%" PRIi64 " late=%d dirty=%"
+            PRIu64 " union=%" PRIu64 " differ=%" PRIu64 " zero=%" PRIu64
+            " delta=%" PRIu64 " whole=%" PRIu64 " devices=%" PRIu64 " out=%"
+            PRIu64 " in=%" PRIu64, stats->epoch, stats->reasons, stats->pause,
+            stats->stop, stats->save, stats->scan, stats->copy, stats->resume,
+            stats->wait, stats->staged, stats->late, stats->dirty,
+            stats->united, stats->differ, stats->zero, stats->delta,
+            stats->whole, stats->devices, stats->sent, stats->received);
+
+        trace_plover_leader_done(text);
+    }
+}
+
+static bool replicated(void)
+{
+    bool result;
+
+    bql_lock();
+    result = replication_in_use();
+    bql_unlock();
+    return result;
+}
+
+bool plover_leader_checkpoint(Error **errp)
+{
+    unsigned reasons = qatomic_xchg(&self.reasons, 0);
+    bool verifies = qatomic_xchg(&self.verify, false);
+    PloverVerify verify;
+    PloverSyncStats stats;
+    GError *error = NULL;
+    bool ok;
+
+    self.epoch++;
+    ok = plover_leader_sync(self.leader,
+                            reasons ? reasons : PLOVER_REASON_INTERVAL,
+                            replicated(), verifies ? &verify : NULL, &stats,
+                            &error);
+    if (ok) {
+        self.failures = 0;
+        plover_report_leader(&stats);
+        trace_done(&stats);
+        if (verifies) {
+            tell_verified(&verify, stats.epoch);
+            plover_verify_clear(&verify);
+        }
+        return true;
+    }
+
+    if (verifies) {
+        plover_verify_clear(&verify);
+        qatomic_set(&self.verify, true);
+    }
+    plover_report_refused(stats.epoch, error->message);
+    if (!g_error_matches(error, PLOVER_LEADER_ERROR,
+                         PLOVER_LEADER_ERROR_REFUSED) ||
+        ++self.failures >= self.session.settings.failures) {
+        error_setg(errp, "checkpoint %" PRIu64 " failed: %s", stats.epoch,
+                   error->message);
+        g_error_free(error);
+        return false;
+    }
+    warn_report("checkpoint %" PRIu64 " was given up: %s", stats.epoch,
+                error->message);
+    g_error_free(error);
+    bql_lock();
+    colo_request_checkpoint();
+    bql_unlock();
+    return true;
+}
+
+void plover_leader_end(void)
+{
+    bql_lock();
+    stop_triggers();
+    filter_guard_end(true);
+    bql_unlock();
+    plover_leader_free(self.leader);
+    self.leader = NULL;
+    plover_session_clear(&self.session);
+    plover_report_end();
+}
