@@ -54,6 +54,7 @@ static struct {
     bool holding; /* from its begin until it is decided who goes on */
     bool leader; /* in this session, or in the last one */
     uint64_t sealed; /* the last epoch */
+    bool syncing; /* it is neither committed nor known to have failed */
 
     bool awaiting; /* a frame has come since the last seal */
     bool notify_first;
@@ -211,7 +212,9 @@ static void guard_pause_or_resume(void)
         vm_stop(RUN_STATE_PAUSED);
         guards.pausing = false;
         qemu_cond_broadcast(&guards.settled);
-    } else if (!full && guards.paused && runstate_check(RUN_STATE_PAUSED)) {
+    } else if (!full && !guards.syncing && guards.paused &&
+               runstate_check(RUN_STATE_PAUSED)) {
+        /* while it syncs, the driver may rely on a VM that stands */
         trace_filter_guard_resume();
         vm_start();
     }
@@ -273,6 +276,7 @@ void filter_guard_begin(bool leader)
     guards.holding = true;
     guards.leader = leader;
     guards.sealed = 0;
+    guards.syncing = false;
     guards.awaiting = false;
     QTAILQ_FOREACH(g, &guards.list, next) {
         hold_queue_unseal(&g->queue);
@@ -293,6 +297,7 @@ void filter_guard_seal(uint64_t epoch)
     trace_filter_guard_seal(epoch);
 
     guards.sealed = epoch;
+    guards.syncing = true;
     guards.awaiting = false;
     QTAILQ_FOREACH(g, &guards.list, next) {
         g->pressed = false;
@@ -311,6 +316,7 @@ void filter_guard_commit(uint64_t epoch)
     assert(guards.leader);
     assert(epoch == guards.sealed);
 
+    guards.syncing = false;
     QTAILQ_FOREACH(g, &guards.list, next) {
         frames += hold_queue_commit(&g->queue, epoch);
     }
@@ -346,6 +352,7 @@ void filter_guard_end(bool release)
     if (!guards.holding) {
         return;
     }
+    guards.syncing = false;
     guards.holding = !release;
     QTAILQ_FOREACH(g, &guards.list, next) {
         frames += g->queue.held_frames;

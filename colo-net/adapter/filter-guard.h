@@ -20,9 +20,10 @@
  * waits, except where said.
  *
  * When a leader's guard is full, the VM is paused (RUN_STATE_PAUSED) from the
- * main loop and goes on when there is room. To a driver such a VM is a running
- * one: it may synchronise it, and vm_start() it afterwards, which ends the
- * pause. Before it stops the VM it calls filter_guard_settle().
+ * main loop. It goes on when there is room, but not between a seal and its
+ * commit. The driver synchronises such a VM like a running one, and may or may
+ * not start it afterwards. Before it stops the VM it calls
+ * filter_guard_settle().
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
