@@ -123,6 +123,7 @@ class ColoPair:
         self._guard_options = f',{guard}' if guard else ''
         self.images = images
         self.preset = PRESETS[preset]
+        assert guest.nics == 1 or not self.preset.compare
         self.checkpoint_ms = checkpoint_ms or self.preset.interval_ms
         self.binary = binary
         self._sync = self.preset.sync
@@ -152,9 +153,9 @@ class ColoPair:
                        *options]
         if self._sync:
             options = [*options, '-object', f'plover,id=plover0,{self._sync}']
+        taps = [host.add_tap() for _ in range(self.guest.nics)]
         return Qemu(host, name,
-                    [*self._guests[number].options(host.add_tap()),
-                     *options],
+                    [*self._guests[number].options(*taps), *options],
                     trace=self._trace, cpus=cpus, binary=self.binary)
 
     @property
@@ -167,11 +168,24 @@ class ColoPair:
                 f'{mode}']
 
     def _mirror(self):
-        return [
-            *self._socket('mirror0', self.hosts[0].address, MIRROR_PORT,
-                          True),
-            '-object', 'filter-mirror,id=m0,netdev=hn0,queue=tx,'
-            f'outdev=mirror0{self._vnet}']
+        options = []
+        for nic in range(self.guest.nics):
+            options += [
+                *self._socket(f'mirror{nic}', self.hosts[0].address,
+                              MIRROR_PORT - nic, True),
+                '-object', f'filter-mirror,id=m{nic},netdev=hn{nic},queue=tx,'
+                f'outdev=mirror{nic}{self._vnet}']
+        return options
+
+    def _mirrored(self):
+        options = []
+        for nic, name in enumerate(('f1', 'f3')[:self.guest.nics]):
+            options += [
+                *self._socket(f'red{2 * nic}', self.hosts[0].address,
+                              MIRROR_PORT - nic, False),
+                '-object', f'filter-redirector,id={name},netdev=hn{nic},'
+                f'queue=tx,indev=red{2 * nic}{self._vnet}']
+        return options
 
     def _compare(self):
         return [
@@ -191,8 +205,11 @@ class ColoPair:
             f'iothread=iothread1{self._vnet}']
 
     def _guard(self):
-        return ['-object', 'filter-guard,id=g0,netdev=hn0'
-                f'{self._guard_options}']
+        options = []
+        for nic in range(self.guest.nics):
+            options += ['-object', f'filter-guard,id=g{nic},netdev=hn{nic}'
+                        f'{self._guard_options}']
+        return options
 
     def _primary(self):
         options = self._mirror() if self.preset.mirror else []
@@ -201,12 +218,7 @@ class ColoPair:
 
     def _secondary(self):
         there = self.hosts[0].address
-        options = []
-        if self.preset.mirror:
-            options += [
-                *self._socket('red0', there, MIRROR_PORT, False),
-                '-object', 'filter-redirector,id=f1,netdev=hn0,queue=tx,'
-                f'indev=red0{self._vnet}']
+        options = self._mirrored() if self.preset.mirror else []
         if self.preset.compare:
             options += [
                 *self._socket('red1', there, COMPARE_PORT, False),

@@ -8,7 +8,9 @@ import dataclasses
 from . import paths
 
 ADDRESS = '10.0.0.2'
+SECOND_ADDRESS = '10.0.1.2'     # of the second NIC
 MAC = '52:54:00:12:34:56'
+SECOND_MAC = '52:54:00:12:34:57'
 
 
 def _host_tsc_khz():
@@ -26,6 +28,7 @@ class Guest:
 
     machine   pc, q35 or microvm
     nic       virtio-net or e1000
+    nics      how many of them, 1 or 2
     services  names for colony.run=, in order
     arguments service name -> its command-line arguments
     backends  number of memory backends that share the memory evenly
@@ -36,6 +39,7 @@ class Guest:
 
     machine: str = 'pc'
     nic: str = 'virtio-net'
+    nics: int = 1
     smp: int = 1
     memory: int = 256
     backends: int = 1
@@ -55,10 +59,12 @@ class Guest:
         bus = 'device' if self.machine == 'microvm' else 'pci'
         return f'virtio-{kind}-{bus}'
 
-    def options(self, tap):
-        """QEMU options for the machine with its NIC on @tap."""
-        return [*self._machine(), *self._kernel(), *self._nic(tap),
-                *self.more]
+    def options(self, *taps):
+        """QEMU options for the machine with a NIC on each of @taps."""
+        options = [*self._machine(), *self._kernel()]
+        for number, tap in enumerate(taps):
+            options += self._nic(number, tap)
+        return [*options, *self.more]
 
     def _machine(self):
         options = ['-accel', paths.ACCEL, '-cpu', 'max',
@@ -82,6 +88,8 @@ class Guest:
         line = ['console=ttyS0', 'quiet', 'panic=-1',
                 f'colony.ip={ADDRESS}/24',
                 f'colony.run={",".join(self.services)}']
+        if self.nics > 1:
+            line.append(f'colony.ip1={SECOND_ADDRESS}/24')
         line += [f'colony.args.{name}="{words}"'
                  for name, words in self.arguments]
         if self.address6:
@@ -96,12 +104,14 @@ class Guest:
         return ['-kernel', kernel, '-initrd', initrd,
                 '-append', ' '.join(line)]
 
-    def _nic(self, tap):
+    def _nic(self, number, tap):
         model = self.device('net') if self.vnet_hdr else self.nic
         rom = '' if model == 'virtio-net-device' else ',romfile='
+        mac = (MAC, SECOND_MAC)[number]
         return ['-netdev',
-                f'tap,id=hn0,ifname={tap},script=no,downscript=no',
-                '-device', f'{model},id=nic0,netdev=hn0,mac={MAC}{rom}']
+                f'tap,id=hn{number},ifname={tap},script=no,downscript=no',
+                '-device', f'{model},id=nic{number},netdev=hn{number},'
+                f'mac={mac}{rom}']
 
 
 def why_not(guest):
