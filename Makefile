@@ -66,6 +66,7 @@ series-save: ## its commits written back to qemu/patches
 
 .PHONY: core
 include tests/unit/unit.mk
+include tests/fuzz/fuzz.mk
 
 # --- the guest -------------------------------------------------------------
 
@@ -85,14 +86,14 @@ workers ?= $(shell n=$$(($$(nproc) / 2)); echo $$((n > 1 ? n : 1)))
 pytest = $(PYTHON) -B -m pytest -p no:cacheprovider -n $(workers)
 results = build/check
 
-.PHONY: check check-unit check-qtest check-system check-soak check-upstream
-.PHONY: bench
+.PHONY: check check-unit check-fuzz check-qtest check-system check-soak
+.PHONY: check-upstream bench
 
 demo: qemu guest build/packages-check ## a VM survives the death of its host
 	$(call landed,tests/system/demo.py,the demo)
 	@$(PYTHON) -B tests/system/demo.py
 
-parts := unit $(if $(wildcard tests/qtest/*.c),qtest) \
+parts := unit fuzz $(if $(wildcard tests/qtest/*.c),qtest) \
     $(if $(wildcard tests/system/conftest.py),system)
 check: all build/packages-check ## all tests but the long ones
 	@rm -f $(parts:%=$(results)/%.xml); \
@@ -103,6 +104,10 @@ check: all build/packages-check ## all tests but the long ones
 
 check-unit: ## the core libraries alone; seconds
 	@$(PYTHON) -B tests/run.py $(results)/unit.xml $(unit_tests)
+
+check-fuzz: ## garbage for each decoder; a minute, or FUZZ_SECONDS for each
+	@$(PYTHON) -B tests/fuzz/run.py --seconds=$(FUZZ_SECONDS) \
+	    --jobs=$(workers) build/fuzz $(results)/fuzz.xml $(fuzz_programs)
 
 check-qtest: qemu ## our tests of QEMU's objects and commands
 	@qemu/build.sh patched colony-qtests
@@ -145,6 +150,10 @@ bench-%: qemu stock guest build/packages-check ## one: bench-colo, ...
 	@mkdir -p build/bench
 	@$(PYTHON) -B tests/bench/$*.py
 
+# Neither a virtual machine nor root is needed for this one.
+bench-hash: build/config.mk ## how fast pages are hashed, and memory is
+	@$(PYTHON) -B tests/bench/hash.py
+
 # --- documents, installation, cleaning -------------------------------------
 
 docs: build/packages-docs ## this manual as HTML, in build/docs
@@ -168,7 +177,7 @@ help: ## this text
 
 clean: ## removes what was built, keeps the configuration and the sources
 	rm -rf build/bin build/core build/qemu build/stock/bin build/stock/qemu \
-	    build/guest build/check build/bench build/docs build/doctrees
+	    build/guest build/check build/fuzz build/bench build/docs build/doctrees
 
 distclean: ## removes build/, as in a fresh clone
 	rm -rf build
