@@ -71,25 +71,25 @@ bool plover_devices_check(const PloverSections *want,
     return true;
 }
 
-static bool may_skip(const char *name)
-{
-    static const char *const names[] = {
-        "timer", "dma", "fw_cfg", "mc146818rtc", "i8254", "pcspk", "pckbd",
-        "ps2kbd", "ps2mouse", "serial", "vmmouse", "acpi_build",
-    };
-
-    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-        if (g_str_equal(names[i], name)) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static bool equal(const PloverSection *a, const PloverSection *b)
 {
     return a->data->len == b->data->len &&
            memcmp(a->data->data, b->data->data, a->data->len) == 0;
+}
+
+/*
+ * Whether the device may keep its state because it is the one wanted. Others
+ * are loaded in any case: it takes 1 to 10 us, and the device may keep more
+ * than it saves, which depends on the guest's memory or on other devices.
+ */
+static bool may_keep(const PloverSection *want, const PloverSection *own)
+{
+    /*
+     * Loading it patches the guest's option ROM, which is part of the memory
+     * that was made equal, and calls every vCPU, which takes 200 us and lets
+     * go of the BQL.
+     */
+    return g_str_equal(want->name, "kvm-tpr-opt") && equal(want, own);
 }
 
 bool plover_devices_load(const PloverSections *want,
@@ -105,7 +105,7 @@ bool plover_devices_load(const PloverSections *want,
         const PloverSection *b = plover_sections_find(own, a->name,
                                                       a->instance);
 
-        if (may_skip(a->name) && equal(a, b)) {
+        if (may_keep(a, b)) {
             continue;
         }
         sections[n++] = (DeviceSection) {
