@@ -174,12 +174,10 @@ static void seal(void)
     }
 }
 
-static void vm_hold(void *opaque)
+static void vm_release(void *opaque)
 {
-    PloverSession *session = opaque;
-
     seal();
-    plover_session_unlock(session);
+    plover_session_unlock(opaque);
 }
 
 static void vm_resume_after_sync(void *opaque)
@@ -193,7 +191,6 @@ static void vm_resume_after_sync(void *opaque)
         failover_get_state() == FAILOVER_STATUS_NONE) {
         plover_machine_resume();
     }
-    plover_session_unlock(session);
     trace_plover_leader_resume(self.epoch);
 }
 
@@ -238,8 +235,8 @@ static void vm_commit(void *opaque, uint64_t epoch)
 
 static const PloverVm vm = {
     .stop = vm_stop_for_sync,
-    .hold = vm_hold,
     .resume = vm_resume_after_sync,
+    .release = vm_release,
     .save = vm_save,
     .collect = vm_collect,
     .page = plover_session_page,

@@ -62,7 +62,7 @@ static gboolean vm_stop_for_sync(void *opaque, GError **errp)
     return TRUE;
 }
 
-static void vm_hold(void *opaque)
+static void vm_release(void *opaque)
 {
     plover_session_unlock(opaque);
 }
@@ -79,7 +79,6 @@ static void vm_resume_after_sync(void *opaque)
         self.applying = false;
         colo_incoming_end_load();
     }
-    plover_session_unlock(session);
 }
 
 static gboolean vm_save(void *opaque, PloverSections *list, GError **errp)
@@ -214,8 +213,8 @@ static void vm_staged(void *opaque, uint64_t bytes)
 
 static const PloverVm vm = {
     .stop = vm_stop_for_sync,
-    .hold = vm_hold,
     .resume = vm_resume_after_sync,
+    .release = vm_release,
     .save = vm_save,
     .collect = vm_collect,
     .page = plover_session_page,

@@ -254,8 +254,10 @@ static void resume(PloverLeader *leader)
         start = now(leader);
         leader->vm->resume(leader->opaque);
         leader->stands = FALSE;
+        /* Now: when others may go on, it can be long until it is our turn. */
         leader->stats->resume = now(leader) - start;
         leader->stats->pause = now(leader) - leader->stopped_at;
+        leader->vm->release(leader->opaque);
     }
 }
 
@@ -662,7 +664,7 @@ static gboolean do_sync(PloverLeader *leader, gboolean late,
     copied = copy_pages(leader);
     leader->stats->late = late || !copied;
     if (leader->stats->late) {
-        leader->vm->hold(leader->opaque);
+        leader->vm->release(leader->opaque);
     } else {
         resume(leader);
     }

@@ -338,7 +338,7 @@ static gboolean tell_map(PloverSecondary *secondary, GError **errp)
     plover_list_unite(secondary->mine, secondary->fresh, secondary->carry);
     g_byte_array_set_size(secondary->out, 0);
     plover_dirty_append(secondary->out, secondary->mine, secondary->pages);
-    secondary->vm->hold(secondary->opaque);
+    secondary->vm->release(secondary->opaque);
     if (!send(secondary, PLOVER_MAP, errp)) {
         return FALSE;
     }
@@ -593,13 +593,19 @@ static gboolean stage_all(PloverSecondary *secondary, PloverEnd *end,
     }
 }
 
+static void resume(PloverSecondary *secondary)
+{
+    secondary->vm->resume(secondary->opaque);
+    secondary->vm->release(secondary->opaque);
+}
+
 /* The sync ends here without effect: the VM goes on from its own state. */
 static void go_on(PloverSecondary *secondary)
 {
     g_array_set_size(secondary->carry, 0);
     g_array_append_vals(secondary->carry, secondary->mine->data,
                         secondary->mine->len);
-    secondary->vm->resume(secondary->opaque);
+    resume(secondary);
 }
 
 static gboolean refuse(PloverSecondary *secondary, GError *error, char **why,
@@ -610,9 +616,6 @@ static gboolean refuse(PloverSecondary *secondary, GError *error, char **why,
     secondary->ignore = TRUE;
     *why = g_strdup(error->message);
     g_error_free(error);
-    if (ok) {
-        go_on(secondary);
-    }
     return ok;
 }
 
@@ -699,6 +702,9 @@ static gboolean apply(PloverSecondary *secondary, GError **errp)
 
     secondary->vm->apply(secondary->opaque, staged,
                          plover_stage_data(secondary->stage));
+    /* Before devices are loaded, which may write to memory. */
+    plover_cache_settle(secondary->cache, secondary->united, staged,
+                        united_page, secondary);
     applied->apply = now(secondary) - mark;
     mark = now(secondary);
     if (!secondary->vm->load(secondary->opaque, devices,
@@ -711,8 +717,6 @@ static gboolean apply(PloverSecondary *secondary, GError **errp)
     }
     applied->load = now(secondary) - mark;
 
-    plover_cache_settle(secondary->cache, secondary->united, staged,
-                        united_page, secondary);
     secondary->devices = secondary->old_devices;
     secondary->old_devices = devices;
     g_array_set_size(secondary->carry, 0);
@@ -729,12 +733,13 @@ static gboolean conclude(PloverSecondary *secondary, int64_t stopped_at,
         secondary->vm->resume(secondary->opaque);
     }
     secondary->stats->applied.stopped = now(secondary) - stopped_at;
+    secondary->vm->release(secondary->opaque);
     g_byte_array_set_size(secondary->out, 0);
     plover_applied_encode(secondary->out, &secondary->stats->applied);
     ok = send(secondary, PLOVER_APPLIED, errp);
     if (secondary->verify) {
         ok = ok && tell_verify(secondary, errp);
-        secondary->vm->resume(secondary->opaque);
+        resume(secondary);
     }
     return ok;
 }
@@ -757,6 +762,7 @@ static gboolean take_part(PloverSecondary *secondary, const PloverSync *sync,
     stopped_at = now(secondary);
     g_array_set_size(secondary->mine, 0);
     if (!vm->stop(secondary->opaque, &error)) {
+        /* It runs, and what is carried over still is. */
         return refuse(secondary, error, why, errp);
     }
     stats->applied.stop = now(secondary) - start;
@@ -807,7 +813,11 @@ static gboolean take_part(PloverSecondary *secondary, const PloverSync *sync,
         !check_late(secondary, &error) ||
         !vm->check(secondary->opaque, secondary->devices,
                    secondary->own_devices, &error)) {
-        return refuse(secondary, error, why, errp);
+        if (!refuse(secondary, error, why, errp)) {
+            return FALSE;
+        }
+        go_on(secondary);
+        return TRUE;
     }
     if (!vm->decide(secondary->opaque, secondary->epoch, &error)) {
         g_set_error(errp, PLOVER_SECONDARY_ERROR,
@@ -826,7 +836,7 @@ static gboolean take_part(PloverSecondary *secondary, const PloverSync *sync,
     }
     *applied = TRUE;
     if (error) {
-        vm->resume(secondary->opaque);
+        resume(secondary);
         g_propagate_error(errp, error);
         return FALSE;
     }

@@ -21,16 +21,19 @@
 typedef struct PloverVm {
     /*
      * Stop the virtual CPUs and finish what the devices have under way. From
-     * then until hold() or resume() nothing else touches the VM. FALSE: it may
-     * not be stopped now, and is as it was.
+     * then until release() nothing else touches the VM. FALSE: it may not be
+     * stopped now, and is as it was.
      */
     gboolean (*stop)(void *opaque, GError **errp);
-    /* The VM stays stopped, but others may do their work meanwhile. */
-    void (*hold)(void *opaque);
-    /* Let the VM run again, if it ran before stop(). */
+    /*
+     * Let the VM run again, if it ran before stop(). It does so at the latest
+     * with the release() that follows at once.
+     */
     void (*resume)(void *opaque);
+    /* Let others do their work, whether the VM stands or runs. */
+    void (*release)(void *opaque);
 
-    /* Save the state of the devices. Between stop() and hold() or resume(). */
+    /* Save the state of the devices. Between stop() and release(). */
     gboolean (*save)(void *opaque, PloverSections *list, GError **errp);
     /*
      * Add the pages that were written since the last call, and clear the log.

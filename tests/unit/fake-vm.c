@@ -183,14 +183,15 @@ static gboolean op_stop(void *opaque, GError **errp)
     return TRUE;
 }
 
-static void op_hold(void *opaque)
+static void op_release(void *opaque)
 {
     FakeVm *vm = opaque;
 
-    g_assert_cmpint(vm->state, ==, FAKE_STOPPED);
-    vm->state = FAKE_HELD;
-    if (vm->after_hold) {
-        vm->after_hold(vm);
+    if (vm->state == FAKE_STOPPED) {
+        vm->state = FAKE_HELD;
+        if (vm->after_release) {
+            vm->after_release(vm);
+        }
     }
 }
 
@@ -342,7 +343,7 @@ static void op_staged(void *opaque, uint64_t bytes)
 
 const PloverVm fake_vm_ops = {
     .stop = op_stop,
-    .hold = op_hold,
+    .release = op_release,
     .resume = op_resume,
     .save = op_save,
     .collect = op_collect,
