@@ -179,7 +179,7 @@ static gboolean receive(PloverLeader *leader, PloverType type,
                     leader->base);
         return FALSE;
     }
-    if (header.type == PLOVER_REFUSE) {
+    if (header.type == PLOVER_REFUSE && type <= PLOVER_STAGED) {
         g_autofree char *why = plover_text_decode(*data, *size, errp);
 
         if (why) {

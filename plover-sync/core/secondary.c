@@ -12,8 +12,9 @@
  * - decide, say STAGED, apply memory and devices, resume
  *
  * When something is wrong that is not the connection's fault, the sync is
- * refused: what was dirty here is carried over to the next sync, the VM goes
- * on from its own state, and what still comes of this sync is ignored.
+ * refused: what was dirty here is carried over to the next sync, and the VM
+ * goes on from its own state. The leader is told where it waits for us, instead
+ * of our map or of STAGED: nothing more of this sync comes after that.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -53,7 +54,6 @@ struct PloverSecondary {
     /* Of the sync that is under way. */
     PloverSecondaryStats *stats;
     int64_t deadline;
-    gboolean ignore; /* what still comes of this epoch: we refused it */
     gboolean verify;
     GArray *fresh;
     GArray *mine;
@@ -290,20 +290,15 @@ static gboolean await_sync(PloverSecondary *secondary, PloverSync *sync,
     PloverHeader header;
     const uint8_t *data;
 
-    do {
-        if (!plover_link_receive(secondary->link, &header, &data,
-                                 PLOVER_NO_DEADLINE, errp)) {
-            return FALSE;
-        }
-        if (header.term != secondary->term) {
-            return peer_error(errp, "%s is of term %" PRIu64 ", not %" PRIu64,
-                              plover_type_name(header.type), header.term,
-                              secondary->term);
-        }
-    } while (secondary->ignore && header.type != PLOVER_SYNC &&
-             header.epoch == secondary->epoch);
-    secondary->ignore = FALSE;
-
+    if (!plover_link_receive(secondary->link, &header, &data,
+                             PLOVER_NO_DEADLINE, errp)) {
+        return FALSE;
+    }
+    if (header.term != secondary->term) {
+        return peer_error(errp, "%s is of term %" PRIu64 ", not %" PRIu64,
+                          plover_type_name(header.type), header.term,
+                          secondary->term);
+    }
     if (header.type != PLOVER_SYNC) {
         return peer_error(errp, "%s of epoch %" PRIu64 " came instead of SYNC",
                           plover_type_name(header.type), header.epoch);
@@ -407,10 +402,12 @@ static gboolean tell_hashes(PloverSecondary *secondary, GError **errp)
     guint n = secondary->united->len;
     int64_t start = now(secondary);
 
-    while (secondary->copy == PLOVER_COPY_HASH && secondary->sent < n &&
-           secondary->sent < secondary->through + PLOVER_AHEAD) {
+    while (secondary->copy == PLOVER_COPY_HASH && secondary->sent < n) {
         guint end = MIN(n, secondary->sent + PLOVER_CHUNK);
 
+        if (end > secondary->through + PLOVER_AHEAD) {
+            break;
+        }
         if (secondary->hashed < end) {
             /* The first chunks early; many at once pay with threads. */
             hash_united(secondary, n - secondary->hashed < BLOCK ? end :
@@ -613,8 +610,9 @@ static gboolean refuse(PloverSecondary *secondary, GError *error, char **why,
 {
     gboolean ok = send_text(secondary, PLOVER_REFUSE, error->message, errp);
 
-    secondary->ignore = TRUE;
-    *why = g_strdup(error->message);
+    if (ok) {
+        *why = g_strdup(error->message);
+    }
     g_error_free(error);
     return ok;
 }
@@ -755,6 +753,7 @@ static gboolean take_part(PloverSecondary *secondary, const PloverSync *sync,
     const uint8_t *data;
     PloverEnd end;
     GError *error = NULL;
+    gboolean ok;
 
     if (sync->reasons & PLOVER_REASON_IDLE) {
         vm->wait_idle(secondary->opaque);
@@ -836,15 +835,14 @@ static gboolean take_part(PloverSecondary *secondary, const PloverSync *sync,
     }
     *applied = TRUE;
     if (error) {
+        secondary->base = secondary->epoch;
         resume(secondary);
         g_propagate_error(errp, error);
         return FALSE;
     }
-    if (!conclude(secondary, stopped_at, errp)) {
-        return FALSE;
-    }
+    ok = conclude(secondary, stopped_at, errp);
     secondary->base = secondary->epoch;
-    return TRUE;
+    return ok;
 }
 
 gboolean plover_secondary_serve(PloverSecondary *secondary,
