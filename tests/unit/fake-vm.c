@@ -91,8 +91,9 @@ void fake_vm_write(FakeVm *vm, uint64_t page, size_t offset,
 void fake_vm_scribble(FakeVm *vm, GRand *rand)
 {
     /* Most guests write to few pages again and again. */
+    uint64_t pages = vm->pages - vm->spared;
     uint64_t page = g_rand_int_range(rand, 0, g_rand_boolean(rand) ?
-                                     vm->pages : (vm->pages + 7) / 8);
+                                     pages : (pages + 7) / 8);
     g_autofree uint8_t *data = g_malloc0(vm->page_size);
     size_t at = 0, size = vm->page_size;
 
@@ -217,6 +218,9 @@ static gboolean op_save(void *opaque, PloverSections *list, GError **errp)
         return FALSE;
     }
     copy_devices(list, vm->devices);
+    if (vm->during_save) {
+        vm->during_save(vm);
+    }
     return TRUE;
 }
 

@@ -30,6 +30,7 @@ typedef struct FakeVm FakeVm;
 struct FakeVm {
     PloverBlock blocks[FAKE_BLOCKS];
     uint64_t pages;
+    uint64_t spared; /* of these, the last ones: fake_vm_scribble() does not */
     size_t page_size;
     uint8_t *memory;
     uint8_t *log; /* a byte for each page: it was written */
@@ -39,7 +40,8 @@ struct FakeVm {
 
     /* What goes on by itself; may be NULL. */
     void (*before_stop)(FakeVm *vm);
-    void (*after_hold)(FakeVm *vm);
+    void (*after_release)(FakeVm *vm);
+    void (*during_save)(FakeVm *vm);
     void (*during_load)(FakeVm *vm);
     void (*after_resume)(FakeVm *vm);
 

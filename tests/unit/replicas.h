@@ -46,6 +46,7 @@ typedef struct Replicas {
     PloverLeader *leader;
     PloverSecondary *secondary;
     GThread *thread;
+    gboolean corrupted; /* by the test: no sync makes memory equal */
 
     /* What the secondary said. */
     gboolean greeted;
@@ -68,6 +69,8 @@ PloverSecondaryConfig setup_secondary(const FakeVm *vm, PloverPool *pool);
 Replicas *replicas_new(const Setup *setup);
 /* The secondary starts to serve, the leader greets it. */
 gboolean replicas_meet(Replicas *replicas, GError **errp);
+gboolean replicas_meet_as(Replicas *replicas, const PloverHello *hello,
+                          GError **errp);
 void replicas_free(Replicas *replicas);
 
 /*

@@ -9,6 +9,13 @@
 #include "plover-sync/core/agree.h"
 #include "tests/unit/replicas.h"
 
+/* ThreadSanitizer takes its time. */
+#ifdef __SANITIZE_THREAD__
+#define FEWER 5
+#else
+#define FEWER 1
+#endif
+
 static void work(FakeVm *vm)
 {
     fake_vm_work(vm, g_rand_int_range(vm->rand, 0, 12));
@@ -50,6 +57,7 @@ static void make_equal(const Setup *setup, unsigned syncs, gboolean late)
 {
     Replicas *replicas = start(setup);
 
+    syncs /= FEWER;
     for (unsigned i = 0; i < syncs; i++) {
         g_autoptr(GError) error = NULL;
         PloverSyncStats stats;
@@ -67,13 +75,381 @@ static void make_equal(const Setup *setup, unsigned syncs, gboolean late)
 static void hundreds_of_syncs_make_equal(void)
 {
     for (uint32_t seed = 0; seed < 4; seed++) {
-        make_equal(&(Setup) { .seed = seed }, 200, FALSE);
+        make_equal(&(Setup) { .seed = seed }, 100, FALSE);
     }
+}
+
+static void full_copies_make_equal(void)
+{
+    make_equal(&(Setup) { .copy = PLOVER_COPY_FULL }, 100, FALSE);
+    make_equal(&(Setup) {
+        .copy = PLOVER_COPY_FULL,
+        .copy_limit = NO_COPY,
+    }, 100, FALSE);
+}
+
+static void late_syncs_make_equal(void)
+{
+    make_equal(NULL, 100, TRUE);
+}
+
+static void unions_beyond_the_copy_make_equal(void)
+{
+    make_equal(&(Setup) { .copy_limit = NO_COPY }, 100, FALSE);
+    /* Sometimes, so that memory for the copy comes and goes. */
+    make_equal(&(Setup) { .copy_limit = 10 * 512 }, 100, FALSE);
+}
+
+static void no_cache_makes_equal(void)
+{
+    make_equal(&(Setup) { .cache_pages = NO_CACHE }, 100, FALSE);
+}
+
+static void pools_make_equal(void)
+{
+    make_equal(&(Setup) {
+        .pages = { 900, 90, 9 },
+        .workers = 2,
+        .cache_pages = 200,
+    }, 20, FALSE);
+}
+
+/* Both caches drop pages: were they not alike, deltas would go wrong. */
+static void caches_stay_alike_for_thousands_of_syncs(void)
+{
+    make_equal(&(Setup) {
+        .pages = { 30, 1, 1 },
+        .cache_pages = 5,
+        .cache_age = 3,
+    }, 2000, FALSE);
+    make_equal(&(Setup) {
+        .pages = { 30, 1, 1 },
+        .cache_pages = 1000,
+        .cache_age = 1,
+    }, 1000, FALSE);
+}
+
+static Replicas *start_quiet(const Setup *setup)
+{
+    Replicas *replicas = start(setup);
+
+    for (int side = 0; side < 2; side++) {
+        replicas->vm[side]->before_stop = NULL;
+        replicas->vm[side]->after_resume = NULL;
+    }
+    return replicas;
+}
+
+static void write_byte(Replicas *replicas, FakeSide side, uint64_t page,
+                       uint8_t byte)
+{
+    fake_vm_write(replicas->vm[side], page, byte, &byte, 1);
+}
+
+static void nothing_written_sends_no_page(void)
+{
+    Replicas *replicas = start_quiet(NULL);
+    PloverSyncStats stats;
+
+    replicas_must_sync(replicas, &stats);
+    g_assert_cmpuint(stats.united, ==, 0);
+    replicas_must_sync(replicas, &stats);
+    g_assert_cmpuint(stats.united, ==, 0);
+    /* Four headers, a reason, a map, no section that changed, an end. */
+    g_assert_cmpuint(stats.sent, <, 4 * PLOVER_HEADER_SIZE + 80);
+    g_assert_cmpuint(stats.applied.loaded, ==, 0);
+    replicas_free(replicas);
+}
+
+static void what_is_equal_is_not_sent(void)
+{
+    Replicas *replicas = start_quiet(NULL);
+    PloverSyncStats stats;
+
+    for (uint64_t page = 10; page < 30; page++) {
+        write_byte(replicas, FAKE_LEADER, page, 0x55);
+        write_byte(replicas, FAKE_SECONDARY, page, 0x55);
+    }
+    write_byte(replicas, FAKE_LEADER, 40, 1);
+    write_byte(replicas, FAKE_SECONDARY, 41, 2);
+    replicas_must_sync(replicas, &stats);
+    g_assert_cmpuint(stats.dirty, ==, 21);
+    g_assert_cmpuint(stats.united, ==, 22);
+    g_assert_cmpuint(stats.differ, ==, 2);
+    /* What only the secondary wrote is taken back: page 41 was zero. */
+    g_assert_cmpuint(stats.zero, ==, 1);
+    g_assert_cmpuint(stats.whole, ==, 1);
+    g_assert_cmpuint(replicas->vm[FAKE_SECONDARY]->most_staged, ==, 2 * 512);
+    g_assert_true(fake_vm_equal(replicas->vm[FAKE_LEADER],
+                                replicas->vm[FAKE_SECONDARY]));
+    replicas_free(replicas);
+}
+
+static void what_diverges_again_is_sent_as_a_delta(void)
+{
+    Replicas *replicas = start_quiet(NULL);
+    FakeVm *leader = replicas->vm[FAKE_LEADER];
+    PloverSyncStats stats;
+    uint8_t noise[512];
+
+    for (size_t i = 0; i < sizeof(noise); i++) {
+        noise[i] = g_rand_int(leader->rand);
+    }
+    fake_vm_write(leader, 20, 0, noise, sizeof(noise));
+    replicas_must_sync(replicas, &stats);
+    g_assert_cmpuint(stats.whole, ==, 1);
+    g_assert_cmpuint(stats.sent, >, sizeof(noise));
+
+    for (uint8_t i = 1; i < 9; i++) {
+        write_byte(replicas, FAKE_LEADER, 20, i);
+        write_byte(replicas, FAKE_SECONDARY, 20, i + 100);
+        replicas_must_sync(replicas, &stats);
+        g_assert_cmpuint(stats.delta, ==, 1);
+        g_assert_cmpuint(stats.sent, <, sizeof(noise));
+    }
+    /* Only the secondary wrote: a delta that is empty. */
+    write_byte(replicas, FAKE_SECONDARY, 20, 200);
+    replicas_must_sync(replicas, &stats);
+    g_assert_cmpuint(stats.delta, ==, 1);
+    replicas_free(replicas);
+}
+
+/* A device that writes to memory as it is loaded: that is a write, too. */
+static void write_page_3(FakeVm *vm)
+{
+    fake_vm_write(vm, 3, 7, "\1\2\3", 3);
+}
+
+static void loading_devices_may_write_to_memory(void)
+{
+    Replicas *replicas = start_quiet(NULL);
+    PloverSyncStats stats;
+
+    replicas->vm[FAKE_SECONDARY]->during_load = write_page_3;
+    for (uint8_t i = 1; i < 5; i++) {
+        write_byte(replicas, FAKE_LEADER, 3, i);
+        write_byte(replicas, FAKE_LEADER, 30, i);
+        replicas_must_sync(replicas, &stats);
+    }
+    g_assert_cmpuint(stats.delta, ==, 2);
+    replicas_free(replicas);
+}
+
+static void only_idle_syncs_wait_for_idleness(void)
+{
+    Replicas *replicas = start_quiet(NULL);
+    FakeVm *secondary = replicas->vm[FAKE_SECONDARY];
+    g_autoptr(GError) error = NULL;
+    PloverSyncStats stats;
+
+    replicas_sync_as(replicas, PLOVER_REASON_INTERVAL | PLOVER_REASON_PRESSURE,
+                     FALSE, NULL, &stats, &error);
+    g_assert_no_error(error);
+    g_assert_cmpuint(secondary->idle_waits, ==, 0);
+    replicas_sync_as(replicas, PLOVER_REASON_IDLE | PLOVER_REASON_REQUEST,
+                     FALSE, NULL, &stats, &error);
+    g_assert_no_error(error);
+    g_assert_cmpuint(secondary->idle_waits, ==, 1);
+    g_assert_cmpuint(replicas->vm[FAKE_LEADER]->idle_waits, ==, 0);
+    replicas_free(replicas);
+}
+
+/*
+ * More pages than hashes may be ahead, all different, and a connection that
+ * holds just what the secondary may send unasked.
+ */
+static void large(PloverCopy copy, uint64_t copy_limit, unsigned workers)
+{
+    Setup setup = {
+        .pages = { 20000, 5, 5 },
+        .copy = copy,
+        .copy_limit = copy_limit,
+        .workers = workers,
+        .capacity = (PLOVER_AHEAD * 16) + 16 * 64,
+    };
+    Replicas *replicas = start_quiet(&setup);
+    PloverSyncStats stats;
+
+    for (int round = 0; round < 2; round++) {
+        for (uint64_t page = 0; page < setup.pages[0]; page++) {
+            /* In the second round some are equal, some not written. */
+            if (!round || page % 7) {
+                write_byte(replicas, FAKE_LEADER, page, 1 + page % 40);
+            }
+            if (page % 3) {
+                write_byte(replicas, FAKE_SECONDARY, page,
+                           round ? 1 + page % 40 : 99);
+            }
+        }
+        replicas_must_sync(replicas, &stats);
+        g_assert_cmpuint(stats.united, >, 19000);
+        g_assert_true(stats.late == (copy_limit != 0));
+    }
+    g_assert_true(fake_vm_equal(replicas->vm[FAKE_LEADER],
+                                replicas->vm[FAKE_SECONDARY]));
+    replicas_free(replicas);
+}
+
+static void large_unions_do_not_dead_lock(void)
+{
+    large(PLOVER_COPY_HASH, 0, 0);
+    large(PLOVER_COPY_HASH, NO_COPY, 0);
+    large(PLOVER_COPY_HASH, 0, 2);
+    large(PLOVER_COPY_FULL, 0, 0);
+}
+
+static void must_verify(Replicas *replicas, PloverVerify *verify)
+{
+    g_autoptr(GError) error = NULL;
+    PloverSyncStats stats;
+
+    replicas_sync_as(replicas, PLOVER_REASON_REQUEST, FALSE, verify, &stats,
+                     &error);
+    g_assert_no_error(error);
+    g_assert_true(stats.late);
+    g_assert_cmpuint(verify->pages, ==, replicas->vm[FAKE_LEADER]->pages);
+}
+
+static void verify_finds_nothing_after_syncs(void)
+{
+    Replicas *replicas = start(&(Setup) { .pages = { 6000, 50, 7 } });
+    PloverVerify verify;
+
+    for (unsigned i = 0; i < 60 / FEWER; i++) {
+        compute(replicas, i);
+        if (i % 3) {
+            replicas_must_sync(replicas, NULL);
+            continue;
+        }
+        must_verify(replicas, &verify);
+        g_assert_cmpuint(verify.differing, ==, 0);
+        g_assert_cmpuint(verify.first->len, ==, 0);
+        g_assert_cmpuint(verify.sections->len, ==, 0);
+        plover_verify_clear(&verify);
+    }
+    replicas_free(replicas);
+}
+
+/* Nothing logs it. */
+static void corrupt(Replicas *replicas, FakeSide side, uint64_t page)
+{
+    replicas->corrupted = TRUE;
+    fake_vm_page(replicas->vm[side], page)[100] ^= 1;
+}
+
+static void verify_finds_what_no_log_had(void)
+{
+    static const uint64_t pages[] = { 0, 17, 4095, 4096, 6056 };
+    Replicas *replicas = start_quiet(&(Setup) { .pages = { 6000, 50, 7 } });
+    PloverVerify verify;
+
+    replicas_must_sync(replicas, NULL);
+    for (unsigned i = 0; i < G_N_ELEMENTS(pages); i++) {
+        corrupt(replicas, i % 2, pages[i]);
+    }
+    /* Twice: a sync that did not know of them does not make them equal. */
+    for (unsigned round = 0; round < 2; round++) {
+        write_byte(replicas, FAKE_LEADER, 18, round + 1);
+        replicas_must_sync(replicas, NULL);
+        must_verify(replicas, &verify);
+        g_assert_cmpuint(verify.differing, ==, G_N_ELEMENTS(pages));
+        g_assert_cmpmem(verify.first->data,
+                        verify.first->len * sizeof(uint64_t),
+                        pages, sizeof(pages));
+        g_assert_cmpuint(verify.sections->len, ==, 0);
+        plover_verify_clear(&verify);
+    }
+
+    /* Whoever writes them makes them equal. */
+    for (unsigned i = 0; i < G_N_ELEMENTS(pages); i++) {
+        write_byte(replicas, FAKE_SECONDARY, pages[i], 5);
+    }
+    must_verify(replicas, &verify);
+    g_assert_cmpuint(verify.differing, ==, 0);
+    plover_verify_clear(&verify);
+    replicas_free(replicas);
+}
+
+static void verify_counts_all_and_names_some(void)
+{
+    Replicas *replicas = start_quiet(&(Setup) { .pages = { 6000, 50, 7 } });
+    PloverVerify verify;
+
+    replicas_must_sync(replicas, NULL);
+    for (uint64_t page = 0; page < 1000; page++) {
+        corrupt(replicas, FAKE_SECONDARY, page);
+    }
+    must_verify(replicas, &verify);
+    g_assert_cmpuint(verify.differing, ==, 1000);
+    g_assert_cmpuint(verify.first->len, ==, PLOVER_VERIFY_MAX);
+    g_assert_cmpuint(plover_list_get(verify.first, PLOVER_VERIFY_MAX - 1), ==,
+                     PLOVER_VERIFY_MAX - 1);
+    plover_verify_clear(&verify);
+    replicas_free(replicas);
+}
+
+/* Loading them goes wrong, and nobody notices. */
+static void spoil_devices(FakeVm *vm)
+{
+    fake_vm_change_device(vm, 1, 77);
+    /* Not the last byte of the clock, which means nothing. */
+    fake_vm_change_device(vm, 2, 18);
+}
+
+static void spoil_nothing_that_counts(FakeVm *vm)
+{
+    fake_vm_change_device(vm, 2, 17);
+}
+
+static void verify_names_devices_that_differ(void)
+{
+    Replicas *replicas = start_quiet(NULL);
+    PloverVerify verify;
+
+    replicas->vm[FAKE_SECONDARY]->during_load = spoil_devices;
+    must_verify(replicas, &verify);
+    g_assert_cmpuint(verify.differing, ==, 0);
+    g_assert_cmpuint(verify.sections->len, ==, 2);
+    g_assert_cmpstr(verify.sections->pdata[0], ==, "cpu");
+    g_assert_cmpstr(verify.sections->pdata[1], ==, "clock");
+    plover_verify_clear(&verify);
+
+    replicas->vm[FAKE_SECONDARY]->during_load = spoil_nothing_that_counts;
+    must_verify(replicas, &verify);
+    g_assert_cmpuint(verify.sections->len, ==, 0);
+    plover_verify_clear(&verify);
+    replicas_free(replicas);
 }
 
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/plover/sync/equal", hundreds_of_syncs_make_equal);
+    g_test_add_func("/plover/sync/equal-full", full_copies_make_equal);
+    g_test_add_func("/plover/sync/equal-late", late_syncs_make_equal);
+    g_test_add_func("/plover/sync/equal-beyond-the-copy",
+                    unions_beyond_the_copy_make_equal);
+    g_test_add_func("/plover/sync/equal-without-cache", no_cache_makes_equal);
+    g_test_add_func("/plover/sync/equal-with-pools", pools_make_equal);
+    g_test_add_func("/plover/sync/caches-stay-alike",
+                    caches_stay_alike_for_thousands_of_syncs);
+    g_test_add_func("/plover/sync/nothing-written",
+                    nothing_written_sends_no_page);
+    g_test_add_func("/plover/sync/equal-is-not-sent",
+                    what_is_equal_is_not_sent);
+    g_test_add_func("/plover/sync/delta",
+                    what_diverges_again_is_sent_as_a_delta);
+    g_test_add_func("/plover/sync/load-writes",
+                    loading_devices_may_write_to_memory);
+    g_test_add_func("/plover/sync/idle", only_idle_syncs_wait_for_idleness);
+    g_test_add_func("/plover/sync/large", large_unions_do_not_dead_lock);
+    g_test_add_func("/plover/sync/verify/nothing",
+                    verify_finds_nothing_after_syncs);
+    g_test_add_func("/plover/sync/verify/pages",
+                    verify_finds_what_no_log_had);
+    g_test_add_func("/plover/sync/verify/many",
+                    verify_counts_all_and_names_some);
+    g_test_add_func("/plover/sync/verify/devices",
+                    verify_names_devices_that_differ);
     return g_test_run();
 }
