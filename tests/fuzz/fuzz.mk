@@ -1,8 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
 # Fuzz targets: every tests/fuzz/fuzz-NAME.c becomes a program that clang's
-# libFuzzer drives, linked with the core libraries, all of it with ASan and
-# UBSan, below build/core/fuzz/. What they find stays below build/fuzz/NAME/.
+# libFuzzer drives, linked with the core libraries and what tests share, all of
+# it with ASan and UBSan, below build/core/fuzz/. What they find stays below
+# build/fuzz/NAME/.
+
+fuzz_programs := $(patsubst tests/fuzz/%.c,build/core/fuzz/%,\
+    $(wildcard tests/fuzz/fuzz-*.c))
+fuzz_helpers := $(filter-out tests/fuzz/fuzz-%,$(wildcard tests/fuzz/*.c))
 
 # For each target; all together take about a minute on four CPUs.
 FUZZ_SECONDS ?= 10
@@ -13,11 +18,8 @@ core_flags_fuzz := -O1 -fsanitize=fuzzer-no-link,address,undefined \
 $(eval $(call core_variant,fuzz))
 build/core/fuzz/%: CC := clang
 
-fuzz_programs := $(patsubst tests/fuzz/%.c,build/core/fuzz/%,\
-    $(wildcard tests/fuzz/fuzz-*.c))
-
 $(fuzz_programs): build/core/fuzz/%: build/core/fuzz/tests/fuzz/%.o \
-    build/core/fuzz/tests/fuzz/fuzz.o \
+    $(fuzz_helpers:%.c=build/core/fuzz/%.o) build/core/fuzz/libunit.a \
     $(core_libraries:%=build/core/fuzz/lib%.a) tests/fuzz/fuzz.mk
 	$(if $(V),,@echo "  LINK    $@"; )$(CC) $(core_flags_fuzz) \
 	    -fsanitize=fuzzer -o $@ $(filter %.o %.a,$^) $(glib_libs) \
@@ -32,6 +34,6 @@ build/core/fuzz/works: build/packages-check
 	        "apt-get install clang libclang-rt-dev"; exit 1; }
 
 $(patsubst %.c,build/core/fuzz/%.o,$(wildcard */core/*.c */*/core/*.c \
-    tests/fuzz/*.c)): | build/core/fuzz/works
+    tests/unit/*.c tests/fuzz/*.c)): | build/core/fuzz/works
 
 check-fuzz: $(fuzz_programs)
