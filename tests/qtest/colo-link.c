@@ -191,6 +191,17 @@ void colo_link_freeze_after(ColoLink *link, ColoLinkDirection direction,
     link->limit[direction] = link->passed[direction] + bytes;
 }
 
+void colo_link_thaw(ColoLink *link)
+{
+    g_mutex_lock(&link->lock);
+    for (int i = 0; i < COLO_LINK_DIRECTIONS; i++) {
+        link->limit[i] = UINT64_MAX;
+    }
+    link->frozen = false;
+    g_mutex_unlock(&link->lock);
+    wake(link);
+}
+
 void colo_link_wait_frozen(ColoLink *link)
 {
     g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&link->lock);

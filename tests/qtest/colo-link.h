@@ -43,6 +43,9 @@ void colo_link_freeze_after(ColoLink *link, ColoLinkDirection direction,
 /* Wait until the link is frozen and there is more that it holds back. */
 void colo_link_wait_frozen(ColoLink *link);
 
+/* Pass everything again, as a network does that was down for a while. */
+void colo_link_thaw(ColoLink *link);
+
 void colo_link_cut(ColoLink *link);
 
 void colo_link_free(ColoLink *link);

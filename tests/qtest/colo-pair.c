@@ -15,14 +15,15 @@
 #define ANSWER          G_USEC_PER_SEC
 #define NEVER           (24 * 60 * 60 * 1000)
 
-static void set_colo(QTestState *qts, unsigned interval)
+static void set_colo(QTestState *qts, const ColoPairOptions *o)
 {
     qtest_qmp_assert_success(qts,
         "{ 'execute': 'migrate-set-capabilities', 'arguments': {"
-        "    'capabilities': [ { 'capability': 'x-colo', 'state': true } ] } }");
+        "    'capabilities': [ { 'capability': 'x-colo', 'state': true },"
+        "        { 'capability': 'x-plover', 'state': %i } ] } }", o->plover);
     qtest_qmp_assert_success(qts,
         "{ 'execute': 'migrate-set-parameters', 'arguments': {"
-        "    'x-checkpoint-delay': %u } }", interval);
+        "    'x-checkpoint-delay': %u } }", o->interval ?: NEVER);
 }
 
 static bool status_is(QTestState *qts, const char *status)
@@ -69,7 +70,6 @@ ColoPair *colo_pair_start(const ColoPairOptions *o)
     g_autofree char *outgoing = NULL;
     g_autofree char *uri = NULL;
     g_autofree char *secondary = NULL;
-    unsigned interval = o->interval ?: NEVER;
 
     test_deadline(DEADLINE, "two QEMUs enter COLO");
 
@@ -93,8 +93,8 @@ ColoPair *colo_pair_start(const ColoPairOptions *o)
         o->prepare(pair->primary);
     }
 
-    set_colo(pair->secondary, interval);
-    set_colo(pair->primary, interval);
+    set_colo(pair->secondary, o);
+    set_colo(pair->primary, o);
     qtest_qmp_assert_success(pair->primary,
         "{ 'execute': 'migrate', 'arguments': { 'uri': %s } }", uri);
     colo_link_wait_passed(pair->link, TO_PRIMARY, COLO_MESSAGE_SIZE);

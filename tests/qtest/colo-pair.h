@@ -32,6 +32,7 @@ typedef struct ColoPairOptions {
     const char *devices;        /* the same on both sides */
     const char *primary;        /* for the primary only */
     const char *secondary;      /* for the secondary only */
+    bool plover;                /* with capability x-plover */
     unsigned interval;          /* between checkpoints, in ms; default: never */
     TinyGuest guest;
     /* called with the primary before it becomes one */

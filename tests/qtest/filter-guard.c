@@ -1,182 +1,48 @@
 /*
  * filter-guard without a session: it is not there
  *
- * Two socket netdevs, whose other ends the test holds, are joined by a hub. One
- * of them stands for the guest, the other one for the network; the guard is on
- * the latter. So what the guest says is what the test writes on the one end and
- * reads on the other.
+ * What it does in a session is in filter-guard-session.c.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
 #include "qemu/osdep.h"
-#include "qemu/bswap.h"
 #include "qapi/error.h"
 #include "qobject/qdict.h"
 #include "qobject/qjson.h"
+#include "frame-rig.h"
 #include "test-deadline.h"
 
 #define DEADLINE 20 /* seconds */
-#define FRAME_MAX (64 * 1024 + 4096) /* what QEMU's netdevs take */
 
 typedef struct Rig {
     QTestState *qts;
-    int guest;
-    int network;
+    FrameRig *frames;
 } Rig;
-
-/* A frame of one kind: how it begins, how long it is; the rest is filler */
-typedef struct Kind {
-    const char *name;
-    uint8_t head[18];
-    uint32_t size;
-} Kind;
-
-static const Kind kinds[] = {
-    {
-        .name = "ARP",
-        .head = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x52, 0x54, 0, 0, 0, 1,
-                  0x08, 0x06 },
-        .size = 42,
-    }, {
-        .name = "IPv4",
-        .head = { 0x52, 0x54, 0, 0, 0, 2, 0x52, 0x54, 0, 0, 0, 1,
-                  0x08, 0x00, 0x45 },
-        .size = 590,
-    }, {
-        .name = "IPv4 multicast",
-        .head = { 0x01, 0, 0x5e, 0, 0, 1, 0x52, 0x54, 0, 0, 0, 1,
-                  0x08, 0x00, 0x45 },
-        .size = 60,
-    }, {
-        .name = "IPv6",
-        .head = { 0x33, 0x33, 0, 0, 0, 1, 0x52, 0x54, 0, 0, 0, 1,
-                  0x86, 0xdd, 0x60 },
-        .size = 1514,
-    }, {
-        .name = "VLAN",
-        .head = { 0x52, 0x54, 0, 0, 0, 2, 0x52, 0x54, 0, 0, 0, 1,
-                  0x81, 0x00, 0, 7, 0x08, 0x00 },
-        .size = 1518,
-    }, {
-        .name = "unknown protocol",
-        .head = { 0x52, 0x54, 0, 0, 0, 2, 0x52, 0x54, 0, 0, 0, 1,
-                  0x88, 0xb5 },
-        .size = 64,
-    }, {
-        .name = "jumbo",
-        .head = { 0x52, 0x54, 0, 0, 0, 2, 0x52, 0x54, 0, 0, 0, 1,
-                  0x08, 0x00, 0x45 },
-        .size = 9014,
-    }, {
-        .name = "64 KiB to be segmented",
-        .head = { 0x52, 0x54, 0, 0, 0, 2, 0x52, 0x54, 0, 0, 0, 1,
-                  0x08, 0x00, 0x45 },
-        .size = 12 + 14 + 65535,
-    }, {
-        .name = "one byte",
-        .head = { 0x42 },
-        .size = 1,
-    },
-};
-
-static void make_pair(int fds[2])
-{
-    g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), ==, 0);
-}
 
 static void rig_start(Rig *rig, const char *options)
 {
-    int guest[2], network[2];
-
     test_deadline(DEADLINE, "QEMU passes frames on");
-    make_pair(guest);
-    make_pair(network);
-    rig->qts = qtest_initf("-M none -netdev socket,id=net0,fd=%d "
-                           "-netdev socket,id=guest0,fd=%d "
-                           "-netdev hubport,id=h0,hubid=0,netdev=net0 "
-                           "-netdev hubport,id=h1,hubid=0,netdev=guest0 %s",
-                           network[1], guest[1], options);
+    rig->frames = frame_rig_new(0);
+    rig->qts = qtest_initf("-M none %s %s", rig->frames->options, options);
+    frame_rig_started(rig->frames);
     test_deadline_kills(rig->qts);
-    rig->guest = guest[0];
-    rig->network = network[0];
-    close(guest[1]);
-    close(network[1]);
 }
 
 static void rig_stop(Rig *rig)
 {
     test_deadline_quit(rig->qts);
-    close(rig->guest);
-    close(rig->network);
+    frame_rig_free(rig->frames);
     test_deadline(0, NULL);
-}
-
-static void write_all(int fd, const uint8_t *buf, size_t size)
-{
-    while (size) {
-        ssize_t ret = send(fd, buf, size, MSG_NOSIGNAL);
-
-        g_assert_cmpint(ret, >, 0);
-        buf += ret;
-        size -= ret;
-    }
-}
-
-static void read_all(int fd, uint8_t *buf, size_t size)
-{
-    while (size) {
-        ssize_t ret = recv(fd, buf, size, 0);
-
-        g_assert_cmpint(ret, >, 0);
-        buf += ret;
-        size -= ret;
-    }
-}
-
-/* Frame @number of @kind; the caller frees it. */
-static uint8_t *frame_new(const Kind *kind, unsigned number)
-{
-    uint8_t *frame = g_malloc(kind->size);
-
-    for (uint32_t i = 0; i < kind->size; i++) {
-        frame[i] = i < sizeof(kind->head) && kind->head[i] ? kind->head[i] :
-                   number + i * 7;
-    }
-    return frame;
-}
-
-static void say(int fd, const Kind *kind, unsigned number)
-{
-    g_autofree uint8_t *frame = frame_new(kind, number);
-    uint8_t header[4];
-
-    stl_be_p(header, kind->size);
-    write_all(fd, header, sizeof(header));
-    write_all(fd, frame, kind->size);
-}
-
-static void hear(int fd, const Kind *kind, unsigned number)
-{
-    g_autofree uint8_t *expected = frame_new(kind, number);
-    g_autofree uint8_t *frame = g_malloc(FRAME_MAX);
-    uint8_t header[4];
-
-    read_all(fd, header, sizeof(header));
-    g_assert_cmpuint(ldl_be_p(header), ==, kind->size);
-    read_all(fd, frame, kind->size);
-    g_assert_cmpmem(frame, kind->size, expected, kind->size);
 }
 
 /* Frames of each kind cross in both directions, whole and in order. */
 static void check_open(Rig *rig)
 {
-    for (unsigned i = 0; i < ARRAY_SIZE(kinds); i++) {
-        say(rig->guest, &kinds[i], i);
-        say(rig->network, &kinds[i], i + 100);
-        hear(rig->network, &kinds[i], i);
-        hear(rig->guest, &kinds[i], i + 100);
-    }
+    frame_say_all(rig->frames->guest, 0);
+    frame_hear_all(rig->frames->network, 0);
+    frame_say_all(rig->frames->network, 100);
+    frame_hear_all(rig->frames->guest, 100);
 }
 
 static uint64_t counter(Rig *rig, const char *name)
