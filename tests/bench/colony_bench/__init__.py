@@ -8,6 +8,10 @@ What all benchmarks share.  See docs/reference/benchmarks.rst.
   load        the load: a client that tells every latency
   checkpoints what a pair's trace says about its checkpoints
   syncs       the same for the syncs of a pair with x-plover
+  services    a guest that serves all of them
+  sync_report what bench-sync found, as rows and text
+  sync_goals  what the syncs are to reach, and whether they do
+  hash_pool   the speed of page hashing
   traffic     bytes that a host has sent
 
 Hosts, virtual machines and COLO pairs come from the system tests' library.

@@ -67,8 +67,12 @@ class Checkpoints:
 
     def between(self, start, end):
         """The pauses and the dirty pages in that time."""
-        return ([pause for when, pause in self.pauses if start <= when < end],
+        return (self.standing(start, end),
                 [pages for when, pages in self.pages if start <= when < end])
+
+    def standing(self, start, end):
+        """How long the VM stood each time."""
+        return [pause for when, pause in self.pauses if start <= when < end]
 
     def details(self, start, end):
         """There are none; see syncs.py."""

@@ -11,7 +11,8 @@ from .stats import summary
 FOLDER = TOP / 'build' / 'bench'
 
 
-_UNITS = {'interval': '{} ms', 'connections': '{} conn.', 'rate': '{}/s'}
+_UNITS = {'interval': '{} ms', 'connections': '{} conn.', 'rate': '{}/s',
+          'smp': '{} vCPUs', 'memory': '{} MiB', 'threads': '{} threads'}
 
 
 def _digits(value):
@@ -74,7 +75,7 @@ class Report:
         self._text.append(text)
 
     def table(self, title, metric, lines, columns, show=('value',),
-              percent_of=None, ratio=None, unit=None):
+              percent_of=None, ratio=None, unit=None, only=None):
         """
         Add a table of the rows of @metric to the text.
 
@@ -84,11 +85,13 @@ class Report:
         percent_of      a column's label: other cells also say how much of it
                         their first number is
         unit            only the rows in this unit
+        only            only the rows of which only(row) is true
         ratio           (column, column): one more column, the first's first
                         number over the second's
         """
         rows = [row for row in self.rows if row['metric'] == metric
-                and unit in (None, row['unit'])]
+                and unit in (None, row['unit'])
+                and (only is None or only(row))]
         if not rows:
             return
         down = list(dict.fromkeys(_label(row, lines) for row in rows))

@@ -17,7 +17,7 @@ from colony_test.guest import ADDRESS
 from colony_test.lab import Lab
 from colony_test.paths import patient
 from colony_test.qemu import Qemu
-from colony_test.qmp import QmpClosed, QmpTimeout
+from colony_test.qmp import QmpClosed, QmpError, QmpTimeout
 from colony_test.service import redis_guest
 
 from . import checkpoints, syncs, traffic
@@ -30,6 +30,9 @@ KEYS = 10_000
 SIZE = 512
 WARMUP = 0.5
 DISK_SIZE = '256M'
+# A pair that syncs more rarely starts with this interval, in ms: it is ready
+# when the first sync is done.
+FIRST_INTERVAL = 500
 
 
 class Stuck(Exception):
@@ -125,6 +128,7 @@ class Result:
     What one phase gave.  Times are in seconds.
 
     sent, received  by the primary, on the migration channel
+    standing        pauses, as the run states tell them
     syncs           syncs.Sync of each, for a preset that has them
     stuck           how the subject was found not to work any more, if so
     """
@@ -137,6 +141,7 @@ class Result:
     cpu: dict = dataclasses.field(default_factory=dict)
     sent: int = 0
     received: int = 0
+    standing: list = dataclasses.field(default_factory=list)
     syncs: list = dataclasses.field(default_factory=list)
     stuck: str = None
 
@@ -206,7 +211,8 @@ class Session:
         if subject.interval:
             self.pair = ColoPair(
                 self._lab, look, images=images, binary=subject.binary,
-                checkpoint_ms=subject.interval, preset=subject.preset,
+                checkpoint_ms=min(subject.interval, FIRST_INTERVAL),
+                preset=subject.preset,
                 trace=checkpoints.TRACE,
                 cpus=(plan.taskset(0), plan.taskset(1)))
             self.pair.wait_ready()
@@ -215,7 +221,7 @@ class Session:
             kind = (syncs.Syncs if self.pair.preset.sync
                     else checkpoints.Checkpoints)
             self.checkpoints = kind(self.pair)
-            self.pair.protect(timeout=20)
+            self.pair.protect(timeout=20 + look.memory / 512)
         else:
             self._start_alone(look, images, plan.taskset(0))
         if self._fill:
@@ -225,6 +231,9 @@ class Session:
                     client.create_table(self._client, ADDRESS)
             except OSError as error:
                 raise TimeoutError(f'no data: {error}') from error
+        if self.pair and subject.interval > FIRST_INTERVAL:
+            self.pair.primary.qmp.command('migrate-set-parameters', {
+                'x-checkpoint-delay': subject.interval})
 
     def _images(self):
         images = [self._lab.folder / f'disk{number}.img'
@@ -248,8 +257,8 @@ class Session:
 
     def measure(self, workload, seconds, enough=None):
         """
-        A phase of @workload for @seconds, or until @enough() of the result's
-        pauses says so; a Result.
+        A phase of @workload for @seconds, or until @enough(), given how many
+        checkpoints there were in this life, says so; a Result.
         """
         result = Result()
         shots = []
@@ -296,7 +305,7 @@ class Session:
             else:
                 time.sleep(min(left, 0.1))
             self._watchdog.look(result.answers)
-            if enough and enough(len(self.checkpoints.pauses)):
+            if enough and enough(self.checkpoints.update()):
                 return
 
     def _sum_up(self, result, before, after):
@@ -309,7 +318,16 @@ class Session:
             self.checkpoints.update()
             result.pauses, result.pages = self.checkpoints.between(
                 before.when, after.when)
+            result.standing = self.checkpoints.standing(before.when,
+                                                        after.when)
             result.syncs = self.checkpoints.details(before.when, after.when)
+
+    def verify(self):
+        """What ColoPair.verify() says.  Raises Stuck if that is nothing."""
+        try:
+            return self.pair.verify()
+        except (TimeoutError, QmpClosed, QmpError) as error:
+            raise Stuck(f'cannot verify: {error}') from error
 
     def check_alive(self):
         """Raises Stuck unless every QEMU is there."""

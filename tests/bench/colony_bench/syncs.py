@@ -6,7 +6,7 @@ What the trace logs of a pair with x-plover say about its syncs.
 import dataclasses
 import re
 
-from .checkpoints import Reader
+from .checkpoints import Checkpoints, Reader
 
 _LEADER = re.compile(r'@(\d+\.\d+):plover_leader_done (.*)')
 _SECONDARY = re.compile(r'@(\d+\.\d+):plover_secondary_done (.*)')
@@ -39,6 +39,7 @@ class Syncs:
 
     def __init__(self, pair):
         self.syncs = []
+        self._states = Checkpoints(pair)
         self._applied = {}
         self._leader = Reader(pair.primary.trace, _LEADER)
         self._secondary = Reader(pair.secondary.trace, _SECONDARY)
@@ -51,6 +52,7 @@ class Syncs:
 
     def update(self):
         """Read what is new; how many syncs are complete."""
+        self._states.update()
         for match in self._secondary.new():
             numbers = _numbers(match[2])
             self._applied[numbers.pop('epoch')] = numbers
@@ -65,6 +67,10 @@ class Syncs:
         for sync in found:
             sync.secondary = self._applied.get(sync.leader['epoch'], {})
         return found
+
+    def standing(self, start, end):
+        """How long the VM stood each time, as its run states tell."""
+        return self._states.standing(start, end)
 
     def between(self, start, end):
         """The pauses and the dirty pages in that time."""
