@@ -4,9 +4,10 @@
  * A page that diverges again and again differs from its content at the last
  * sync in few places [PLOVER §4.4]. A delta is a list of runs: for each, the
  * number of unchanged bytes in front of it and its length, as LEB128, then its
- * bytes. Runs that lie close together are joined where that is smaller. The
- * last run is followed by nothing: what comes behind it is unchanged. No run is
- * empty, no number has padding.
+ * bytes. Runs with fewer than three bytes between them are one: those cost no
+ * more than the numbers of another run. The last run is followed by nothing:
+ * what comes behind it is unchanged. No run is empty, no two touch, no number
+ * has padding.
  *
  * Nothing here keeps state: any thread may call it.
  *
