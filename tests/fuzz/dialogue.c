@@ -8,8 +8,17 @@
 
 #include "tests/fuzz/dialogue.h"
 
-#define AT_TYPE 5
-#define AT_SIZE 8
+/* Where fields stand that are made right. */
+enum {
+    HEADER_TYPE = 5,
+    HEADER_SIZE = 8,
+    HELLO_KEY = PLOVER_SECRET_SIZE,
+    HASHES_N = 8,
+    HASHES_DATA = 16,
+    PAGES_SIZE = 12,
+    PAGES_PACKING = 16,
+    PAGES_DATA = 17,
+};
 
 Setup dialogue_setup(unsigned options)
 {
@@ -43,16 +52,6 @@ void dialogue_work(FakeVm *vm, FakeSide side, unsigned sync)
     }
 }
 
-static uint64_t get(const uint8_t *p, unsigned bytes)
-{
-    uint64_t value = 0;
-
-    for (unsigned i = 0; i < bytes; i++) {
-        value |= (uint64_t)p[i] << 8 * i;
-    }
-    return value;
-}
-
 static void put(uint8_t *p, uint64_t value, unsigned bytes)
 {
     for (unsigned i = 0; i < bytes; i++) {
@@ -60,29 +59,61 @@ static void put(uint8_t *p, uint64_t value, unsigned bytes)
     }
 }
 
+/* How long the message at @data is, of which there may be @size bytes. */
+static size_t message_size(const uint8_t *data, size_t size)
+{
+    const uint8_t *next = memmem(data + PLOVER_HEADER_SIZE,
+                                 size - PLOVER_HEADER_SIZE, "PLVR", 4);
+
+    return next ? (size_t)(next - data) : size;
+}
+
+/* What a payload of this size says about its size. */
+static void repair(PloverType type, uint8_t *payload, size_t size)
+{
+    switch (type) {
+    case PLOVER_HASHES:
+    case PLOVER_VERIFY_PAGES:
+        if (size >= HASHES_DATA) {
+            put(payload + HASHES_N, (size - HASHES_DATA) / 16, 4);
+        }
+        break;
+    case PLOVER_PAGES:
+        if (size >= PAGES_DATA && !payload[PAGES_PACKING]) {
+            put(payload + PAGES_SIZE, size - PAGES_DATA, 4);
+        }
+        break;
+    default:
+        break;
+    }
+}
+
 void dialogue_sign(GByteArray *bytes)
 {
     uint64_t key = REPLICAS_KEY;
-    size_t at = 0;
+    size_t size;
 
-    while (bytes->len - at >= PLOVER_HEADER_SIZE) {
+    for (size_t at = 0; bytes->len - at >= PLOVER_HEADER_SIZE; at += size) {
         uint8_t *header = bytes->data + at;
         uint8_t *payload = header + PLOVER_HEADER_SIZE;
-        size_t size = MIN(get(header + AT_SIZE, 4),
-                          bytes->len - at - PLOVER_HEADER_SIZE);
-        gboolean hello = header[AT_TYPE] == PLOVER_HELLO;
+        gboolean hello = header[HEADER_TYPE] == PLOVER_HELLO;
         PloverPiece pieces[] = {
             { header, PLOVER_CHECKED_SIZE },
-            { payload, size },
+            { payload, 0 },
         };
 
-        put(header + AT_SIZE, size, 4);
+        size = message_size(header, bytes->len - at);
+        pieces[1].size = size - PLOVER_HEADER_SIZE;
+        repair(header[HEADER_TYPE], payload, pieces[1].size);
+        put(header + HEADER_SIZE, pieces[1].size, 4);
         put(header + PLOVER_CHECKED_SIZE,
             plover_checksum(hello ? 0 : key, pieces, 2), 8);
-        if (hello && size >= PLOVER_SECRET_SIZE + 8) {
-            key = get(payload + PLOVER_SECRET_SIZE, 8);
+        if (hello && pieces[1].size >= HELLO_KEY + 8) {
+            key = 0;
+            for (unsigned i = 0; i < 8; i++) {
+                key |= (uint64_t)payload[HELLO_KEY + i] << 8 * i;
+            }
         }
-        at += PLOVER_HEADER_SIZE + size;
     }
 }
 

@@ -3,8 +3,7 @@
  * other one said
  *
  * The input of these targets is a byte of DialogueOption, and then the bytes
- * of a connection. Checksums are made right before they are used: what is
- * behind them is to be reached.
+ * of a connection.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -28,7 +27,10 @@ Setup dialogue_setup(unsigned options);
 /* What the guest does before the sync of this number; always the same. */
 void dialogue_work(FakeVm *vm, FakeSide side, unsigned sync);
 
-/* Make the checksums right, and sizes that are too large. */
+/*
+ * Make checksums right, and whatever tells a size: a message ends where the
+ * next one begins, so that inputs can grow and shrink anywhere.
+ */
 void dialogue_sign(GByteArray *bytes);
 
 /* An input: all that @side says. */
