@@ -159,7 +159,7 @@ static void copy_devices(PloverSections *to, const PloverSections *from)
     }
 }
 
-static void take(FakeVm *vm)
+void fake_vm_take(FakeVm *vm)
 {
     memcpy(vm->taken, vm->memory, vm->pages * vm->page_size);
     copy_devices(vm->taken_devices, vm->devices);
@@ -180,7 +180,7 @@ static gboolean op_stop(void *opaque, GError **errp)
     }
     vm->state = FAKE_STOPPED;
     vm->stops++;
-    take(vm);
+    fake_vm_take(vm);
     return TRUE;
 }
 
@@ -236,7 +236,7 @@ static void op_collect(void *opaque, GArray *list)
             vm->log[page] = 0;
         }
     }
-    take(vm);
+    fake_vm_take(vm);
 }
 
 static const uint8_t *op_page(void *opaque, uint64_t page)

@@ -93,6 +93,8 @@ void fake_vm_change_device(FakeVm *vm, unsigned index, uint8_t value);
 gboolean fake_vm_equal(FakeVm *a, FakeVm *b);
 /* @secondary was made what @leader was when it stood. */
 void fake_vm_assert_synced(FakeVm *leader, FakeVm *secondary);
+/* Remember how it is now as if it had stopped. */
+void fake_vm_take(FakeVm *vm);
 /* Nothing was applied: memory and devices are what they were at the stop. */
 void fake_vm_assert_own(FakeVm *vm);
 
