@@ -170,7 +170,7 @@ static void seal(void)
 {
     if (!self.sealed) {
         self.sealed = true;
-        colo_notify_compares_event(NULL, COLO_EVENT_BOTH_STOPPED, NULL);
+        colo_notify_compares_event(NULL, COLO_EVENT_SEAL, NULL);
     }
 }
 
@@ -212,6 +212,15 @@ static void vm_collect(void *opaque, GArray *list)
     plover_memory_collect(session->memory, list);
 }
 
+static void vm_collect_early(void *opaque, GArray *list)
+{
+    PloverSession *session = opaque;
+
+    plover_session_lock(session);
+    plover_memory_collect_running(session->memory, list);
+    plover_session_unlock(session);
+}
+
 static gboolean vm_same(void *opaque, const PloverSection *a,
                         const PloverSection *b)
 {
@@ -221,7 +230,7 @@ static gboolean vm_same(void *opaque, const PloverSection *a,
 static void vm_commit(void *opaque, uint64_t epoch)
 {
     trace_plover_commit(epoch);
-    colo_notify_compares_event(NULL, COLO_EVENT_CHECKPOINT, NULL);
+    colo_notify_compares_event(NULL, COLO_EVENT_COMMIT, NULL);
     if (filter_guard_holding()) {
         bool locked = self.session.locked;
 
@@ -239,6 +248,7 @@ static const PloverVm vm = {
     .release = vm_release,
     .save = vm_save,
     .collect = vm_collect,
+    .collect_early = vm_collect_early,
     .page = plover_session_page,
     .same = vm_same,
     .commit = vm_commit,
@@ -337,11 +347,11 @@ static void trace_done(const PloverSyncStats *stats)
             " save=%" PRIi64 " scan=%" PRIi64 " copy=%" PRIi64 " resume=%"
             PRIi64 " wait=%" PRIi64 " staged=%" PRIi64 " late=%d dirty=%"
             PRIu64 " union=%" PRIu64 " differ=%" PRIu64 " zero=%" PRIu64
-            " delta=%" PRIu64 " whole=%" PRIu64 " devices=%" PRIu64 " out=%"
+            " early=%" PRIu64 " delta=%" PRIu64 " whole=%" PRIu64 " devices=%" PRIu64 " out=%"
             PRIu64 " in=%" PRIu64, stats->epoch, stats->reasons, stats->pause,
             stats->stop, stats->save, stats->scan, stats->copy, stats->resume,
             stats->wait, stats->staged, stats->late, stats->dirty,
-            stats->united, stats->differ, stats->zero, stats->delta,
+            stats->united, stats->differ, stats->zero, stats->early, stats->delta,
             stats->whole, stats->devices, stats->sent, stats->received);
 
         trace_plover_leader_done(text);

@@ -253,6 +253,12 @@ void plover_memory_collect(PloverMemory *memory, GArray *list)
     memory->fresh = false;
 }
 
+void plover_memory_collect_running(PloverMemory *memory, GArray *list)
+{
+    plover_memory_collect(memory, list);
+    memory_global_after_dirty_log_sync();
+}
+
 uint64_t plover_memory_dirty(PloverMemory *memory)
 {
     uint64_t found = 0;

@@ -43,6 +43,13 @@ bool plover_memory_check(PloverMemory *memory, Error **errp);
  */
 void plover_memory_collect(PloverMemory *memory, GArray *list);
 
+/*
+ * The same while the VM runs. What is read of these pages afterwards is as new
+ * as the log was, or newer, and then the log has it. Waits for the vCPUs to
+ * notice.
+ */
+void plover_memory_collect_running(PloverMemory *memory, GArray *list);
+
 /* How many pages were written since plover_memory_collect(). With the BQL. */
 uint64_t plover_memory_dirty(PloverMemory *memory);
 

@@ -13,25 +13,29 @@ GArray *plover_list_new(void)
 
 void plover_list_unite(GArray *out, const GArray *a, const GArray *b)
 {
-    guint i = 0;
-    guint j = 0;
+    const uint64_t *left = (const uint64_t *)a->data;
+    const uint64_t *left_end = left + a->len;
+    const uint64_t *right = (const uint64_t *)b->data;
+    const uint64_t *right_end = right + b->len;
+    uint64_t *next;
 
+    g_assert(out != a && out != b);
     g_array_set_size(out, a->len + b->len);
-    g_array_set_size(out, 0);
-    while (i < a->len || j < b->len) {
-        uint64_t page;
+    next = (uint64_t *)out->data;
+    while (left < left_end && right < right_end) {
+        uint64_t page = MIN(*left, *right);
 
-        if (j == b->len || (i < a->len &&
-            plover_list_get(a, i) <= plover_list_get(b, j))) {
-            page = plover_list_get(a, i++);
-            if (j < b->len && plover_list_get(b, j) == page) {
-                j++;
-            }
-        } else {
-            page = plover_list_get(b, j++);
-        }
-        g_array_append_val(out, page);
+        left += *left == page;
+        right += *right == page;
+        *next++ = page;
     }
+    while (left < left_end) {
+        *next++ = *left++;
+    }
+    while (right < right_end) {
+        *next++ = *right++;
+    }
+    g_array_set_size(out, next - (uint64_t *)out->data);
 }
 
 gssize plover_list_index(const GArray *list, uint64_t page)

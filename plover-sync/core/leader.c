@@ -3,8 +3,10 @@
  *
  * When all goes well:
  *
- * - ask for the sync; the VM runs on until the secondary has told its dirty map
- * - stop; save the devices; read the dirty log; tell our map; copy the union
+ * - ask for the sync; the VM runs on until the secondary has told its dirty map;
+ *   meanwhile copy what is dirty already
+ * - stop; save the devices; read the dirty log; tell our map; copy what is left
+ *   of the union
  * - resume
  * - hash the copy, compare with the secondary's hashes as they come, and send
  *   what differs; send the devices; say how much it was
@@ -34,6 +36,8 @@ G_DEFINE_QUARK(plover_leader_error_quark, plover_leader_error)
 #define EARLY_MAP_MAX (8u << 10)
 /* PAGES are sent when this much of them is there. */
 #define BATCH_SIZE (64u << 10)
+/* A guest that wrote fewer pages before the last sync is not copied early. */
+#define EARLY_MIN 64
 /* Memory for a copy that is kept although it is not needed. */
 #define COPY_KEPT (8u << 20)
 
@@ -60,7 +64,9 @@ struct PloverLeader {
     int64_t stopped_at;
     gboolean stands;
     gboolean map_sent;
-    GArray *fresh;
+    uint64_t last_dirty; /* pages, in the sync before */
+    GArray *early; /* dirty pages that were copied while the VM ran */
+    GArray *fresh; /* since then */
     GArray *mine;
     GArray *theirs;
     GArray *united;
@@ -89,6 +95,7 @@ PloverLeader *plover_leader_new(const PloverLeaderConfig *config,
     leader->opaque = opaque;
     leader->link = link;
     leader->carry = plover_list_new();
+    leader->early = plover_list_new();
     leader->fresh = plover_list_new();
     leader->mine = plover_list_new();
     leader->theirs = plover_list_new();
@@ -109,6 +116,7 @@ void plover_leader_free(PloverLeader *leader)
         return;
     }
     g_array_unref(leader->carry);
+    g_array_unref(leader->early);
     g_array_unref(leader->fresh);
     g_array_unref(leader->mine);
     g_array_unref(leader->theirs);
@@ -246,6 +254,47 @@ static void make_room(PloverLeader *leader)
     }
 }
 
+static void make_copy_room(PloverLeader *leader, size_t pages)
+{
+    size_t size = pages * leader->page_size;
+
+    if (leader->copied->len < size) {
+        g_byte_array_set_size(leader->copied, size);
+    }
+}
+
+static uint8_t *copy_slot(PloverLeader *leader, size_t slot)
+{
+    return leader->copied->data + slot * leader->page_size;
+}
+
+/*
+ * While the secondary stops: copy what is dirty now. What the guest does not
+ * write again until it is stopped need not be copied then.
+ */
+static void copy_early(PloverLeader *leader)
+{
+    const PloverVm *vm = leader->vm;
+    guint n;
+
+    if (!vm->collect_early || leader->last_dirty < EARLY_MIN) {
+        return;
+    }
+    vm->collect_early(leader->opaque, leader->early);
+    n = leader->early->len;
+    plover_list_unite(leader->mine, leader->early, leader->carry);
+    if (n > leader->config.copy_limit / leader->page_size) {
+        g_array_set_size(leader->early, 0);
+        return;
+    }
+    make_copy_room(leader, n);
+    for (guint i = 0; i < n; i++) {
+        memcpy(copy_slot(leader, i),
+               vm->page(leader->opaque, plover_list_get(leader->early, i)),
+               leader->page_size);
+    }
+}
+
 static void resume(PloverLeader *leader)
 {
     int64_t start;
@@ -282,6 +331,14 @@ static gboolean send_map(PloverLeader *leader, GError **errp)
     return send_out(leader, PLOVER_MAP, errp);
 }
 
+static void swap(GArray **a, GArray **b)
+{
+    GArray *was = *a;
+
+    *a = *b;
+    *b = was;
+}
+
 /* Stop the VM and take from it what has to be taken while it stands. */
 static gboolean take_state(PloverLeader *leader, GError **errp)
 {
@@ -309,8 +366,10 @@ static gboolean take_state(PloverLeader *leader, GError **errp)
     mark = now(leader);
     g_array_set_size(leader->fresh, 0);
     vm->collect(leader->opaque, leader->fresh);
-    plover_list_unite(leader->mine, leader->fresh, leader->carry);
+    plover_list_unite(leader->united, leader->mine, leader->fresh);
+    swap(&leader->mine, &leader->united);
     stats->dirty = leader->mine->len;
+    leader->last_dirty = stats->dirty;
     plover_list_unite(leader->united, leader->mine, leader->theirs);
     stats->united = leader->united->len;
     make_room(leader);
@@ -324,24 +383,42 @@ static gboolean take_state(PloverLeader *leader, GError **errp)
     return TRUE;
 }
 
-/* Where the content of the united pages is: in a copy, if that is small. */
+/*
+ * Where the content of the united pages is: in a copy, if that is small. What
+ * was copied early and not written since is there already.
+ */
 static gboolean copy_pages(PloverLeader *leader)
 {
-    size_t page_size = leader->page_size;
     guint n = leader->united->len;
-    gboolean copy = n <= leader->config.copy_limit / page_size;
+    gboolean copy = n <= leader->config.copy_limit / leader->page_size;
     int64_t start = now(leader);
+    guint slots = leader->early->len;
+    guint early = 0;
+    guint fresh = 0;
 
-    if (copy && leader->copied->len < n * page_size) {
-        g_byte_array_set_size(leader->copied, n * page_size);
+    if (copy) {
+        make_copy_room(leader, n);
     }
     for (guint i = 0; i < n; i++) {
-        leader->sources[i] = leader->vm->page(
-            leader->opaque, plover_list_get(leader->united, i));
+        uint64_t page = plover_list_get(leader->united, i);
+        gboolean is_early = early < leader->early->len &&
+                            plover_list_get(leader->early, early) == page;
+        gboolean is_fresh = fresh < leader->fresh->len &&
+                            plover_list_get(leader->fresh, fresh) == page;
+        const void *source = leader->vm->page(leader->opaque, page);
+
         if (copy) {
-            leader->sources[i] = memcpy(leader->copied->data + i * page_size,
-                                        leader->sources[i], page_size);
+            uint8_t *slot = copy_slot(leader, is_early ? early : slots++);
+
+            if (!is_early || is_fresh) {
+                memcpy(slot, source, leader->page_size);
+            }
+            source = slot;
         }
+        leader->sources[i] = source;
+        early += is_early;
+        fresh += is_fresh;
+        leader->stats->early += is_early && !is_fresh;
     }
     leader->stats->copy = now(leader) - start;
     return copy;
@@ -647,8 +724,11 @@ static gboolean do_sync(PloverLeader *leader, gboolean late,
     leader->map_sent = FALSE;
     g_byte_array_set_size(leader->out, 0);
     plover_sync_encode(leader->out, &request);
-    if (!send_out(leader, PLOVER_SYNC, errp) ||
-        !receive(leader, PLOVER_MAP, &data, &size, errp)) {
+    if (!send_out(leader, PLOVER_SYNC, errp)) {
+        return FALSE;
+    }
+    copy_early(leader);
+    if (!receive(leader, PLOVER_MAP, &data, &size, errp)) {
         return FALSE;
     }
     g_array_set_size(leader->theirs, 0);
@@ -699,7 +779,8 @@ gboolean plover_leader_sync(PloverLeader *leader, unsigned reasons,
     leader->epoch++;
     stats->epoch = leader->epoch;
     stats->reasons = reasons;
-    g_array_set_size(leader->mine, 0);
+    g_array_set_size(leader->early, 0);
+    plover_list_unite(leader->mine, leader->early, leader->carry);
     if (verify) {
         memset(verify, 0, sizeof(*verify));
         verify->first = plover_list_new();

@@ -2,9 +2,9 @@
  * The leader's side of a sync [PLOVER §3.3, §4.4]
  *
  * The VM stands only while its devices are saved, the dirty log is read and
- * the union of both sides' dirty pages is copied. Everything else is done from
- * the copy, while it runs. A union bigger than the copy may be is sent before
- * the VM runs again.
+ * what it wrote last is copied; what it wrote before is copied while it still
+ * runs. Everything else is done from the copy, when it runs again. A union
+ * bigger than the copy may be is sent before that.
  *
  * The secondary may refuse a sync, and another may then be tried: what was
  * dirty is kept for it. After any other error the connection is of no use any
@@ -53,6 +53,7 @@ typedef struct PloverSyncStats {
     gboolean late; /* the VM was resumed only when the secondary had it all */
     /* Pages: */
     uint64_t dirty; /* here */
+    uint64_t early; /* of these, copied while the VM ran */
     uint64_t united; /* here or there */
     uint64_t differ; /* of these */
     uint64_t zero; /* of these, sent as */

@@ -40,6 +40,12 @@ typedef struct PloverVm {
      * @list is empty. While the VM stands.
      */
     void (*collect)(void *opaque, GArray *list);
+    /*
+     * Leader only, may be NULL. The same while the VM runs: what page() has
+     * afterwards is as new as what was collected, or newer, and then it will be
+     * collected again.
+     */
+    void (*collect_early)(void *opaque, GArray *list);
     /* Where the bytes of @page are. */
     const uint8_t *(*page)(void *opaque, uint64_t page);
     /* Whether two sections that should be equal are, bytes or sense. */
