@@ -132,14 +132,12 @@ static void pages_hash_as_one_by_one(unsigned workers, size_t n)
     PloverHasher hasher = random_hasher();
     PloverPool *pool = workers ? plover_pool_new(workers) : NULL;
     g_autofree uint8_t *bytes = random_bytes(DIFFERENT * PAGE);
-    g_autofree const void **pages = g_new(const void *, n + 1);
+    g_autofree const void **pages = g_new(const void *, n);
     g_autofree PloverHash *hashes = g_new0(PloverHash, n + 1);
 
     for (size_t i = 0; i < n; i++) {
         pages[i] = bytes + g_test_rand_int_range(0, DIFFERENT) * PAGE;
     }
-    /* Never looked at. */
-    pages[n] = NULL;
     plover_hash_pages(&hasher, pool, pages, n, PAGE, hashes);
     for (size_t i = 0; i < n; i++) {
         g_assert_true(plover_hash_equal(

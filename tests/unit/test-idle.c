@@ -105,6 +105,22 @@ static void idle_with_a_tick_in_every_sample(void)
     g_assert_false(after(&guest, 300 * US));
 }
 
+static void ticks_neither_count_nor_begin_anew(void)
+{
+    Guest guest = guest_new();
+
+    for (int i = 0; i < 2 * PLOVER_IDLE_SAMPLES; i++) {
+        g_assert_false(after(&guest, 90 * US));
+    }
+    g_assert_false(after(&guest, 0));
+    for (int i = 0; i < PLOVER_IDLE_SAMPLES - 2; i++) {
+        g_assert_false(after(&guest, 90 * US));
+        g_assert_false(after(&guest, 0));
+    }
+    g_assert_false(after(&guest, 90 * US));
+    g_assert_true(after(&guest, 0));
+}
+
 /* Long enough to learn whatever could be learned. */
 static void busy_guest_is_never_idle(void)
 {
@@ -251,6 +267,8 @@ int main(int argc, char **argv)
                     idle_with_ticks_every_few_samples);
     g_test_add_func("/idle/idle-with-a-tick-in-every-sample",
                     idle_with_a_tick_in_every_sample);
+    g_test_add_func("/idle/ticks-neither-count-nor-begin-anew",
+                    ticks_neither_count_nor_begin_anew);
     g_test_add_func("/idle/busy-guest-is-never-idle",
                     busy_guest_is_never_idle);
     g_test_add_func("/idle/guest-with-short-breaks-is-not-idle",
