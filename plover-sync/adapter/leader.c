@@ -26,8 +26,10 @@
 
 /* How often the vCPUs' time is looked at while an idle guest is waited for. */
 #define IDLE_SAMPLE_NS (500 * SCALE_US)
-/* How often dirty pages are counted when there is a limit. */
-#define DIRTY_SAMPLE_MS 50
+/* When a sync that was given up is tried again. */
+#define RETRY_MS 50
+/* How often dirty pages are counted. */
+#define DIRTY_SAMPLE_MS 100
 
 static struct {
     PloverSession session;
@@ -45,6 +47,7 @@ static struct {
     QEMUTimer *idle_timer;
     PloverIdle idle;
     QEMUTimer *dirty_timer;
+    QEMUTimer *retry_timer;
 } self;
 
 /* --- why a sync happens --------------------------------------------------- */
@@ -99,11 +102,16 @@ static void sample_dirty(void *opaque)
     uint64_t bytes = plover_memory_dirty(self.session.memory) *
                      plover_memory_page_size();
 
-    if (bytes >= self.session.settings.dirty_limit) {
+    if (bytes >= self.session.settings.stage_limit) {
         plover_leader_request(PLOVER_REASON_PRESSURE, false);
     }
     timer_mod(self.dirty_timer, qemu_clock_get_ms(QEMU_CLOCK_REALTIME) +
               DIRTY_SAMPLE_MS);
+}
+
+static void retry(void *opaque)
+{
+    colo_request_checkpoint();
 }
 
 static void start_triggers(void)
@@ -115,11 +123,9 @@ static void start_triggers(void)
         plover_idle_init(&self.idle);
         self.idle_timer = timer_new_ns(QEMU_CLOCK_REALTIME, sample_idle, NULL);
     }
-    if (settings->dirty_limit) {
-        self.dirty_timer = timer_new_ms(QEMU_CLOCK_REALTIME, sample_dirty,
-                                        NULL);
-        sample_dirty(NULL);
-    }
+    self.dirty_timer = timer_new_ms(QEMU_CLOCK_REALTIME, sample_dirty, NULL);
+    sample_dirty(NULL);
+    self.retry_timer = timer_new_ms(QEMU_CLOCK_REALTIME, retry, NULL);
 }
 
 static void stop_triggers(void)
@@ -127,6 +133,7 @@ static void stop_triggers(void)
     filter_guard_set_listener(NULL, NULL);
     g_clear_pointer(&self.idle_timer, timer_free);
     g_clear_pointer(&self.dirty_timer, timer_free);
+    g_clear_pointer(&self.retry_timer, timer_free);
 }
 
 /* --- the VM --------------------------------------------------------------- */
@@ -409,9 +416,8 @@ bool plover_leader_checkpoint(Error **errp)
     warn_report("checkpoint %" PRIu64 " was given up: %s", stats.epoch,
                 error->message);
     g_error_free(error);
-    bql_lock();
-    colo_request_checkpoint();
-    bql_unlock();
+    timer_mod(self.retry_timer,
+              qemu_clock_get_ms(QEMU_CLOCK_REALTIME) + RETRY_MS);
     return true;
 }
 

@@ -16,11 +16,13 @@
 #include "session.h"
 #include "trace.h"
 
+/* Beside the thread of the sync, on the CPUs that the vCPUs leave. */
 static unsigned worker_count(void)
 {
-    int spare = (int)g_get_num_processors() - (int)current_machine->smp.cpus;
+    int cpus = g_get_num_processors();
+    int spare = cpus - (int)current_machine->smp.cpus;
 
-    return MAX(1, MIN(spare, 8));
+    return cpus == 1 ? 0 : MAX(1, MIN(spare, 8));
 }
 
 bool plover_session_init(PloverSession *session, bool leader, QEMUFile *file,

@@ -52,7 +52,6 @@ static const Number sizes[] = {
     { "copy-limit", FIELD(copy_limit), 0, 64 * GiB },
     { "stage-limit", FIELD(stage_limit), 1 * MiB, 64 * GiB },
     { "cache-limit", FIELD(cache_limit), 0, 4 * GiB },
-    { "dirty-limit", FIELD(dirty_limit), 0, 64 * GiB },
 };
 
 static const Number numbers[] = {

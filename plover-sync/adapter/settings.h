@@ -19,7 +19,6 @@ typedef struct PloverSettings {
     uint64_t copy_limit; /* bytes, these all */
     uint64_t stage_limit;
     uint64_t cache_limit;
-    uint64_t dirty_limit;
     uint32_t cache_age;
 } PloverSettings;
 
