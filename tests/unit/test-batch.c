@@ -183,11 +183,11 @@ static void nothing_is_a_message(void)
 
     plover_batch_init(&batch);
     decoded_init(&decoded);
-    plover_batch_encode(&batch, 5, TRUE, bytes);
+    plover_batch_encode(&batch, PLOVER_PAGES_MAX, TRUE, bytes);
     g_assert_cmpuint(bytes->len, ==, AT_RECORDS);
     decode(&decoded, bytes, &through, &error);
     g_assert_no_error(error);
-    g_assert_cmpuint(through, ==, 5);
+    g_assert_cmpuint(through, ==, PLOVER_PAGES_MAX);
     g_assert_cmpstr(decoded.text->str, ==, "");
     decoded_clear(&decoded);
     plover_batch_clear(&batch);
@@ -300,14 +300,19 @@ static void records_and_their_number_agree(void)
     refused_records(0, "\5\0", 2, "2 bytes behind the last of 0");
     refused_records(2, "\5\0", 2, "record 1 has no page number");
     refused_records(UINT32_MAX, "\5\0", 2, "record 1 has no page number");
+    refused_records(0x01000001, "\5\0", 2, "record 1 has no page number");
     refused_records(1, "\5", 1, "record 0 has no page number");
 }
 
 static void index_is_bounded(void)
 {
     g_autoptr(GByteArray) bytes = message(PLOVER_PAGES_MAX + 1, 0, "", 0);
+    g_autoptr(GByteArray) more = message(UINT64_MAX, 0, "", 0);
+    g_autoptr(GByteArray) high = message(UINT64_C(1) << 56, 0, "", 0);
 
     refused(bytes, "through index 2147483649");
+    refused(more, "through index 18446744073709551615");
+    refused(high, "through index 72057594037927936");
 }
 
 static void size_is_bounded_before_memory_is_taken(void)

@@ -9,6 +9,7 @@
 #include "plover-sync/core/wire.h"
 
 #define KEY UINT64_C(0x1122334455667788)
+#define TERM UINT64_C(0x8000000000000003)
 #define PAGE_SIZE 4096
 
 /* Where fields stand that the tests break. */
@@ -131,8 +132,8 @@ static GByteArray *sample_hello(void)
         .page_size = PAGE_SIZE,
         .copy = PLOVER_COPY_FULL,
         .run = TRUE,
-        .cache_pages = 1000,
-        .cache_age = 50,
+        .cache_pages = UINT32_MAX,
+        .cache_age = 0x80000032,
         .n_blocks = G_N_ELEMENTS(blocks),
         .blocks = blocks,
     };
@@ -142,7 +143,7 @@ static GByteArray *sample_hello(void)
     return bytes;
 }
 
-/* A payload of each type that has a decoder in wire.h. */
+/* A payload of each type that has a decoder in wire.h, with large numbers. */
 static GByteArray *sample(PloverType type)
 {
     static const uint8_t zeroes[PAGE_SIZE];
@@ -151,9 +152,22 @@ static GByteArray *sample(PloverType type)
         .reasons = PLOVER_REASON_IDLE | PLOVER_REASON_REQUEST,
         .verify = TRUE,
     };
-    PloverHash hashes[] = { { 1, 2 }, { 3, UINT64_MAX } };
-    PloverEnd end = { .pages = 5, .sections = 60, .digest = { 7, 8 } };
-    PloverApplied applied = { 1, 2, 3, 4, 5, 6, 7, 8 };
+    PloverHash hashes[] = { { UINT64_MAX, 2 }, { 3, UINT64_MAX } };
+    PloverEnd end = {
+        .pages = PLOVER_PAGES_MAX,
+        .sections = UINT32_MAX,
+        .digest = { UINT64_MAX - 1, UINT64_MAX - 2 },
+    };
+    PloverApplied applied = {
+        .stop = UINT32_MAX,
+        .map = UINT32_MAX - 1,
+        .hash = UINT32_MAX - 2,
+        .receive = UINT32_MAX - 3,
+        .apply = UINT32_MAX - 4,
+        .load = UINT32_MAX - 5,
+        .stopped = UINT32_MAX - 6,
+        .loaded = UINT32_MAX - 7,
+    };
     PloverBatch batch;
 
     switch (type) {
@@ -204,7 +218,7 @@ static GByteArray *message(PloverType type, const void *payload, size_t size)
     PloverPiece piece = { payload, size };
     PloverHeader header = {
         .type = type,
-        .term = 3,
+        .term = TERM,
         .epoch = UINT64_MAX,
         .base = 0x0102030405060708,
     };
@@ -229,7 +243,7 @@ static void header_stands_as_documented(void)
 {
     static const uint8_t expected[PLOVER_CHECKED_SIZE] = {
         'P', 'L', 'V', 'R', 1, 6, 0, 0, 2, 1, 0, 0, 0, 0, 0, 0,
-        3, 0, 0, 0, 0, 0, 0, 0,
+        3, 0, 0, 0, 0, 0, 0, 0x80,
         0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
         8, 7, 6, 5, 4, 3, 2, 1,
     };
@@ -251,7 +265,7 @@ static void header_survives(void)
     g_assert_no_error(error);
     g_assert_cmpint(header.type, ==, PLOVER_END);
     g_assert_cmpuint(header.size, ==, 3);
-    g_assert_cmpuint(header.term, ==, 3);
+    g_assert_cmpuint(header.term, ==, TERM);
     g_assert_cmpuint(header.epoch, ==, UINT64_MAX);
     g_assert_cmpuint(header.base, ==, 0x0102030405060708);
     plover_header_check(bytes->data, KEY, bytes->data + PLOVER_HEADER_SIZE,
@@ -460,8 +474,8 @@ static void hello_survives(void)
     g_assert_cmpuint(hello.page_size, ==, PAGE_SIZE);
     g_assert_cmpint(hello.copy, ==, PLOVER_COPY_FULL);
     g_assert_true(hello.run);
-    g_assert_cmpuint(hello.cache_pages, ==, 1000);
-    g_assert_cmpuint(hello.cache_age, ==, 50);
+    g_assert_cmpuint(hello.cache_pages, ==, UINT32_MAX);
+    g_assert_cmpuint(hello.cache_age, ==, 0x80000032);
     g_assert_cmpuint(hello.n_blocks, ==, 2);
     g_assert_cmpstr(hello.blocks[0].name, ==, "pc.ram");
     g_assert_cmpuint(hello.blocks[0].pages, ==, 65536);
@@ -488,6 +502,7 @@ static void impossible_hello_is_refused(void)
     hello_with(HELLO_PAGE_SIZE, 256, 4, "page size 256");
     hello_with(HELLO_PAGE_SIZE, 4097, 4, "page size 4097");
     hello_with(HELLO_PAGE_SIZE, 2 << 20, 4, "page size 2097152");
+    hello_with(HELLO_PAGE_SIZE, 0x01001000, 4, "page size 16781312");
     hello_with(HELLO_COPY, 2, 1, "copy 2");
     hello_with(HELLO_RUN, 2, 1, "run is 2");
     hello_with(HELLO_ZERO16, 1, 2, "0001 instead of 0");
@@ -499,6 +514,8 @@ static void impossible_hello_is_refused(void)
     hello_with(HELLO_BLOCK_PAGES, 0, 8, "block 0 has 0 pages");
     hello_with(HELLO_BLOCK_PAGES, PLOVER_PAGES_MAX + 1, 8,
                "block 0 has 2147483649 pages");
+    hello_with(HELLO_BLOCK_PAGES, (UINT64_C(1) << 56) + 1, 8,
+               "block 0 has 72057594037927937 pages");
     /* Each for itself would do. */
     hello_with(HELLO_BLOCK_PAGES, PLOVER_PAGES_MAX - 4095, 8,
                "block 1 has 4096 pages instead of 1 to 4095");
@@ -587,10 +604,10 @@ static void end_survives(void)
 
     plover_end_decode(&end, bytes->data, bytes->len, &error);
     g_assert_no_error(error);
-    g_assert_cmpuint(end.pages, ==, 5);
-    g_assert_cmpuint(end.sections, ==, 60);
-    g_assert_cmpuint(end.digest.low, ==, 7);
-    g_assert_cmpuint(end.digest.high, ==, 8);
+    g_assert_cmpuint(end.pages, ==, PLOVER_PAGES_MAX);
+    g_assert_cmpuint(end.sections, ==, UINT32_MAX);
+    g_assert_cmpuint(end.digest.low, ==, UINT64_MAX - 1);
+    g_assert_cmpuint(end.digest.high, ==, UINT64_MAX - 2);
 }
 
 static void impossible_end_is_refused(void)
@@ -600,8 +617,10 @@ static void impossible_end_is_refused(void)
 
     put(many->data, PLOVER_PAGES_MAX + 1, 8);
     refused(PLOVER_END, many, "2147483649 pages");
-    put(reserved->data + 12, 1, 4);
-    refused(PLOVER_END, reserved, "00000001 instead of 0");
+    put(many->data, UINT64_C(1) << 56, 8);
+    refused(PLOVER_END, many, "72057594037927936 pages");
+    put(reserved->data + 12, 0x80000000, 4);
+    refused(PLOVER_END, reserved, "80000000 instead of 0");
 }
 
 static void applied_survives(void)
@@ -612,14 +631,14 @@ static void applied_survives(void)
 
     plover_applied_decode(&applied, bytes->data, bytes->len, &error);
     g_assert_no_error(error);
-    g_assert_cmpuint(applied.stop, ==, 1);
-    g_assert_cmpuint(applied.map, ==, 2);
-    g_assert_cmpuint(applied.hash, ==, 3);
-    g_assert_cmpuint(applied.receive, ==, 4);
-    g_assert_cmpuint(applied.apply, ==, 5);
-    g_assert_cmpuint(applied.load, ==, 6);
-    g_assert_cmpuint(applied.stopped, ==, 7);
-    g_assert_cmpuint(applied.loaded, ==, 8);
+    g_assert_cmpuint(applied.stop, ==, UINT32_MAX);
+    g_assert_cmpuint(applied.map, ==, UINT32_MAX - 1);
+    g_assert_cmpuint(applied.hash, ==, UINT32_MAX - 2);
+    g_assert_cmpuint(applied.receive, ==, UINT32_MAX - 3);
+    g_assert_cmpuint(applied.apply, ==, UINT32_MAX - 4);
+    g_assert_cmpuint(applied.load, ==, UINT32_MAX - 5);
+    g_assert_cmpuint(applied.stopped, ==, UINT32_MAX - 6);
+    g_assert_cmpuint(applied.loaded, ==, UINT32_MAX - 7);
 }
 
 /* HASHES */
@@ -635,9 +654,17 @@ static void hashes_survive(void)
     g_assert_cmpuint(hashes.first, ==, 300);
     g_assert_cmpuint(hashes.n, ==, 2);
     g_assert_true(plover_hash_equal(plover_hashes_get(&hashes, 0),
-                                    (PloverHash) { 1, 2 }));
+                                    (PloverHash) { UINT64_MAX, 2 }));
     g_assert_true(plover_hash_equal(plover_hashes_get(&hashes, 1),
                                     (PloverHash) { 3, UINT64_MAX }));
+}
+
+static void hashes_may_be_of_the_last_pages(void)
+{
+    g_autoptr(GByteArray) bytes = sample(PLOVER_HASHES);
+
+    put(bytes->data + HASHES_FIRST, PLOVER_PAGES_MAX - 2, 8);
+    g_assert_true(decode(PLOVER_HASHES, bytes->data, bytes->len, NULL));
 }
 
 static void impossible_hashes_are_refused(void)
@@ -652,7 +679,7 @@ static void impossible_hashes_are_refused(void)
         { HASHES_N, 3, 4, "48 bytes for 3 hashes" },
         /* 16 times that is the right size, in 32 bits. */
         { HASHES_N, 0x10000002, 4, "48 bytes for 268435458 hashes" },
-        { HASHES_ZERO32, 7, 4, "00000007 instead of 0" },
+        { HASHES_ZERO32, 0x80000000, 4, "80000000 instead of 0" },
         { HASHES_FIRST, PLOVER_PAGES_MAX - 1, 8, "from 2147483647 on" },
         { HASHES_FIRST, UINT64_MAX, 8, "from 18446744073709551615 on" },
     };
@@ -706,6 +733,7 @@ static void devices_are_compressed_if_that_helps(void)
     devices_survive(noise, sizeof(noise), TRUE, DEVICES_DATA + sizeof(noise));
     devices_survive(noise, 2, TRUE, DEVICES_DATA + 2);
     devices_survive(noise, 1, TRUE, DEVICES_DATA + 1);
+    devices_survive(noise, 0, TRUE, DEVICES_DATA);
 }
 
 static void impossible_devices_are_refused(void)
@@ -720,6 +748,10 @@ static void impossible_devices_are_refused(void)
     corrupt(error, "DEVICES: 85983233 bytes");
     g_assert_cmpuint(out->len, ==, 0);
 
+    bytes->data[DEVICES_PACKING] = 0;
+    put(bytes->data, PLOVER_DEVICES_ENCODED_MAX, 4);
+    refused(PLOVER_DEVICES, bytes, "do not become 85983232");
+    bytes->data[DEVICES_PACKING] = 1;
     put(bytes->data, PAGE_SIZE + 1, 4);
     refused(PLOVER_DEVICES, bytes, "do not become 4097");
     put(bytes->data, PAGE_SIZE - 1, 4);
@@ -751,6 +783,7 @@ static void text_is_made_to_fit(void)
     g_autofree char *odd = g_strconcat(longest + 1, "\u00fc", NULL);
 
     text_becomes("device 'x' \u00fc", "device 'x' \u00fc");
+    text_becomes("x", "x");
     text_becomes("", "no reason given");
     text_becomes("a\xff" "b", "a\ufffd" "b");
     text_becomes(longest, longest);
@@ -802,6 +835,7 @@ int main(int argc, char **argv)
     g_test_add_func("/wire/end/impossible", impossible_end_is_refused);
     g_test_add_func("/wire/applied/survives", applied_survives);
     g_test_add_func("/wire/hashes/survive", hashes_survive);
+    g_test_add_func("/wire/hashes/last", hashes_may_be_of_the_last_pages);
     g_test_add_func("/wire/hashes/impossible", impossible_hashes_are_refused);
     g_test_add_func("/wire/devices/compressed",
                     devices_are_compressed_if_that_helps);
