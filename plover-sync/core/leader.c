@@ -65,7 +65,8 @@ struct PloverLeader {
     gboolean stands;
     gboolean map_sent;
     uint64_t last_dirty; /* pages, in the sync before */
-    GArray *early; /* dirty pages that were copied while the VM ran */
+    GArray *early; /* dirty pages that were copied while the VM ran, */
+    GArray *early_hashes; /* and their hashes */
     GArray *fresh; /* since then */
     GArray *mine;
     GArray *theirs;
@@ -73,9 +74,10 @@ struct PloverLeader {
     GArray *differing;
     GByteArray *copied;
     const void **sources; /* of the united pages: the copy, or the VM */
-    PloverHash *hashes; /* of the united pages */
-    size_t room; /* of these two */
-    guint hashed;
+    PloverHash *hashes; /* of the united pages, */
+    guint8 *known; /* those of them that were early, */
+    guint hashed; /* and all with a lower index */
+    size_t room; /* of these three */
     PloverSections *devices;
     PloverSections *old_devices; /* as the secondary has them */
     PloverBatch batch;
@@ -96,6 +98,7 @@ PloverLeader *plover_leader_new(const PloverLeaderConfig *config,
     leader->link = link;
     leader->carry = plover_list_new();
     leader->early = plover_list_new();
+    leader->early_hashes = g_array_new(FALSE, FALSE, sizeof(PloverHash));
     leader->fresh = plover_list_new();
     leader->mine = plover_list_new();
     leader->theirs = plover_list_new();
@@ -117,6 +120,7 @@ void plover_leader_free(PloverLeader *leader)
     }
     g_array_unref(leader->carry);
     g_array_unref(leader->early);
+    g_array_unref(leader->early_hashes);
     g_array_unref(leader->fresh);
     g_array_unref(leader->mine);
     g_array_unref(leader->theirs);
@@ -131,6 +135,7 @@ void plover_leader_free(PloverLeader *leader)
     plover_cache_free(leader->cache);
     g_free(leader->sources);
     g_free(leader->hashes);
+    g_free(leader->known);
     g_free(leader->delta);
     g_free(leader);
 }
@@ -251,6 +256,7 @@ static void make_room(PloverLeader *leader)
         leader->room = MAX(n, leader->room * 2);
         leader->sources = g_renew(const void *, leader->sources, leader->room);
         leader->hashes = g_renew(PloverHash, leader->hashes, leader->room);
+        leader->known = g_renew(guint8, leader->known, leader->room);
     }
 }
 
@@ -288,10 +294,16 @@ static void copy_early(PloverLeader *leader)
         return;
     }
     make_copy_room(leader, n);
+    g_array_set_size(leader->early_hashes, n);
     for (guint i = 0; i < n; i++) {
-        memcpy(copy_slot(leader, i),
+        uint8_t *slot = copy_slot(leader, i);
+
+        memcpy(slot,
                vm->page(leader->opaque, plover_list_get(leader->early, i)),
                leader->page_size);
+        /* It will never be as near again. */
+        g_array_index(leader->early_hashes, PloverHash, i) =
+            plover_hash(&leader->hasher, slot, leader->page_size);
     }
 }
 
@@ -407,10 +419,16 @@ static gboolean copy_pages(PloverLeader *leader)
                             plover_list_get(leader->fresh, fresh) == page;
         const void *source = leader->vm->page(leader->opaque, page);
 
+        leader->known[i] = is_early && !is_fresh;
+        if (leader->known[i]) {
+            leader->hashes[i] = g_array_index(leader->early_hashes, PloverHash,
+                                              early);
+            leader->stats->early++;
+        }
         if (copy) {
             uint8_t *slot = copy_slot(leader, is_early ? early : slots++);
 
-            if (!is_early || is_fresh) {
+            if (!leader->known[i]) {
                 memcpy(slot, source, leader->page_size);
             }
             source = slot;
@@ -418,7 +436,6 @@ static gboolean copy_pages(PloverLeader *leader)
         leader->sources[i] = source;
         early += is_early;
         fresh += is_fresh;
-        leader->stats->early += is_early && !is_fresh;
     }
     leader->stats->copy = now(leader) - start;
     return copy;
@@ -427,13 +444,20 @@ static gboolean copy_pages(PloverLeader *leader)
 /* Have the hashes of the united pages with an index below @end. */
 static void hash_to(PloverLeader *leader, guint end)
 {
-    end = MIN(end, leader->united->len);
-    if (leader->hashed < end) {
+    while (leader->hashed < end) {
+        guint first = leader->hashed;
+        guint next = first;
+
+        while (next < end && !leader->known[next]) {
+            next++;
+        }
         plover_hash_pages(&leader->hasher, leader->config.pool,
-                          leader->sources + leader->hashed,
-                          end - leader->hashed, leader->page_size,
-                          leader->hashes + leader->hashed);
-        leader->hashed = end;
+                          leader->sources + first, next - first,
+                          leader->page_size, leader->hashes + first);
+        while (next < end && leader->known[next]) {
+            next++;
+        }
+        leader->hashed = next;
     }
 }
 
