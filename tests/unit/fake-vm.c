@@ -224,11 +224,8 @@ static gboolean op_save(void *opaque, PloverSections *list, GError **errp)
     return TRUE;
 }
 
-static void op_collect(void *opaque, GArray *list)
+static void collect(FakeVm *vm, GArray *list)
 {
-    FakeVm *vm = opaque;
-
-    g_assert_cmpint(vm->state, !=, FAKE_RUNS);
     g_assert_cmpuint(list->len, ==, 0);
     for (uint64_t page = 0; page < vm->pages; page++) {
         if (vm->log[page]) {
@@ -236,14 +233,37 @@ static void op_collect(void *opaque, GArray *list)
             vm->log[page] = 0;
         }
     }
+}
+
+static void op_collect(void *opaque, GArray *list)
+{
+    FakeVm *vm = opaque;
+
+    g_assert_cmpint(vm->state, !=, FAKE_RUNS);
+    collect(vm, list);
+    vm->collected_early = FALSE;
     fake_vm_take(vm);
+}
+
+static void op_collect_early(void *opaque, GArray *list)
+{
+    FakeVm *vm = opaque;
+
+    g_assert_cmpint(vm->state, ==, FAKE_RUNS);
+    collect(vm, list);
+    vm->collected_early = TRUE;
 }
 
 static const uint8_t *op_page(void *opaque, uint64_t page)
 {
     FakeVm *vm = opaque;
 
-    g_assert_cmpint(vm->state, !=, FAKE_RUNS);
+    if (vm->state == FAKE_RUNS) {
+        g_assert_true(vm->collected_early);
+        if (vm->during_copy) {
+            vm->during_copy(vm);
+        }
+    }
     return fake_vm_page(vm, page);
 }
 
@@ -351,6 +371,7 @@ const PloverVm fake_vm_ops = {
     .resume = op_resume,
     .save = op_save,
     .collect = op_collect,
+    .collect_early = op_collect_early,
     .page = op_page,
     .same = op_same,
     .commit = op_commit,

@@ -36,9 +36,11 @@ struct FakeVm {
     uint8_t *log; /* a byte for each page: it was written */
     PloverSections *devices;
     FakeState state;
+    gboolean collected_early;
     GRand *rand; /* what the guest does */
 
     /* What goes on by itself; may be NULL. */
+    void (*during_copy)(FakeVm *vm); /* of a page, while it runs */
     void (*before_stop)(FakeVm *vm);
     void (*after_release)(FakeVm *vm);
     void (*during_save)(FakeVm *vm);

@@ -181,6 +181,7 @@ static void check_stats(Replicas *replicas, const PloverSyncStats *stats)
                      stats->differ);
     g_assert_cmpuint(stats->differ, <=, stats->united);
     g_assert_cmpuint(stats->dirty, <=, stats->united);
+    g_assert_cmpuint(stats->early, <=, stats->dirty);
     g_assert_cmpuint(stats->epoch, ==, theirs->epoch);
     g_assert_cmpuint(stats->united, ==, theirs->united);
     g_assert_cmpuint(stats->differ, ==, theirs->staged_pages);

@@ -26,10 +26,15 @@ static Replicas *start(const Setup *setup)
 }
 
 /* Pages of their own, and some that both write. */
+static void compute_much(Replicas *replicas, unsigned writes)
+{
+    fake_vm_work(replicas->vm[FAKE_LEADER], writes);
+    fake_vm_work(replicas->vm[FAKE_SECONDARY], writes);
+}
+
 static void compute(Replicas *replicas)
 {
-    fake_vm_work(replicas->vm[FAKE_LEADER], 5);
-    fake_vm_work(replicas->vm[FAKE_SECONDARY], 5);
+    compute_much(replicas, 5);
 }
 
 /* A device, to a page that is not dirty, each time another one. */
@@ -162,13 +167,13 @@ static void nothing_is_lost_by_three_in_a_row(void)
 }
 
 /* Deltas would go wrong if refused syncs left something in the caches. */
-static void caches_stay_alike(void)
+static void refuse_at_random(unsigned syncs, uint64_t pages, unsigned writes)
 {
-    Replicas *replicas = start(&(Setup) { .pages = { 30, 30, 4 } });
+    Replicas *replicas = start(&(Setup) { .pages = { pages, 30, 4 } });
     GRand *rand = g_rand_new_with_seed(5);
 
-    for (unsigned i = 0; i < 500; i++) {
-        compute(replicas);
+    for (unsigned i = 0; i < syncs; i++) {
+        compute_much(replicas, writes);
         if (g_rand_boolean(rand)) {
             must_be_refused(replicas, g_rand_int_range(rand, 0, N_FAULTS));
         } else {
@@ -177,6 +182,17 @@ static void caches_stay_alike(void)
     }
     g_rand_free(rand);
     replicas_free(replicas);
+}
+
+static void caches_stay_alike(void)
+{
+    refuse_at_random(400, 30, 5);
+}
+
+/* What was copied early is not lost either. */
+static void large_dirty_maps_are_kept(void)
+{
+    refuse_at_random(100, 300, 200);
 }
 
 static void late_writes_to_what_is_applied_are_no_matter(void)
@@ -351,6 +367,7 @@ int main(int argc, char **argv)
     g_test_add_func("/plover/refused/three-in-a-row",
                     nothing_is_lost_by_three_in_a_row);
     g_test_add_func("/plover/refused/caches", caches_stay_alike);
+    g_test_add_func("/plover/refused/much", large_dirty_maps_are_kept);
     g_test_add_func("/plover/refused/late-but-applied",
                     late_writes_to_what_is_applied_are_no_matter);
     g_test_add_func("/plover/refused/late-and-equal",
