@@ -341,6 +341,60 @@ static void test_full_guard_pauses_the_leader(void)
     rig_stop(&rig);
 }
 
+/* The secondary freezes, the guard becomes full, and the user decides. */
+static void test_paused_leader_goes_on_alone(void)
+{
+    unsigned said = 0;
+    Rig rig;
+
+    start_session(&rig, ",limit=256K");
+    colo_link_freeze_after(rig.pair->link, TO_PRIMARY, 0);
+    while (!status_is(&rig.primary, "paused")) {
+        frame_say(rig.primary.frames->guest, FRAME_PLAIN, said++);
+        g_assert_cmpuint(said, <, 512 * KIB / FRAME_PLAIN_SIZE);
+    }
+    colo_pair_kill(rig.pair, &rig.pair->secondary);
+    colo_failover(rig.primary.qts, false);
+    set_deadline();
+    for (unsigned i = 0; i < said; i++) {
+        frame_hear(rig.primary.frames->network, FRAME_PLAIN, i);
+    }
+    g_assert_true(status_is(&rig.primary, "running"));
+    frame_say_all(rig.primary.frames->guest, 10);
+    frame_hear_all(rig.primary.frames->network, 10);
+    rig_stop(&rig);
+}
+
+/* A VM that was stopped by the user stays stopped when there is room. */
+static void test_stop_of_the_user_lasts(void)
+{
+    unsigned said = 0;
+    Rig rig;
+
+    start_session(&rig, ",limit=256K");
+    colo_link_freeze_after(rig.pair->link, TO_PRIMARY, 0);
+    while (!status_is(&rig.primary, "paused")) {
+        frame_say(rig.primary.frames->guest, FRAME_PLAIN, said++);
+        g_assert_cmpuint(said, <, 512 * KIB / FRAME_PLAIN_SIZE);
+    }
+    /* What was not read yet may make the guard pause the VM once more. */
+    qtest_qmp_assert_success(rig.primary.qts, "{ 'execute': 'cont' }");
+    wait_counter(&rig.primary, "held-frames", said);
+    qtest_qmp_assert_success(rig.primary.qts, "{ 'execute': 'cont' }");
+    qtest_qmp_assert_success(rig.primary.qts, "{ 'execute': 'stop' }");
+    colo_link_thaw(rig.pair->link);
+    while (counter(&rig.primary, "held-frames")) {
+        request_sync(&rig);
+        g_usleep(POLL);
+    }
+    g_assert_true(status_is(&rig.primary, "paused"));
+    qtest_qmp_assert_success(rig.primary.qts, "{ 'execute': 'cont' }");
+    for (unsigned i = 0; i < said; i++) {
+        frame_hear(rig.primary.frames->network, FRAME_PLAIN, i);
+    }
+    rig_stop(&rig);
+}
+
 static void test_full_guard_of_a_secondary_drops_the_newest(void)
 {
     const unsigned count = 400 * KIB / FRAME_PLAIN_SIZE;
@@ -445,6 +499,10 @@ int main(int argc, char **argv)
                    test_guard_asks_for_a_sync_before_it_is_full);
     qtest_add_func("/filter-guard-session/full-guard-pauses-the-leader",
                    test_full_guard_pauses_the_leader);
+    qtest_add_func("/filter-guard-session/paused-leader-goes-on-alone",
+                   test_paused_leader_goes_on_alone);
+    qtest_add_func("/filter-guard-session/stop-of-the-user-lasts",
+                   test_stop_of_the_user_lasts);
     qtest_add_func("/filter-guard-session/"
                    "full-guard-of-a-secondary-drops-the-newest",
                    test_full_guard_of_a_secondary_drops_the_newest);
