@@ -63,8 +63,9 @@ def wait_frame(sock, wanted, timeout):
             return
 
 
-def test_guest_is_silent_at_checkpoints(lab, start_pair):
-    pair = start_pair(trace=['virtio_net_announce_notify'])
+@pytest.mark.parametrize('preset', ('colo', 'hash'))
+def test_guest_is_silent_at_checkpoints(lab, start_pair, preset):
+    pair = start_pair(preset=preset, trace=['virtio_net_announce_notify'])
     dump = lab.folder / 'secondary.pcap'
     # All that the secondary's guest sends, before a filter takes it away.
     pair.secondary.qmp.command('object-add', {
@@ -75,8 +76,9 @@ def test_guest_is_silent_at_checkpoints(lab, start_pair):
     assert pair.secondary.trace.count('virtio_net_announce_notify') == 0
 
 
-def test_guest_announces_itself_at_failover(client, start_pair):
-    pair = start_pair()
+@pytest.mark.parametrize('preset', ('colo', 'hash', 'mc'))
+def test_guest_announces_itself_at_failover(client, start_pair, preset):
+    pair = start_pair(preset=preset)
     pair.wait_checkpoints(2)
     with listening(client, ETH_P_ARP) as arp:
         pair.primary.kill()

@@ -3,14 +3,18 @@
 A pair whose disks are not the same is not protected, and says so.
 """
 
+import pytest
+
 from colony_test.colo import MIGRATION_PORT
 from colony_test.guest import ADDRESS
 from colony_test.redis import Writer
 from colony_test.service import disk_images, lost_on_disk, redis_guest
 
 
-def test_broken_replication_ends_protection(lab, client, start_pair):
-    pair = start_pair(redis_guest(disk=True), images=disk_images(lab))
+@pytest.mark.parametrize('preset', ('colo', 'hash'))
+def test_broken_replication_ends_protection(lab, client, start_pair, preset):
+    pair = start_pair(redis_guest(disk=True), images=disk_images(lab),
+                      preset=preset)
     primary = pair.primary.qmp
     writer = Writer(client, ADDRESS)
     writer.wait_progress(20)

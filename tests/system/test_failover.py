@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """
 One replica is killed, the other one takes over: the client's connection
-lives on and no acknowledged write is lost, whatever the machine looks like.
+lives on and no acknowledged write is lost, whatever the machine looks like
+and by whatever preset it is protected.
 """
 
 import itertools
 
 import pytest
 
+from colony_test.colo import PRESETS
 from colony_test.guest import ADDRESS
 from colony_test.redis import Writer
 from colony_test.service import disk_images, redis_guest
@@ -17,7 +19,8 @@ BOARDS = (('pc', 'virtio-net'), ('q35', 'virtio-net'),
 DISKS = (False, True)
 CPUS = (1, 2)
 VICTIMS = ('primary', 'secondary')
-EVERYTHING = list(itertools.product(BOARDS, DISKS, CPUS, VICTIMS))
+EVERYTHING = list(itertools.product(tuple(PRESETS), BOARDS, DISKS, CPUS,
+                                    VICTIMS))
 
 
 def all_pairs(cases):
@@ -36,18 +39,19 @@ def all_pairs(cases):
 
 def name(case):
     """A readable test id."""
-    (machine, nic), disk, cpus, victim = case
-    return f'{machine}-{nic}-{"disk" if disk else "nodisk"}-{cpus}cpu-' \
-           f'{victim}-dies'
+    preset, (machine, nic), disk, cpus, victim = case
+    return f'{preset}-{machine}-{nic}-{"disk" if disk else "nodisk"}-' \
+           f'{cpus}cpu-{victim}-dies'
 
 
 def check_failover(lab, client, start_pair, case):
     """The promise."""
-    (machine, nic), disk, cpus, victim = case
+    preset, (machine, nic), disk, cpus, victim = case
     guest = redis_guest(machine=machine, nic=nic, smp=cpus, disk=disk)
-    pair = start_pair(guest, images=disk_images(lab) if disk else None)
+    pair = start_pair(guest, images=disk_images(lab) if disk else None,
+                      preset=preset)
     writer = Writer(client, ADDRESS)
-    writer.wait_progress(100)
+    writer.wait_progress(20)
     pair.wait_checkpoints(2)
 
     dead = getattr(pair, victim)

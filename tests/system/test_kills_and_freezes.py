@@ -2,9 +2,9 @@
 """
 One replica of a pair dies, freezes (it is killed only after the
 failover) or is cut off, at a random time or right after a named step of a
-checkpoint.  The survivor always answers, fails over by the documented
-commands alone, the client's connection lives on, and nothing that was
-acknowledged is lost, in memory or on the disk.
+checkpoint or of a sync.  The survivor always answers, fails over by the
+documented commands alone, the client's connection lives on, and nothing that
+was acknowledged is lost, in memory or on the disk.
 """
 
 import random
@@ -13,7 +13,7 @@ import time
 import pytest
 
 from colony_test import faults
-from colony_test.faults import STEPS, VICTIMS, Fault
+from colony_test.faults import STEPS, SYNC_STEPS, VICTIMS, Fault
 from colony_test.guest import ADDRESS
 from colony_test.redis import Writer
 from colony_test.service import disk_images, lost_on_disk, redis_guest
@@ -39,11 +39,49 @@ DISKLESS = [
     Fault('cut', 'primary'),
 ]
 
+SYNC = [
+    Fault('kill', 'primary', 'asked'),
+    Fault('kill', 'primary', 'map-told'),
+    Fault('kill', 'primary', 'union-told'),
+    Fault('kill', 'primary', 'hashes-told'),
+    Fault('kill', 'primary', 'pages-sent'),
+    Fault('kill', 'primary', 'devices-sent'),
+    Fault('kill', 'primary', 'end-sent'),
+    Fault('kill', 'primary', 'applying'),
+    Fault('kill', 'primary', 'staged-known'),
+    Fault('kill', 'secondary', 'map-told'),
+    Fault('kill', 'secondary', 'pages-staged'),
+    Fault('kill', 'secondary', 'applying'),
+    Fault('freeze', 'primary', 'leader-stopped'),
+    Fault('freeze', 'primary', 'pages-staged'),
+    Fault('freeze', 'secondary', 'heard'),
+    Fault('freeze', 'secondary', 'hashes-told'),
+    Fault('cut', 'primary', 'union-told'),
+    Fault('cut', 'secondary'),
+]
 
-def campaign(kind, number):
+SYNC_WITH_DISK = [
+    Fault('kill', 'primary', 'end-sent'),
+    Fault('kill', 'secondary', 'pages-staged'),
+    Fault('freeze', 'secondary', 'all-staged'),
+    Fault('freeze', 'primary', 'devices-sent'),
+]
+
+OTHER_PRESETS = [
+    ('hash-compare', Fault('kill', 'primary', 'pages-sent')),
+    ('hash-compare', Fault('freeze', 'secondary', 'map-known')),
+    ('str', Fault('kill', 'primary')),
+    ('str', Fault('freeze', 'secondary')),
+    ('mc', Fault('kill', 'primary', 'pages-staged')),
+    ('mc', Fault('freeze', 'primary', 'end-sent')),
+    ('mc', Fault('kill', 'secondary', 'applying')),
+]
+
+
+def campaign(kind, number, steps=STEPS):
     """@number faults: every step for either victim, the rest at random."""
     named = [Fault(kind, victim, step)
-             for step in STEPS for victim in VICTIMS]
+             for step in steps for victim in VICTIMS]
     others = ('kill', 'kill') if kind == 'kill' else ('freeze', 'cut')
     for i in range(number - len(named)):
         named.append(Fault(others[i // 2 % 2], VICTIMS[i % 2]))
@@ -51,11 +89,13 @@ def campaign(kind, number):
             for seed, fault in enumerate(named)]
 
 
-def check_fault(lab, client, start_pair, fault, seed=0, disk=True):
+def check_fault(lab, client, start_pair, fault, seed=0, disk=True,
+                preset='colo'):
     """The promise."""
     dice = random.Random(f'{fault} {seed}')
     pair = start_pair(redis_guest(disk=disk),
-                      images=disk_images(lab) if disk else None)
+                      images=disk_images(lab) if disk else None,
+                      preset=preset)
     writer = Writer(client, ADDRESS)
     writer.wait_progress(20)
     pair.wait_checkpoints(2)
@@ -89,6 +129,34 @@ def test_pair_survives(lab, client, start_pair, fault):
 @pytest.mark.parametrize('fault', DISKLESS, ids=str)
 def test_pair_without_disk_survives(lab, client, start_pair, fault):
     check_fault(lab, client, start_pair, fault, disk=False)
+
+
+@pytest.mark.parametrize('fault', SYNC, ids=str)
+def test_syncing_pair_survives(lab, client, start_pair, fault):
+    check_fault(lab, client, start_pair, fault, disk=False, preset='hash')
+
+
+@pytest.mark.parametrize('fault', SYNC_WITH_DISK, ids=str)
+def test_syncing_pair_with_disk_survives(lab, client, start_pair, fault):
+    check_fault(lab, client, start_pair, fault, preset='hash')
+
+
+@pytest.mark.parametrize('preset, fault', OTHER_PRESETS, ids=str)
+def test_other_presets_survive(lab, client, start_pair, preset, fault):
+    check_fault(lab, client, start_pair, fault, disk=False, preset=preset)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize('fault, seed', campaign('kill', 50, SYNC_STEPS))
+def test_syncing_pair_survives_50_kills(lab, client, start_pair, fault, seed):
+    check_fault(lab, client, start_pair, fault, seed, preset='hash')
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize('fault, seed', campaign('freeze', 50, SYNC_STEPS))
+def test_syncing_pair_survives_50_freezes(lab, client, start_pair, fault,
+                                          seed):
+    check_fault(lab, client, start_pair, fault, seed, preset='hash')
 
 
 @pytest.mark.soak

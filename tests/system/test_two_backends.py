@@ -12,6 +12,8 @@ The process must not fork: TCG forgets which pages it may write without
 logging whenever the guest changes to another address space.
 """
 
+import pytest
+
 from colony_test.guest import ADDRESS, Guest
 from colony_test.programs import SHELL_PORT, LineClient
 
@@ -44,9 +46,10 @@ echo comparing
 '''.replace('SLOTS', ' '.join(map(str, range(SLOTS))))
 
 
-def test_every_backend_is_replicated(client, start_pair):
+@pytest.mark.parametrize('preset', ('colo', 'hash', 'mc'))
+def test_every_backend_is_replicated(client, start_pair, preset):
     pair = start_pair(Guest(services=('shell',), backends=2),
-                      checkpoint_ms=100)
+                      preset=preset, checkpoint_ms=100)
     shell = LineClient(client, ADDRESS, SHELL_PORT)
     assert shell.ask(COMPARE) == 'comparing'
     pair.wait_checkpoints(40, timeout=90)

@@ -261,10 +261,14 @@ class ColoPair:
         machine.qmp.command('migrate-set-capabilities', {'capabilities': [
             {'capability': name, 'state': True} for name in names]})
 
+    def set_interval(self, milliseconds):
+        """The longest time between checkpoints, or syncs, from now on."""
+        self.primary.qmp.command('migrate-set-parameters', {
+            'x-checkpoint-delay': milliseconds})
+
     def start_migration(self):
         """Have the primary migrate to the secondary; does not wait."""
-        self.primary.qmp.command('migrate-set-parameters', {
-            'x-checkpoint-delay': self.checkpoint_ms})
+        self.set_interval(self.checkpoint_ms)
         self.primary.qmp.command('migrate', {
             'uri': f'tcp:{self.hosts[1].address}:{MIGRATION_PORT}'})
 
@@ -305,6 +309,15 @@ class ColoPair:
     def checkpoints(self):
         """How many checkpoints were completed so far."""
         return self.secondary.trace.count(self._applied)
+
+    def sync(self, timeout=10):
+        """Ask for a sync and wait until that one, no other, is done."""
+        requested = '|'.join(str(reasons) for reasons in range(16, 32))
+        mark = self.primary.trace.mark()
+        self.primary.qmp.command('plover-sync')
+        self.primary.trace.wait(
+            rf'plover_leader_done .*\breasons=({requested})\b', timeout,
+            since=mark)
 
     def verify(self, timeout=60):
         """
