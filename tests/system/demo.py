@@ -24,12 +24,12 @@ from colony_test.lab import Lab
 from colony_test.qmp import QmpTimeout
 from colony_test.redis import Redis, Writer
 
-# What protects the machine: presets of ColoPair under names for users.
+# What protects the machine: names for users, arguments for ColoPair.
 PRESETS = {
-    'colo': 'colo',
-    'sync': 'hash',
-    'str': 'str',
-    'mc': 'mc',
+    'colo': {'preset': 'colo'},
+    'sync': {'preset': 'hash', 'sync': 'idle=on'},
+    'str': {'preset': 'str'},
+    'mc': {'preset': 'mc'},
 }
 FAULTS = {
     'kill-primary': 'kill -9 of the primary',
@@ -165,7 +165,7 @@ def run(screen, lab, preset, fault):
     client = lab.add_host('client')
     screen.say('two hosts, a switch and a client, made of network namespaces')
     screen.now('the guest boots on host a')
-    pair = ColoPair(lab, Guest(), preset=PRESETS[preset])
+    pair = ColoPair(lab, Guest(), **PRESETS[preset])
     pair.wait_ready()
     screen.say('the guest has booted on host a, Redis is serving')
     screen.now('host b gets a copy of the running guest')
