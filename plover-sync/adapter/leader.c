@@ -7,6 +7,7 @@
 #include "qemu/osdep.h"
 #include "block/replication.h"
 #include "crypto/random.h"
+#include "exec/memory.h"
 #include "migration/colo.h"
 #include "migration/failover.h"
 #include "qemu/notify.h"
@@ -38,6 +39,7 @@ static struct {
     unsigned failures; /* in a row */
     bool sealed; /* what colo-compare holds of this epoch */
     uint64_t terms;
+    bool discard_disabled;
 
     /* Accessed by several threads, with qatomic_*(). */
     unsigned reasons;
@@ -263,6 +265,16 @@ static const PloverVm vm = {
 
 /* --- for COLO ------------------------------------------------------------- */
 
+bool plover_leader_check(Error **errp)
+{
+    if (ram_block_discard_is_required()) {
+        error_setg(errp, "x-plover does not work with a device that discards "
+                   "RAM, such as virtio-mem: start without it");
+        return false;
+    }
+    return plover_session_check(errp);
+}
+
 static bool greet(Error **errp)
 {
     const PloverSettings *settings = &self.session.settings;
@@ -298,6 +310,12 @@ bool plover_leader_begin(QEMUFile *file, Error **errp)
 {
     PloverLeaderConfig config;
 
+    /* What is discarded is not in the dirty log. COLO does the same there. */
+    if (ram_block_discard_disable(true) < 0) {
+        error_setg(errp, "x-plover: a device that discards RAM was added");
+        return false;
+    }
+    self.discard_disabled = true;
     if (!plover_session_init(&self.session, true, file, errp)) {
         return false;
     }
@@ -431,4 +449,8 @@ void plover_leader_end(void)
     self.leader = NULL;
     plover_session_clear(&self.session);
     plover_report_end();
+    if (self.discard_disabled) {
+        self.discard_disabled = false;
+        ram_block_discard_disable(false);
+    }
 }

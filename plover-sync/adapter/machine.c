@@ -14,6 +14,9 @@
 #include "system/runstate.h"
 #include "machine.h"
 
+/* The guest was suspended to RAM when it was stopped. */
+static bool suspended;
+
 /* Requests that are under way write to memory when they end. */
 static void drain(void)
 {
@@ -29,6 +32,12 @@ static void drain(void)
 
 bool plover_machine_stop(void)
 {
+    suspended = runstate_check(RUN_STATE_SUSPENDED);
+    if (suspended) {
+        /* What that means for later is QEMU's affair. */
+        vm_stop_force_state(RUN_STATE_COLO);
+        return true;
+    }
     if (!runstate_check(RUN_STATE_RUNNING)) {
         drain();
         return false;
@@ -44,6 +53,10 @@ bool plover_machine_stop(void)
 void plover_machine_resume(void)
 {
     if (!runstate_check(RUN_STATE_COLO)) {
+        return;
+    }
+    if (suspended) {
+        vm_start();
         return;
     }
     cpu_enable_ticks();

@@ -13,7 +13,13 @@
 
 #include "migration/qemu-file-types.h"
 
-/* The primary; in the COLO thread, without the BQL. */
+/*
+ * The primary. Whether its VM can be kept equal at all, before migration
+ * begins; with the BQL.
+ */
+bool plover_leader_check(Error **errp);
+
+/* In the COLO thread, without the BQL. */
 
 /* The secondary is ready, and the VM stands. */
 bool plover_leader_begin(QEMUFile *file, Error **errp);

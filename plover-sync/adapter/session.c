@@ -25,6 +25,17 @@ static unsigned worker_count(void)
     return cpus == 1 ? 0 : MAX(1, MIN(spare, 8));
 }
 
+bool plover_session_check(Error **errp)
+{
+    if (vhost_get_max_memslots() != UINT_MAX) {
+        error_setg(errp, "x-plover does not work with vhost, which writes to "
+                   "the guest's memory behind QEMU: start without it "
+                   "(vhost=off)");
+        return false;
+    }
+    return true;
+}
+
 bool plover_session_init(PloverSession *session, bool leader, QEMUFile *file,
                          Error **errp)
 {
@@ -36,13 +47,7 @@ bool plover_session_init(PloverSession *session, bool leader, QEMUFile *file,
     bql_lock();
     session->settings = plover_settings();
     session->memory = plover_memory_new(leader, errp);
-    ok = session->memory;
-    if (ok && vhost_get_max_memslots() != UINT_MAX) {
-        error_setg(errp, "x-plover does not work with vhost, which writes to "
-                   "the guest's memory behind QEMU: start without it "
-                   "(vhost=off)");
-        ok = false;
-    }
+    ok = session->memory && plover_session_check(errp);
     bql_unlock();
     if (!ok) {
         plover_session_clear(session);

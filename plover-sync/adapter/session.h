@@ -25,6 +25,9 @@ typedef struct PloverSession {
     bool locked; /* the sync's thread has the BQL */
 } PloverSession;
 
+/* Whether there is anything that rules out x-plover. With the BQL. */
+bool plover_session_check(Error **errp);
+
 /* False, with @session cleared, when @file or the VM cannot be used. */
 bool plover_session_init(PloverSession *session, bool leader, QEMUFile *file,
                          Error **errp);

@@ -38,6 +38,8 @@ G_DEFINE_QUARK(plover_leader_error_quark, plover_leader_error)
 #define BATCH_SIZE (64u << 10)
 /* A guest that wrote fewer pages before the last sync is not copied early. */
 #define EARLY_MIN 64
+/* What a secondary may take for applying a page, in microseconds. */
+#define APPLY_PAGE_US 10
 /* Memory for a copy that is kept although it is not needed. */
 #define COPY_KEPT (8u << 20)
 
@@ -60,7 +62,6 @@ struct PloverLeader {
 
     /* Of the sync that is under way. */
     PloverSyncStats *stats;
-    int64_t deadline;
     int64_t stopped_at;
     gboolean stands;
     gboolean map_sent;
@@ -161,7 +162,7 @@ static gboolean send(PloverLeader *leader, PloverType type, const void *data,
     };
 
     return plover_link_send(leader->link, &header, data, size,
-                            leader->deadline, errp);
+                            now(leader) + leader->config.timeout_us, errp);
 }
 
 /* Send what is in ->out. */
@@ -170,14 +171,15 @@ static gboolean send_out(PloverLeader *leader, PloverType type, GError **errp)
     return send(leader, type, leader->out->data, leader->out->len, errp);
 }
 
-/* Receive a message of @type, of this sync. */
-static gboolean receive(PloverLeader *leader, PloverType type,
-                        const uint8_t **data, size_t *size, GError **errp)
+/* Receive a message of @type, of this sync; @patience is added to the timeout. */
+static gboolean receive_late(PloverLeader *leader, PloverType type,
+                             int64_t patience, const uint8_t **data,
+                             size_t *size, GError **errp)
 {
+    int64_t deadline = now(leader) + leader->config.timeout_us + patience;
     PloverHeader header;
 
-    if (!plover_link_receive(leader->link, &header, data, leader->deadline,
-                             errp)) {
+    if (!plover_link_receive(leader->link, &header, data, deadline, errp)) {
         g_prefix_error(errp, "waiting for %s: ", plover_type_name(type));
         return FALSE;
     }
@@ -211,6 +213,12 @@ static gboolean receive(PloverLeader *leader, PloverType type,
     return TRUE;
 }
 
+static gboolean receive(PloverLeader *leader, PloverType type,
+                        const uint8_t **data, size_t *size, GError **errp)
+{
+    return receive_late(leader, type, 0, data, size, errp);
+}
+
 gboolean plover_leader_greet(PloverLeader *leader, const PloverHello *hello,
                              GError **errp)
 {
@@ -229,7 +237,6 @@ gboolean plover_leader_greet(PloverLeader *leader, const PloverHello *hello,
         leader->pages += hello->blocks[i].pages;
     }
 
-    leader->deadline = now(leader) + leader->config.timeout_us;
     g_byte_array_set_size(leader->out, 0);
     plover_hello_encode(leader->out, hello);
     if (!send_out(leader, PLOVER_HELLO, errp)) {
@@ -723,7 +730,10 @@ static gboolean hear_applied(PloverLeader *leader, PloverVerify *verify,
     const uint8_t *data;
     size_t size;
 
-    if (!receive(leader, PLOVER_APPLIED, &data, &size, errp) ||
+    /* Copying a lot takes a while, during which nothing is to be heard. */
+    if (!receive_late(leader, PLOVER_APPLIED,
+                      leader->differing->len * APPLY_PAGE_US, &data, &size,
+                      errp) ||
         !plover_applied_decode(&leader->stats->applied, data, size, errp)) {
         return FALSE;
     }
@@ -744,7 +754,6 @@ static gboolean do_sync(PloverLeader *leader, gboolean late,
     gboolean copied;
     size_t size;
 
-    leader->deadline = start + leader->config.timeout_us;
     leader->map_sent = FALSE;
     g_byte_array_set_size(leader->out, 0);
     plover_sync_encode(leader->out, &request);

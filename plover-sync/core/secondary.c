@@ -53,14 +53,14 @@ struct PloverSecondary {
 
     /* Of the sync that is under way. */
     PloverSecondaryStats *stats;
-    int64_t deadline;
     gboolean verify;
     GArray *fresh;
     GArray *mine;
     GArray *theirs;
     GArray *united;
-    PloverHash *own; /* hashes of our dirty pages */
-    guint own_used;
+    PloverHash *own; /* hashes of our first dirty pages, */
+    guint own_hashed; /* so many, */
+    guint own_used; /* of which so many are used */
     PloverHash *hashes; /* of united pages */
     guint hashed; /* those with a lower index */
     guint sent;
@@ -149,6 +149,11 @@ static int64_t now(PloverSecondary *secondary)
     return plover_link_now(secondary->link);
 }
 
+static int64_t deadline(PloverSecondary *secondary)
+{
+    return now(secondary) + secondary->config.timeout_us;
+}
+
 static gboolean send(PloverSecondary *secondary, PloverType type,
                      GError **errp)
 {
@@ -160,7 +165,7 @@ static gboolean send(PloverSecondary *secondary, PloverType type,
     };
 
     return plover_link_send(secondary->link, &header, secondary->out->data,
-                            secondary->out->len, secondary->deadline, errp);
+                            secondary->out->len, deadline(secondary), errp);
 }
 
 static gboolean send_text(PloverSecondary *secondary, PloverType type,
@@ -185,11 +190,6 @@ static gboolean peer_error(GError **errp, const char *format, ...)
     }
     va_end(args);
     return FALSE;
-}
-
-static void set_deadline(PloverSecondary *secondary)
-{
-    secondary->deadline = now(secondary) + secondary->config.timeout_us;
 }
 
 /* What is wrong with @hello for our VM; NULL: nothing. */
@@ -228,9 +228,8 @@ gboolean plover_secondary_greet(PloverSecondary *secondary,
     PloverHeader header;
     const uint8_t *data;
 
-    set_deadline(secondary);
     if (!plover_link_receive(secondary->link, &header, &data,
-                             secondary->deadline, errp)) {
+                             deadline(secondary), errp)) {
         return FALSE;
     }
     if (header.type != PLOVER_HELLO || header.epoch || header.base) {
@@ -268,7 +267,7 @@ static gboolean receive(PloverSecondary *secondary, PloverHeader *header,
                         const uint8_t **data, GError **errp)
 {
     if (!plover_link_receive(secondary->link, header, data,
-                             secondary->deadline, errp)) {
+                             deadline(secondary), errp)) {
         return FALSE;
     }
     if (header->term != secondary->term ||
@@ -354,9 +353,10 @@ static void make_room(PloverSecondary *secondary, guint n)
     }
 }
 
+/* Hash our dirty pages, not so many that the leader would wait for them. */
 static void hash_own(PloverSecondary *secondary)
 {
-    guint n = secondary->mine->len;
+    guint n = MIN(secondary->mine->len, BLOCK);
 
     if (secondary->copy == PLOVER_COPY_FULL) {
         return;
@@ -369,6 +369,7 @@ static void hash_own(PloverSecondary *secondary)
     plover_hash_pages(&secondary->hasher, secondary->config.pool,
                       secondary->sources, n, secondary->config.page_size,
                       secondary->own);
+    secondary->own_hashed = n;
 }
 
 /* Hash united pages up to @end, too; those that are ours are hashed already. */
@@ -379,7 +380,7 @@ static void hash_united(PloverSecondary *secondary, guint end)
     for (guint i = secondary->hashed; i < end; i++) {
         uint64_t page = plover_list_get(secondary->united, i);
 
-        if (secondary->own_used < secondary->mine->len &&
+        if (secondary->own_used < secondary->own_hashed &&
             plover_list_get(secondary->mine, secondary->own_used) == page) {
             secondary->hashes[i] = secondary->own[secondary->own_used++];
         } else {
@@ -858,10 +859,10 @@ gboolean plover_secondary_serve(PloverSecondary *secondary,
     if (!await_sync(secondary, &sync, errp)) {
         return FALSE;
     }
-    set_deadline(secondary);
     secondary->verify = sync.verify;
     secondary->have_devices = FALSE;
     secondary->saved = FALSE;
+    secondary->own_hashed = 0;
     secondary->own_used = 0;
     secondary->hashed = 0;
     secondary->sent = 0;

@@ -26,7 +26,7 @@ typedef enum {
 } PloverSecondaryError;
 
 typedef struct PloverSecondaryConfig {
-    int64_t timeout_us; /* for everything a leader has to do in a sync */
+    int64_t timeout_us; /* for the leader to say or take the next thing */
     PloverPool *pool; /* hashing; may be NULL */
     uint32_t page_size;
     unsigned n_blocks; /* the RAM of this VM */
