@@ -304,6 +304,7 @@ static gssize playback_receive(void *opaque, void *data, size_t size,
     FakePlayback *playback = opaque;
     size_t n = MIN(size, playback->size - playback->at);
 
+    playback->most_asked = MAX(playback->most_asked, size);
     if (n) {
         n = playback->piece ? MIN(n, playback->piece) : n;
         memcpy(data, playback->data + playback->at, n);

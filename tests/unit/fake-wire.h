@@ -58,6 +58,7 @@ typedef struct FakePlayback {
     size_t size;
     size_t at;
     size_t piece; /* the most that is received at once; 0: any */
+    size_t most_asked; /* by the receiver */
     gboolean silent; /* then nothing comes, the connection stays */
     size_t room; /* bytes that can be sent before it is closed */
     GByteArray *sent;
