@@ -35,6 +35,9 @@ enum {
     PACKING_LZ4 = 1,
 };
 
+/* A byte of an LZ4 block becomes no more than this. */
+#define LZ4_GROWTH 255
+
 /* What a record takes beside its bytes, at most. */
 #define RECORD_OVERHEAD (2 * PLOVER_LEB128_MAX + 1)
 
@@ -143,7 +146,8 @@ static const uint8_t *unpack(PloverType type, unsigned packing,
     if (packing == PACKING_NONE && packed_size == size) {
         return data;
     }
-    if (packing == PACKING_LZ4 && packed_size > 0 && packed_size < size) {
+    if (packing == PACKING_LZ4 && packed_size > 0 && packed_size < size &&
+        size / LZ4_GROWTH <= packed_size) {
         g_byte_array_set_size(scratch, size);
         unpacked = LZ4_decompress_safe((const char *)data,
                                        (char *)scratch->data, packed_size,

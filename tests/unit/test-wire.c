@@ -721,6 +721,7 @@ static void devices_survive(const uint8_t *sections, size_t size,
 
 static void devices_are_compressed_if_that_helps(void)
 {
+    g_autofree uint8_t *many = g_malloc0(10 << 20);
     uint8_t zeroes[5000] = { 0 };
     uint8_t noise[5000];
 
@@ -734,6 +735,8 @@ static void devices_are_compressed_if_that_helps(void)
     devices_survive(noise, 2, TRUE, DEVICES_DATA + 2);
     devices_survive(noise, 1, TRUE, DEVICES_DATA + 1);
     devices_survive(noise, 0, TRUE, DEVICES_DATA);
+    /* Nothing is smaller when it is compressed. */
+    devices_survive(many, 10 << 20, TRUE, 0);
 }
 
 static void impossible_devices_are_refused(void)
@@ -748,10 +751,17 @@ static void impossible_devices_are_refused(void)
     corrupt(error, "DEVICES: 85983233 bytes");
     g_assert_cmpuint(out->len, ==, 0);
 
-    bytes->data[DEVICES_PACKING] = 0;
-    put(bytes->data, PLOVER_DEVICES_ENCODED_MAX, 4);
-    refused(PLOVER_DEVICES, bytes, "do not become 85983232");
-    bytes->data[DEVICES_PACKING] = 1;
+    for (unsigned packing = 0; packing < 2; packing++) {
+        g_autoptr(GError) too = NULL;
+
+        /* It might be, but what there is cannot become so much. */
+        bytes->data[DEVICES_PACKING] = packing;
+        put(bytes->data, PLOVER_DEVICES_ENCODED_MAX, 4);
+        g_assert_false(plover_devices_decode(out, bytes->data, bytes->len,
+                                             &too));
+        corrupt(too, "do not become 85983232");
+        g_assert_cmpuint(out->len, ==, 0);
+    }
     put(bytes->data, PAGE_SIZE + 1, 4);
     refused(PLOVER_DEVICES, bytes, "do not become 4097");
     put(bytes->data, PAGE_SIZE - 1, 4);
