@@ -73,7 +73,8 @@ struct PloverLeader {
     GArray *theirs;
     GArray *united;
     GArray *differing;
-    GByteArray *copied;
+    uint8_t *copied; /* pages of it */
+    size_t copied_room; /* bytes: a GByteArray has no more than 4 GiB */
     const void **sources; /* of the united pages: the copy, or the VM */
     PloverHash *hashes; /* of the united pages, */
     guint8 *known; /* those of them that were early, */
@@ -105,7 +106,6 @@ PloverLeader *plover_leader_new(const PloverLeaderConfig *config,
     leader->theirs = plover_list_new();
     leader->united = plover_list_new();
     leader->differing = plover_list_new();
-    leader->copied = g_byte_array_new();
     leader->devices = plover_sections_new();
     leader->old_devices = plover_sections_new();
     leader->out = g_byte_array_new();
@@ -127,7 +127,7 @@ void plover_leader_free(PloverLeader *leader)
     g_array_unref(leader->theirs);
     g_array_unref(leader->united);
     g_array_unref(leader->differing);
-    g_byte_array_unref(leader->copied);
+    g_free(leader->copied);
     plover_sections_free(leader->devices);
     plover_sections_free(leader->old_devices);
     g_byte_array_unref(leader->out);
@@ -271,14 +271,15 @@ static void make_copy_room(PloverLeader *leader, size_t pages)
 {
     size_t size = pages * leader->page_size;
 
-    if (leader->copied->len < size) {
-        g_byte_array_set_size(leader->copied, size);
+    if (leader->copied_room < size) {
+        leader->copied_room = size + size / 4;
+        leader->copied = g_realloc(leader->copied, leader->copied_room);
     }
 }
 
 static uint8_t *copy_slot(PloverLeader *leader, size_t slot)
 {
-    return leader->copied->data + slot * leader->page_size;
+    return leader->copied + slot * leader->page_size;
 }
 
 /*
@@ -358,6 +359,22 @@ static void swap(GArray **a, GArray **b)
     *b = was;
 }
 
+/* No more than the secondary would take. */
+static gboolean check_devices(PloverLeader *leader, GError **errp)
+{
+    unsigned n = plover_sections_count(leader->devices);
+    size_t bytes = plover_sections_bytes(leader->devices);
+
+    if (n > PLOVER_SECTIONS_MAX || bytes > PLOVER_DEVICES_MAX) {
+        g_set_error(errp, PLOVER_LEADER_ERROR, PLOVER_LEADER_ERROR_REFUSED,
+                    "the state of the devices is %zu bytes in %u sections, "
+                    "more than the %u in %d that a sync can have", bytes, n,
+                    PLOVER_DEVICES_MAX, PLOVER_SECTIONS_MAX);
+        return FALSE;
+    }
+    return TRUE;
+}
+
 /* Stop the VM and take from it what has to be taken while it stands. */
 static gboolean take_state(PloverLeader *leader, GError **errp)
 {
@@ -375,7 +392,8 @@ static gboolean take_state(PloverLeader *leader, GError **errp)
     stats->stop = mark - leader->stopped_at;
 
     plover_sections_clear(leader->devices);
-    if (!vm->save(leader->opaque, leader->devices, &why)) {
+    if (!vm->save(leader->opaque, leader->devices, &why) ||
+        !check_devices(leader, &why)) {
         resume(leader);
         return cancel(leader, why, errp);
     }
@@ -828,10 +846,10 @@ gboolean plover_leader_sync(PloverLeader *leader, unsigned reasons,
         g_array_append_vals(leader->carry, leader->mine->data,
                             leader->mine->len);
     }
-    if (leader->copied->len > COPY_KEPT &&
-        leader->united->len * leader->page_size < leader->copied->len / 4) {
-        g_byte_array_unref(leader->copied);
-        leader->copied = g_byte_array_new();
+    if (leader->copied_room > COPY_KEPT &&
+        leader->united->len * leader->page_size < leader->copied_room / 4) {
+        g_clear_pointer(&leader->copied, g_free);
+        leader->copied_room = 0;
     }
     stats->sent = plover_link_sent(leader->link) - sent;
     stats->received = plover_link_received(leader->link) - received;

@@ -218,6 +218,11 @@ static gboolean op_save(void *opaque, PloverSections *list, GError **errp)
         return FALSE;
     }
     copy_devices(list, vm->devices);
+    if (vm->excess) {
+        g_autofree uint8_t *data = g_malloc0(vm->excess);
+
+        plover_sections_add(list, "excess", 0, data, vm->excess);
+    }
     if (vm->during_save) {
         vm->during_save(vm);
     }

@@ -53,6 +53,7 @@ struct FakeVm {
     const char *check_fails;
     const char *decide_fails;
     const char *load_fails;
+    size_t excess; /* size of a device that is saved, and is none */
 
     /* What was done. */
     unsigned stops;

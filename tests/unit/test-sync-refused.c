@@ -56,10 +56,12 @@ typedef enum Fault {
     SECONDARY_SAVE_WRITES,
     LEADER_STOP,
     LEADER_SAVE,
-    N_FAULTS,
+    N_FAULTS, /* the next ones take too long to try them often */
+    LEADER_EXCESS = N_FAULTS,
+    N_ALL_FAULTS,
 } Fault;
 
-static const char *const reasons[N_FAULTS] = {
+static const char *const reasons[N_ALL_FAULTS] = {
     [SECONDARY_STOP] = "somebody else stops it",
     [SECONDARY_SAVE] = "a device cannot be saved",
     [SECONDARY_CHECK] = "a section is too long",
@@ -67,6 +69,7 @@ static const char *const reasons[N_FAULTS] = {
     [SECONDARY_SAVE_WRITES] = "a device wrote to",
     [LEADER_STOP] = "the leader is leaving",
     [LEADER_SAVE] = "the leader's disk is gone",
+    [LEADER_EXCESS] = "is 67110673 bytes in 6 sections",
 };
 
 static void set_fault(Replicas *replicas, Fault fault, gboolean on)
@@ -96,6 +99,9 @@ static void set_fault(Replicas *replicas, Fault fault, gboolean on)
         break;
     case LEADER_SAVE:
         leader->save_fails = why;
+        break;
+    case LEADER_EXCESS:
+        leader->excess = on ? PLOVER_DEVICES_MAX : 0;
         break;
     default:
         g_assert_not_reached();
@@ -351,14 +357,14 @@ static void another_vm_is_refused(gconstpointer opaque)
 
 int main(int argc, char **argv)
 {
-    static const char *const names[N_FAULTS] = {
+    static const char *const names[N_ALL_FAULTS] = {
         "secondary-stop", "secondary-save", "secondary-check",
         "secondary-late-write", "secondary-save-writes",
-        "leader-stop", "leader-save",
+        "leader-stop", "leader-save", "leader-excess",
     };
 
     g_test_init(&argc, &argv, NULL);
-    for (int i = 0; i < N_FAULTS; i++) {
+    for (int i = 0; i < N_ALL_FAULTS; i++) {
         g_autofree char *path = g_strdup_printf("/plover/refused/%s",
                                                 names[i]);
 
