@@ -9,6 +9,7 @@
 
 #include "qemu/osdep.h"
 #include "qapi/error.h"
+#include "qemu/cutils.h"
 #include "qemu/rcu.h"
 #include "exec/memory.h"
 #include "system/tcg.h"
@@ -188,7 +189,13 @@ static void take_bitmap(RAMBlock *rb, uint64_t pages)
     }
 }
 
-/* Words of the log of @block in turn; @word is cleared if @clear. */
+/* Pages whose part of the log is passed over at once when none is dirty. */
+#define SKIP_PAGES 4096
+
+/*
+ * How many pages of @block are dirty. With @list they are appended to it, and
+ * clean from then on.
+ */
 static uint64_t scan(Block *block, uint64_t pages, GArray *list)
 {
     unsigned long *const *logs = qatomic_rcu_read(
@@ -205,6 +212,11 @@ static uint64_t scan(Block *block, uint64_t pages, GArray *list)
         unsigned long *word = &log[BIT_WORD(bit)];
         unsigned long mask = MAKE_64BIT_MASK(bit % BITS_PER_LONG, n);
 
+        if (bit % SKIP_PAGES == 0 && end - page >= SKIP_PAGES &&
+            buffer_is_zero(word, SKIP_PAGES / BITS_PER_BYTE)) {
+            page += SKIP_PAGES;
+            continue;
+        }
         if (qatomic_read(word) & mask) {
             unsigned long set = *word & mask;
 
