@@ -475,6 +475,23 @@ static void test_guard_stays_while_it_holds(void)
     rig_stop(&rig);
 }
 
+/* Nobody remembers a network card that was unplugged. */
+static void test_unplugged_sender_is_forgotten(void)
+{
+    Rig rig;
+
+    start_session(&rig, "");
+    frame_say_all(rig.primary.frames->guest, 0);
+    wait_counter(&rig.primary, "held-frames", FRAME_KINDS);
+    qtest_qmp_assert_success(rig.primary.qts,
+        "{ 'execute': 'netdev_del', 'arguments': { 'id': 'hub0-0' } }");
+    sync_now(&rig);
+    g_assert_cmpuint(counter(&rig.primary, "held-bytes"), ==, 0);
+    g_assert_cmpuint(counter(&rig.primary, "dropped-frames"), ==, FRAME_KINDS);
+    frame_silence(rig.primary.frames->network);
+    rig_stop(&rig);
+}
+
 static void test_guard_that_comes_later_holds(void)
 {
     Rig rig;
@@ -531,6 +548,8 @@ int main(int argc, char **argv)
                    test_full_guard_of_a_secondary_drops_the_newest);
     qtest_add_func("/filter-guard-session/guard-stays-while-it-holds",
                    test_guard_stays_while_it_holds);
+    qtest_add_func("/filter-guard-session/unplugged-sender-is-forgotten",
+                   test_unplugged_sender_is_forgotten);
     qtest_add_func("/filter-guard-session/guard-that-comes-later-holds",
                    test_guard_that_comes_later_holds);
 
