@@ -260,6 +260,9 @@ class Bench:
 
                 limit = VERIFIED * (of.interval + 10) / 1000 * 3
                 result = session.measure(workload, limit, enough)
+                if not result.stuck and session.checkpoints.update() \
+                        < VERIFIED:
+                    result.stuck = f'fewer syncs than that in {limit:.0f} s'
                 if result.stuck:
                     raise Stuck(result.stuck)
         except Stuck as stuck:

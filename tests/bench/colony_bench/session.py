@@ -176,7 +176,7 @@ class Session:
             self._client = self._lab.add_host('client')
             self._start(plan)
             self._watchdog = _Watchdog(self)
-        except (TimeoutError, QmpClosed, Ended) as error:
+        except (TimeoutError, QmpClosed, QmpError, Ended) as error:
             done = self.checkpoints.update() if self.checkpoints else 0
             self.close()
             raise Stuck(f'did not start: {error}', done) from error

@@ -12,7 +12,7 @@ PAGE = 4096
 LEADER_PHASES = ('stop', 'save', 'scan', 'copy', 'resume', 'wait', 'staged')
 SECONDARY_PHASES = ('stop', 'map', 'hash', 'receive', 'apply', 'load',
                     'stopped')
-PAGES = ('dirty', 'union', 'differ', 'zero', 'delta', 'whole')
+PAGES = ('dirty', 'union', 'early', 'differ', 'zero', 'delta', 'whole')
 
 _WHO = ('subject', 'release', 'interval', 'smp', 'memory')
 _WORK = ('workload', 'connections', 'rate')
