@@ -19,8 +19,10 @@ BOARDS = (('pc', 'virtio-net'), ('q35', 'virtio-net'),
 DISKS = (False, True)
 CPUS = (1, 2)
 VICTIMS = ('primary', 'secondary')
-EVERYTHING = list(itertools.product(tuple(PRESETS), BOARDS, DISKS, CPUS,
-                                    VICTIMS))
+EVERYTHING = list(itertools.product(PRESETS, BOARDS, DISKS, CPUS, VICTIMS))
+# The presets beyond these differ in nothing that a board could notice.
+SHORT = [case for case in EVERYTHING
+         if case[0] in ('colo', 'hash') or case[1] == BOARDS[0]]
 
 
 def all_pairs(cases):
@@ -65,7 +67,7 @@ def check_failover(lab, client, start_pair, case):
     survivor.answers_within(1)
 
 
-@pytest.mark.parametrize('case', all_pairs(EVERYTHING), ids=name)
+@pytest.mark.parametrize('case', all_pairs(SHORT), ids=name)
 def test_service_survives(lab, client, start_pair, case):
     check_failover(lab, client, start_pair, case)
 

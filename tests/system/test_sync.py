@@ -6,6 +6,7 @@ whatever the machine looks like and however much they had drifted apart.
 
 import itertools
 import re
+import time
 
 import pytest
 
@@ -91,6 +92,13 @@ def test_verify_finds_a_changed_page(start_pair, victim):
     pair.assert_equal()
 
 
+def test_time_that_passes_is_no_difference(start_pair):
+    pair = start_pair(preset='hash', checkpoint_ms=50)
+    end = time.monotonic() + 5
+    while time.monotonic() < end:
+        pair.assert_equal()
+
+
 def run_racey(shell, first):
     """Run it BATCH times, from run number @first on; what it said."""
     said = shell.ask(f'i={first}; while [ $i -lt {first + BATCH} ]; do '
@@ -138,6 +146,46 @@ def test_racing_threads_agree(client, start_pair, preset):
     ('hash', 'hash-compare', 'mc'), (1, 2, 4)))))
 def test_racing_threads_agree_1000_times(client, start_pair, preset, cpus):
     check_racey(client, start_pair, preset, 1000, smp=cpus)
+
+
+def test_sync_may_be_bigger_than_the_copy(client, start_pair):
+    pair = start_pair(Guest(services=('shell',)), preset='hash',
+                      sync='copy-limit=1M')
+    shell = LineClient(client, ADDRESS, SHELL_PORT)
+    for _ in range(3):
+        shell.ask('dd if=/dev/urandom of=/tmp/file bs=1M count=16 2>&1 | '
+                  'tail -n 1')
+    info = pair.primary.qmp.command('query-plover')
+    assert 0 < info['leader']['late'] < info['syncs']
+    pair.assert_equal()
+    there = shell.ask('md5sum < /tmp/file')
+
+    pair.primary.kill()
+    pair.failover(pair.secondary)
+    assert shell.ask('md5sum < /tmp/file') == there
+
+
+def test_query_tells_the_truth(start_pair):
+    pair = start_pair(preset='hash', checkpoint_ms=25)
+    pair.wait_checkpoints(10)
+    leader = pair.primary.qmp.command('query-plover')
+    secondary = pair.secondary.qmp.command('query-plover')
+    assert leader['role'] == 'leader'
+    assert secondary['role'] == 'secondary'
+    for side in leader, secondary:
+        assert side['syncs'] >= 10
+        assert side['refused'] == 0
+        assert 'error' not in side
+    assert leader['epoch'] <= secondary['epoch']
+    pages = leader['leader']
+    assert pages['united'] >= pages['dirty']
+    assert pages['united'] >= pages['differ'] == (
+        pages['zero'] + pages['delta'] + pages['whole'])
+    assert 0 < pages['pause']['median'] <= pages['pause']['max']
+
+    pair.primary.kill()
+    pair.failover(pair.secondary)
+    assert pair.secondary.qmp.command('query-plover')['role'] == 'none'
 
 
 @pytest.mark.parametrize('victim', ('primary', 'secondary'))

@@ -14,7 +14,7 @@ import pytest
 from colony_test import sandbox
 from colony_test.guest import ADDRESS, MAC, SECOND_ADDRESS, Guest
 from colony_test.paths import patient
-from colony_test.programs import ECHO_PORT
+from colony_test.programs import ECHO_PORT, SHELL_PORT
 from colony_test.redis import Redis, Writer
 
 ADDRESS6 = 'fd00::2'
@@ -183,6 +183,18 @@ def test_idle_guest_answers_soon(client, start_pair):
     for _ in range(10):
         assert redis.call('PING') == b'PONG'
     assert time.monotonic() - start < patient(5)
+
+
+def test_much_written_memory_asks_for_a_sync(client, start_pair):
+    pair = start_pair(Guest(services=('shell',)), preset='hash',
+                      sync='stage-limit=1M', protect=False)
+    with client.connect(ADDRESS, SHELL_PORT, 10) as sock:
+        pair.protect()
+        pair.set_interval(NEVER)
+        pair.sync()
+        sock.sendall(b'dd if=/dev/urandom of=/tmp/file bs=1M count=8\n')
+        pair.secondary.qmp.wait_event('PLOVER_STAGE_WARNING', 10)
+        pair.wait_checkpoints(1)
 
 
 def test_full_guard_asks_for_a_sync(client, start_pair):
