@@ -28,6 +28,7 @@ struct FakeWire {
     Direction from[2]; /* by the side that sends */
     gboolean closed;
     int64_t now;
+    int64_t cost; /* of a message */
     /* Of a side that waits for the other; 0: it does not wait. */
     int64_t deadline[2];
     gboolean left[2];
@@ -168,6 +169,7 @@ static gboolean wire_send(void *opaque, const PloverPiece *pieces, size_t n,
     gboolean ok = TRUE;
 
     pthread_mutex_lock(&end->wire->lock);
+    end->wire->now += end->wire->cost;
     for (size_t i = 0; ok && i < n; i++) {
         ok = send_piece(end->wire, end->side, pieces[i].data, pieces[i].size,
                         deadline, errp);
@@ -222,6 +224,13 @@ void fake_wire_cut(FakeWire *wire, FakeSide side, uint64_t bytes)
     pthread_mutex_lock(&wire->lock);
     g_assert_cmpuint(wire->from[side].sent->len, <, bytes);
     wire->from[side].cut = bytes;
+    pthread_mutex_unlock(&wire->lock);
+}
+
+void fake_wire_slow(FakeWire *wire, int64_t us)
+{
+    pthread_mutex_lock(&wire->lock);
+    wire->cost = us;
     pthread_mutex_unlock(&wire->lock);
 }
 

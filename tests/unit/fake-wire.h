@@ -2,8 +2,9 @@
  * Connections that are only memory
  *
  * FakeWire joins two threads. Its clock stands still while either of them does
- * anything; when both wait for each other, it jumps to the earlier of their
- * deadlines. So a dead-lock is seen at once, and nothing ever sleeps.
+ * anything, unless fake_wire_slow() says what messages take; when both wait for
+ * each other, it jumps to the earlier of their deadlines. So a dead-lock is seen
+ * at once, and nothing ever sleeps.
  *
  * FakePlayback is for one side alone: it receives bytes that were prepared,
  * and then either the connection is closed or nothing comes any more.
@@ -46,6 +47,8 @@ extern const PloverIo fake_wire_io;
 void fake_wire_close(FakeWire *wire);
 /* Close as soon as @side has sent @bytes, from its first byte on. */
 void fake_wire_cut(FakeWire *wire, FakeSide side, uint64_t bytes);
+/* Each message takes so many microseconds to send. */
+void fake_wire_slow(FakeWire *wire, int64_t us);
 /* All that @side ever sent. For when no thread is sending. */
 const GByteArray *fake_wire_sent(FakeWire *wire, FakeSide side);
 /* Wait until @side waits without a deadline, and has nothing to receive. */

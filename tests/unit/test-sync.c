@@ -343,6 +343,21 @@ static void large_unions_do_not_dead_lock(void)
     large(9000, PLOVER_COPY_FULL, 0, 0);
 }
 
+/* A sync may take longer than a peer may be silent. */
+static void slow_syncs_are_finished(void)
+{
+    Replicas *replicas = start_quiet(&(Setup) { .pages = { 5000, 5, 5 } });
+    PloverSyncStats stats;
+
+    for (uint64_t page = 0; page < 5000; page++) {
+        write_byte(replicas, FAKE_LEADER, page, 1 + page % 40);
+    }
+    fake_wire_slow(replicas->wire, REPLICAS_TIMEOUT / 20);
+    replicas_must_sync(replicas, &stats);
+    g_assert_cmpint(stats.staged, >, 2 * REPLICAS_TIMEOUT);
+    replicas_free(replicas);
+}
+
 static void must_verify(Replicas *replicas, PloverVerify *verify)
 {
     g_autoptr(GError) error = NULL;
@@ -490,6 +505,7 @@ int main(int argc, char **argv)
                     loading_devices_may_write_to_memory);
     g_test_add_func("/plover/sync/idle", only_idle_syncs_wait_for_idleness);
     g_test_add_func("/plover/sync/large", large_unions_do_not_dead_lock);
+    g_test_add_func("/plover/sync/slow", slow_syncs_are_finished);
     g_test_add_func("/plover/sync/verify/nothing",
                     verify_finds_nothing_after_syncs);
     g_test_add_func("/plover/sync/verify/pages",
