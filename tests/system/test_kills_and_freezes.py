@@ -95,7 +95,8 @@ def check_fault(lab, client, start_pair, fault, seed=0, disk=True,
     dice = random.Random(f'{fault} {seed}')
     pair = start_pair(redis_guest(disk=disk),
                       images=disk_images(lab) if disk else None,
-                      preset=preset)
+                      preset=preset,
+                      checkpoint_ms=None if preset == 'colo' else 50)
     writer = Writer(client, ADDRESS)
     writer.wait_progress(20)
     pair.wait_checkpoints(2)
