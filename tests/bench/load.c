@@ -220,9 +220,9 @@ static size_t redis_parse(const char *answer, size_t have)
     }
     want = end + 1 - answer;
     if (answer[0] == '$') {
-        long size = strtol(answer + 1, NULL, 10);
+        size_t size;
 
-        if (size != (long)load.size) {
+        if (sscanf(answer + 1, "%zu", &size) != 1 || size != load.size) {
             die("a value of the wrong size", answer);
         }
         want += size + 2;
@@ -243,16 +243,18 @@ static size_t http_parse(const char *answer, size_t have)
     static const char length[] = "\r\nContent-Length: ";
     const char *end = memmem(answer, have, "\r\n\r\n", 4);
     const char *found;
+    size_t size;
 
     if (!end) {
         return 0;
     }
     found = memmem(answer, end - answer, length, strlen(length));
     if (strncmp(answer, "HTTP/1.1 200 ", 13) != 0 || !found ||
-        strtoull(found + strlen(length), NULL, 10) != load.size) {
+        sscanf(found + strlen(length), "%zu", &size) != 1 ||
+        size != load.size) {
         die("the server answered", answer);
     }
-    return end + 4 - answer + load.size;
+    return end + 4 - answer + size;
 }
 
 static size_t sqlite_ask(void)
