@@ -3,8 +3,8 @@
  *
  * When all goes well:
  *
- * - ask for the sync; the VM runs on until the secondary has told its dirty map;
- *   meanwhile copy what is dirty already
+ * - ask for the sync; the VM runs on until the secondary has told its dirty
+ *   map; meanwhile copy what is dirty already
  * - stop; save the devices; read the dirty log; tell our map; copy what is left
  *   of the union
  * - resume
@@ -171,7 +171,7 @@ static gboolean send_out(PloverLeader *leader, PloverType type, GError **errp)
     return send(leader, type, leader->out->data, leader->out->len, errp);
 }
 
-/* Receive a message of @type, of this sync; @patience is added to the timeout. */
+/* Receive a message of @type, of this sync, @patience later than others. */
 static gboolean receive_late(PloverLeader *leader, PloverType type,
                              int64_t patience, const uint8_t **data,
                              size_t *size, GError **errp)

@@ -3,8 +3,8 @@
  *
  * FakeWire joins two threads. Its clock stands still while either of them does
  * anything, unless fake_wire_slow() says what messages take; when both wait for
- * each other, it jumps to the earlier of their deadlines. So a dead-lock is seen
- * at once, and nothing ever sleeps.
+ * each other, it jumps to the earlier of their deadlines. So a dead-lock is
+ * seen at once, and nothing ever sleeps.
  *
  * FakePlayback is for one side alone: it receives bytes that were prepared,
  * and then either the connection is closed or nothing comes any more.

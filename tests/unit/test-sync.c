@@ -136,6 +136,53 @@ static void copies_of_a_running_vm_make_equal(void)
     replicas_free(replicas);
 }
 
+/* Other ones each time; the seed is in what the test says. */
+static void any_setup_makes_equal(void)
+{
+    for (int run = 0; run < 12; run++) {
+        Setup setup = {
+            .pages = {
+                g_test_rand_int_range(1, 700), g_test_rand_int_range(1, 100),
+                g_test_rand_int_range(1, 4),
+            },
+            .page_size = 512 << g_test_rand_int_range(0, 4),
+            .copy = g_test_rand_bit(),
+            .cache_pages = g_test_rand_int_range(1, 200),
+            .cache_age = g_test_rand_int_range(1, 20),
+            .copy_limit = g_test_rand_int_range(1, 2 << 20),
+            .capacity = g_test_rand_int_range(PLOVER_AHEAD * 17, 1 << 18),
+            .seed = g_test_rand_int(),
+        };
+        Replicas *replicas = start(&setup);
+        unsigned most = g_test_rand_int_range(1, 600);
+
+        replicas->vm[FAKE_LEADER]->during_copy = write_one;
+        for (int i = 0; i < 10; i++) {
+            FakeVm *refuser = replicas->vm[g_test_rand_bit()];
+            gboolean refuses = g_test_rand_int_range(0, 4) == 0;
+            gboolean late = g_test_rand_bit();
+            PloverVerify verify;
+            gboolean verifies = g_test_rand_int_range(0, 4) == 0;
+            g_autoptr(GError) error = NULL;
+            PloverSyncStats stats;
+            gboolean ok;
+
+            compute(replicas, g_test_rand_int_range(0, most));
+            refuser->save_fails = refuses ? "not now" : NULL;
+            ok = replicas_sync_as(replicas, g_test_rand_int_range(0, 32), late,
+                                  verifies ? &verify : NULL, &stats, &error);
+            g_assert_true(ok == !refuses);
+            if (verifies) {
+                g_assert_cmpuint(verify.differing, ==, 0);
+                g_assert_cmpuint(verify.sections->len, ==, 0);
+                plover_verify_clear(&verify);
+            }
+            refuser->save_fails = NULL;
+        }
+        replicas_free(replicas);
+    }
+}
+
 static void no_cache_makes_equal(void)
 {
     make_equal(&(Setup) { .cache_pages = NO_CACHE }, 60, FALSE);
@@ -491,6 +538,7 @@ int main(int argc, char **argv)
                     unions_beyond_the_copy_make_equal);
     g_test_add_func("/plover/sync/equal-copied-early",
                     copies_of_a_running_vm_make_equal);
+    g_test_add_func("/plover/sync/equal-anyhow", any_setup_makes_equal);
     g_test_add_func("/plover/sync/equal-without-cache", no_cache_makes_equal);
     g_test_add_func("/plover/sync/equal-with-pools", pools_make_equal);
     g_test_add_func("/plover/sync/caches-stay-alike",
