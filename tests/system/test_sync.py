@@ -5,6 +5,7 @@ whatever the machine looks like and however much they had drifted apart.
 """
 
 import itertools
+import pathlib
 import re
 import time
 
@@ -163,6 +164,41 @@ def test_sync_may_be_bigger_than_the_copy(client, start_pair):
     pair.primary.kill()
     pair.failover(pair.secondary)
     assert shell.ask('md5sum < /tmp/file') == there
+
+
+@pytest.mark.parametrize('preset', ('hash', 'mc'))
+def test_survivor_can_be_protected_again(client, start_pair, preset):
+    pair = start_pair(preset=preset, checkpoint_ms=50)
+    writer = Writer(client, ADDRESS)
+    for victim in 'primary', 'secondary', 'primary':
+        writer.wait_progress(20)
+        dead = getattr(pair, victim)
+        survivor = pair.peer(dead)
+        dead.kill()
+        pair.failover(survivor)
+        writer.wait_progress(20)
+        pair.reprotect(survivor)
+    pair.wait_checkpoints(10)
+    pair.assert_equal()
+    writer.stop()
+    assert writer.lost() == []
+
+
+def anonymous_memory(machine):
+    """Bytes of memory of its own that a QEMU uses."""
+    status = pathlib.Path(f'/proc/{machine.pid}/status').read_text()
+    return int(re.search(r'RssAnon:\s+(\d+) kB', status)[1]) << 10
+
+
+def test_secondary_keeps_no_second_copy(client, start_pair):
+    pair = start_pair(Guest(services=('shell',), memory=640), preset='hash',
+                      checkpoint_ms=50)
+    shell = LineClient(client, ADDRESS, SHELL_PORT)
+    shell.ask('dd if=/dev/urandom of=/dev/shm/file bs=1M count=256 2>&1 | '
+              'tail -n 1')
+    pair.wait_checkpoints(10)
+    assert (anonymous_memory(pair.secondary)
+            < anonymous_memory(pair.primary) + (128 << 20))
 
 
 def test_query_tells_the_truth(start_pair):

@@ -138,11 +138,13 @@ class ColoPair:
         if images:
             self.disks = [Disk(lab.folder, name, image)
                           for name, image in zip(('pri', 'sec'), images)]
+        self._marks = {}        # where the events of this protection begin
+        self._replicas = 2
         self.primary = self._start('primary', 0, self._primary(), cpus[0])
         self.secondary = self._start('secondary', 1, self._secondary(),
                                      cpus[1])
 
-    def _start(self, name, number, options, cpus):
+    def _start(self, name, number, options, cpus=None):
         host = self.hosts[number]
         if self.disks:
             disk = self.disks[number]
@@ -238,14 +240,16 @@ class ColoPair:
 
     def protect(self, timeout=60):
         """Take the pair into COLO; returns when both are in it."""
-        primary, secondary = self.primary.qmp, self.secondary.qmp
         if self.disks:
             self.replicate_disk(timeout)
+        self._marks = {machine: machine.qmp.mark()
+                       for machine in (self.primary, self.secondary)}
         for machine in (self.secondary, self.primary):
             self.set_capabilities(machine)
         self.start_migration()
-        for qmp in (primary, secondary):
-            qmp.wait_event('MIGRATION', timeout, status='colo')
+        for machine, mark in self._marks.items():
+            machine.qmp.wait_event('MIGRATION', timeout, since=mark,
+                                   status='colo')
         self.wait_checkpoints(1, timeout)
 
     def set_capabilities(self, machine, sync=None):
@@ -363,8 +367,40 @@ class ColoPair:
             self._primary_failover(timeout)
         else:
             self._secondary_failover(timeout)
-        survivor.qmp.wait_event('COLO_EXIT', timeout)
+        survivor.qmp.wait_event('COLO_EXIT', timeout,
+                                since=self._marks.get(survivor, 0))
         survivor.wait_running(timeout)
+
+    def reprotect(self, survivor):
+        """
+        Start another replica in the place of the one that died and protect
+        @survivor by it.
+        """
+        assert not self.preset.compare and not self.disks
+        if survivor is self.secondary:
+            self.hosts = self.hosts[::-1]
+            self.primary = survivor
+            if self.preset.mirror:
+                self._become_mirror(survivor.qmp)
+        self._replicas += 1
+        self.secondary = self._start(f'replica{self._replicas}', 1,
+                                     self._secondary())
+        self.protect()
+
+    def _become_mirror(self, qmp):
+        assert self.guest.nics == 1
+        qmp.command('object-del', {'id': 'f1'})
+        qmp.command('chardev-remove', {'id': 'red0'})
+        qmp.command('chardev-add', {'id': 'mirror0', 'backend': {
+            'type': 'socket', 'data': {
+                'addr': {'type': 'inet', 'data': {
+                    'host': str(self.hosts[0].address),
+                    'port': str(MIRROR_PORT)}},
+                'server': True, 'wait': False}}})
+        qmp.command('object-add', {
+            'qom-type': 'filter-mirror', 'id': 'm0', 'netdev': 'hn0',
+            'queue': 'tx', 'outdev': 'mirror0',
+            'vnet_hdr_support': self.guest.vnet_hdr})
 
     def _primary_failover(self, timeout):
         qmp = self.primary.qmp

@@ -63,9 +63,12 @@ class Host:
             f'link add {self._port} type veth peer name uplink netns '
             f'/proc/{os.getpid()}/fd/{self.network}\n'
             f'link set {self._port} master br0 up\n')
+        # Without an address of its own the bridge would change the one that it
+        # has from its ports whenever a tap comes.
         self.run(['ip', '-batch', '-'],
                  'link set lo up\n'
-                 'link add br0 type bridge forward_delay 0 mcast_snooping 0\n'
+                 f'link add br0 address 02:00:00:00:00:{address.packed[3]:02x}'
+                 ' type bridge forward_delay 0 mcast_snooping 0\n'
                  'link set br0 up\n'
                  'link set uplink master br0 up\n'
                  f'addr add {address}/{lab.subnet.prefixlen} dev br0\n')
