@@ -113,6 +113,9 @@ static gboolean wait_for_peer(FakeWire *wire, FakeSide side, int64_t deadline,
         await_change(wire);
     }
     wire->deadline[side] = 0;
+    if (wire->now >= deadline) {
+        pthread_cond_broadcast(&wire->changed);
+    }
     return TRUE;
 }
 
@@ -231,6 +234,21 @@ void fake_wire_slow(FakeWire *wire, int64_t us)
 {
     pthread_mutex_lock(&wire->lock);
     wire->cost = us;
+    pthread_mutex_unlock(&wire->lock);
+}
+
+void fake_wire_pass(FakeWire *wire, FakeSide side, int64_t us)
+{
+    pthread_mutex_lock(&wire->lock);
+    while (!wire->deadline[!side]) {
+        await_change(wire);
+    }
+    wire->now += us;
+    pthread_cond_broadcast(&wire->changed);
+    /* If that was too long, it sees it before anything else can come. */
+    while (wire->deadline[!side] && wire->deadline[!side] <= wire->now) {
+        await_change(wire);
+    }
     pthread_mutex_unlock(&wire->lock);
 }
 

@@ -2,9 +2,9 @@
  * Connections that are only memory
  *
  * FakeWire joins two threads. Its clock stands still while either of them does
- * anything, unless fake_wire_slow() says what messages take; when both wait for
- * each other, it jumps to the earlier of their deadlines. So a dead-lock is
- * seen at once, and nothing ever sleeps.
+ * anything, unless fake_wire_slow() or fake_wire_pass() say how long it takes;
+ * when both wait for each other, it jumps to the earlier of their deadlines. So
+ * a dead-lock is seen at once, and nothing ever sleeps.
  *
  * FakePlayback is for one side alone: it receives bytes that were prepared,
  * and then either the connection is closed or nothing comes any more.
@@ -49,6 +49,8 @@ void fake_wire_close(FakeWire *wire);
 void fake_wire_cut(FakeWire *wire, FakeSide side, uint64_t bytes);
 /* Each message takes so many microseconds to send. */
 void fake_wire_slow(FakeWire *wire, int64_t us);
+/* @side does something for so long that its peer waits, with nothing to do. */
+void fake_wire_pass(FakeWire *wire, FakeSide side, int64_t us);
 /* All that @side ever sent. For when no thread is sending. */
 const GByteArray *fake_wire_sent(FakeWire *wire, FakeSide side);
 /* Wait until @side waits without a deadline, and has nothing to receive. */

@@ -405,6 +405,35 @@ static void slow_syncs_are_finished(void)
     replicas_free(replicas);
 }
 
+static FakeWire *applying_wire;
+static int64_t applying_us;
+
+static void apply_for_long(FakeVm *vm G_GNUC_UNUSED)
+{
+    fake_wire_pass(applying_wire, FAKE_SECONDARY, applying_us);
+}
+
+/* Somebody who applies much says nothing for long. */
+static void the_leader_waits_longer_for_more_pages(void)
+{
+    for (unsigned pages = 10; pages <= 10000; pages += 9990) {
+        Replicas *replicas = start_quiet(&(Setup) { .pages = { 10000, 1, 1 } });
+        g_autoptr(GError) error = NULL;
+
+        for (uint64_t page = 0; page < pages; page++) {
+            write_byte(replicas, FAKE_LEADER, page, 1);
+        }
+        applying_wire = replicas->wire;
+        applying_us = REPLICAS_TIMEOUT + 1000;
+        replicas->vm[FAKE_SECONDARY]->during_load = apply_for_long;
+        g_assert_true(replicas_sync(replicas, &error) == (pages > 10));
+        /* It has let the epoch out in any case. */
+        g_assert_cmpuint(replicas->vm[FAKE_LEADER]->commits, ==, 1);
+        g_assert_cmpuint(replicas->applied, ==, 1);
+        replicas_free(replicas);
+    }
+}
+
 static void must_verify(Replicas *replicas, PloverVerify *verify)
 {
     g_autoptr(GError) error = NULL;
@@ -554,6 +583,8 @@ int main(int argc, char **argv)
     g_test_add_func("/plover/sync/idle", only_idle_syncs_wait_for_idleness);
     g_test_add_func("/plover/sync/large", large_unions_do_not_dead_lock);
     g_test_add_func("/plover/sync/slow", slow_syncs_are_finished);
+    g_test_add_func("/plover/sync/applies-long",
+                    the_leader_waits_longer_for_more_pages);
     g_test_add_func("/plover/sync/verify/nothing",
                     verify_finds_nothing_after_syncs);
     g_test_add_func("/plover/sync/verify/pages",
