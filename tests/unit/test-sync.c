@@ -434,6 +434,41 @@ static void the_leader_waits_longer_for_more_pages(void)
     }
 }
 
+/* A pause for as long as was asked for, or is needed: applying is later. */
+static void pauses_end_when_they_may(void)
+{
+    static const struct {
+        uint64_t copy_limit;
+        gboolean asked;
+        gboolean late;
+        int64_t pause;
+    } cases[] = {
+        { 0, FALSE, FALSE, 0 },
+        { NO_COPY, FALSE, TRUE, 0 },
+        { 0, TRUE, TRUE, 1000 },
+        { NO_COPY, TRUE, TRUE, 1000 },
+    };
+
+    for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+        Replicas *replicas = start_quiet(&(Setup) {
+            .copy_limit = cases[i].copy_limit,
+        });
+        g_autoptr(GError) error = NULL;
+        PloverSyncStats stats;
+
+        write_byte(replicas, FAKE_LEADER, 1, 1);
+        applying_wire = replicas->wire;
+        applying_us = 1000;
+        replicas->vm[FAKE_SECONDARY]->during_load = apply_for_long;
+        replicas_sync_as(replicas, PLOVER_REASON_REQUEST, cases[i].asked, NULL,
+                         &stats, &error);
+        g_assert_no_error(error);
+        g_assert_true(stats.late == cases[i].late);
+        g_assert_cmpint(stats.pause, ==, cases[i].pause);
+        replicas_free(replicas);
+    }
+}
+
 static void must_verify(Replicas *replicas, PloverVerify *verify)
 {
     g_autoptr(GError) error = NULL;
@@ -585,6 +620,7 @@ int main(int argc, char **argv)
     g_test_add_func("/plover/sync/slow", slow_syncs_are_finished);
     g_test_add_func("/plover/sync/applies-long",
                     the_leader_waits_longer_for_more_pages);
+    g_test_add_func("/plover/sync/pauses", pauses_end_when_they_may);
     g_test_add_func("/plover/sync/verify/nothing",
                     verify_finds_nothing_after_syncs);
     g_test_add_func("/plover/sync/verify/pages",
