@@ -7,7 +7,6 @@
 #include "qemu/osdep.h"
 #include "qemu/bswap.h"
 #include "qapi/error.h"
-#include "hw/rtc/mc146818rtc_regs.h"
 #include "migration/savevm.h"
 
 #include "plover-sync/adapter/devices.h"
@@ -120,31 +119,7 @@ bool plover_devices_load(const PloverSections *want,
     return qemu_load_device_sections(sections, n, errp);
 }
 
-/*
- * The clock of a PC is saved with the time that a guest would read now, beside
- * the state that this follows from: between two saves of an equal state a
- * second may have begun.
- */
-static bool same_rtc(const PloverSection *a, const PloverSection *b)
-{
-    static const uint8_t now[] = {
-        RTC_SECONDS, RTC_MINUTES, RTC_HOURS, RTC_DAY_OF_WEEK,
-        RTC_DAY_OF_MONTH, RTC_MONTH, RTC_YEAR, RTC_CENTURY,
-    };
-    const size_t cmos = 4; /* behind the version */
-    g_autofree uint8_t *copy = NULL;
-
-    if (a->data->len != b->data->len || a->data->len <= cmos + RTC_CENTURY) {
-        return false;
-    }
-    copy = g_memdup2(a->data->data, a->data->len);
-    for (size_t i = 0; i < ARRAY_SIZE(now); i++) {
-        copy[cmos + now[i]] = b->data->data[cmos + now[i]];
-    }
-    return memcmp(copy, b->data->data, b->data->len) == 0;
-}
-
 bool plover_devices_same(const PloverSection *a, const PloverSection *b)
 {
-    return g_str_equal(a->name, "mc146818rtc") ? same_rtc(a, b) : equal(a, b);
+    return equal(a, b);
 }
