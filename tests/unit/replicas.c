@@ -154,6 +154,16 @@ gboolean replicas_meet(Replicas *replicas, GError **errp)
     return ok;
 }
 
+Replicas *replicas_start(const Setup *setup)
+{
+    Replicas *replicas = replicas_new(setup);
+    g_autoptr(GError) error = NULL;
+
+    replicas_meet(replicas, &error);
+    g_assert_no_error(error);
+    return replicas;
+}
+
 void replicas_free(Replicas *replicas)
 {
     fake_wire_close(replicas->wire);
@@ -171,6 +181,29 @@ void replicas_free(Replicas *replicas)
     g_free(replicas->why);
     g_clear_error(&replicas->error);
     g_free(replicas);
+}
+
+void replicas_compute(Replicas *replicas, unsigned writes)
+{
+    GRand *same = g_rand_new_with_seed(g_rand_int(
+        replicas->vm[FAKE_LEADER]->rand));
+    GRand *again = g_rand_copy(same);
+
+    /* Most of what both guests do is the same. */
+    for (unsigned i = 0; i < writes; i++) {
+        fake_vm_scribble(replicas->vm[FAKE_LEADER], same);
+        fake_vm_scribble(replicas->vm[FAKE_SECONDARY], again);
+    }
+    g_rand_free(same);
+    g_rand_free(again);
+    fake_vm_work(replicas->vm[FAKE_LEADER], writes / 4);
+    fake_vm_work(replicas->vm[FAKE_SECONDARY], writes / 4);
+}
+
+void replicas_write(Replicas *replicas, FakeSide side, uint64_t page,
+                    uint8_t byte)
+{
+    fake_vm_write(replicas->vm[side], page, byte, &byte, 1);
 }
 
 static void check_stats(Replicas *replicas, const PloverSyncStats *stats)

@@ -71,7 +71,15 @@ Replicas *replicas_new(const Setup *setup);
 gboolean replicas_meet(Replicas *replicas, GError **errp);
 gboolean replicas_meet_as(Replicas *replicas, const PloverHello *hello,
                           GError **errp);
+/* Both, and they have met. */
+Replicas *replicas_start(const Setup *setup);
 void replicas_free(Replicas *replicas);
+
+/* Guests write so often, most of it the same on both sides. */
+void replicas_compute(Replicas *replicas, unsigned writes);
+/* The guest of @side writes @byte to the byte of @page with that number. */
+void replicas_write(Replicas *replicas, FakeSide side, uint64_t page,
+                    uint8_t byte);
 
 /*
  * A sync, after which the secondary is idle again or gone. What a sync

@@ -14,14 +14,11 @@
 
 static Replicas *start(const Setup *setup)
 {
-    Replicas *replicas = replicas_new(setup);
-    g_autoptr(GError) error = NULL;
+    Replicas *replicas = replicas_start(setup);
 
     for (int side = 0; side < 2; side++) {
         replicas->vm[side]->spared = SPARED;
     }
-    replicas_meet(replicas, &error);
-    g_assert_no_error(error);
     return replicas;
 }
 

@@ -14,35 +14,15 @@ static void work(FakeVm *vm)
     fake_vm_work(vm, g_rand_int_range(vm->rand, 0, 12));
 }
 
-static void compute(Replicas *replicas, unsigned writes)
-{
-    GRand *same = g_rand_new_with_seed(g_rand_int(
-        replicas->vm[FAKE_LEADER]->rand));
-    GRand *again = g_rand_copy(same);
-
-    /* Most of what both guests do is the same. */
-    for (unsigned i = 0; i < writes; i++) {
-        fake_vm_scribble(replicas->vm[FAKE_LEADER], same);
-        fake_vm_scribble(replicas->vm[FAKE_SECONDARY], again);
-    }
-    g_rand_free(same);
-    g_rand_free(again);
-    fake_vm_work(replicas->vm[FAKE_LEADER], writes / 4);
-    fake_vm_work(replicas->vm[FAKE_SECONDARY], writes / 4);
-}
-
 /* Guests that write right until they are stopped, and as soon as they run. */
 static Replicas *start(const Setup *setup)
 {
-    Replicas *replicas = replicas_new(setup);
-    g_autoptr(GError) error = NULL;
+    Replicas *replicas = replicas_start(setup);
 
     for (int side = 0; side < 2; side++) {
         replicas->vm[side]->before_stop = work;
         replicas->vm[side]->after_resume = work;
     }
-    replicas_meet(replicas, &error);
-    g_assert_no_error(error);
     return replicas;
 }
 
@@ -54,7 +34,7 @@ static void make_equal(const Setup *setup, unsigned syncs, gboolean late)
         g_autoptr(GError) error = NULL;
         PloverSyncStats stats;
 
-        compute(replicas, i % 30);
+        replicas_compute(replicas, i % 30);
         replicas_sync_as(replicas, PLOVER_REASON_IDLE, late, NULL, &stats,
                          &error);
         g_assert_no_error(error);
@@ -115,8 +95,9 @@ static void copies_of_a_running_vm_make_equal(void)
     for (unsigned i = 0; i < 100; i++) {
         PloverSyncStats stats;
 
-        compute(replicas, g_rand_int_range(replicas->vm[FAKE_LEADER]->rand,
-                                           100, 500));
+        replicas_compute(replicas,
+                         g_rand_int_range(replicas->vm[FAKE_LEADER]->rand,
+                                          100, 500));
         if (i % 7 == 0) {
             g_autoptr(GError) error = NULL;
 
@@ -167,7 +148,7 @@ static void any_setup_makes_equal(void)
             PloverSyncStats stats;
             gboolean ok;
 
-            compute(replicas, g_test_rand_int_range(0, most));
+            replicas_compute(replicas, g_test_rand_int_range(0, most));
             refuser->save_fails = refuses ? "not now" : NULL;
             ok = replicas_sync_as(replicas, g_test_rand_int_range(0, 32), late,
                                   verifies ? &verify : NULL, &stats, &error);
@@ -212,26 +193,9 @@ static void caches_stay_alike_for_thousands_of_syncs(void)
     }, 500, FALSE);
 }
 
-static Replicas *start_quiet(const Setup *setup)
-{
-    Replicas *replicas = start(setup);
-
-    for (int side = 0; side < 2; side++) {
-        replicas->vm[side]->before_stop = NULL;
-        replicas->vm[side]->after_resume = NULL;
-    }
-    return replicas;
-}
-
-static void write_byte(Replicas *replicas, FakeSide side, uint64_t page,
-                       uint8_t byte)
-{
-    fake_vm_write(replicas->vm[side], page, byte, &byte, 1);
-}
-
 static void nothing_written_sends_no_page(void)
 {
-    Replicas *replicas = start_quiet(NULL);
+    Replicas *replicas = replicas_start(NULL);
     PloverSyncStats stats;
 
     replicas_must_sync(replicas, &stats);
@@ -246,15 +210,15 @@ static void nothing_written_sends_no_page(void)
 
 static void what_is_equal_is_not_sent(void)
 {
-    Replicas *replicas = start_quiet(NULL);
+    Replicas *replicas = replicas_start(NULL);
     PloverSyncStats stats;
 
     for (uint64_t page = 10; page < 30; page++) {
-        write_byte(replicas, FAKE_LEADER, page, 0x55);
-        write_byte(replicas, FAKE_SECONDARY, page, 0x55);
+        replicas_write(replicas, FAKE_LEADER, page, 0x55);
+        replicas_write(replicas, FAKE_SECONDARY, page, 0x55);
     }
-    write_byte(replicas, FAKE_LEADER, 40, 1);
-    write_byte(replicas, FAKE_SECONDARY, 41, 2);
+    replicas_write(replicas, FAKE_LEADER, 40, 1);
+    replicas_write(replicas, FAKE_SECONDARY, 41, 2);
     replicas_must_sync(replicas, &stats);
     g_assert_cmpuint(stats.dirty, ==, 21);
     g_assert_cmpuint(stats.united, ==, 22);
@@ -270,7 +234,7 @@ static void what_is_equal_is_not_sent(void)
 
 static void what_diverges_again_is_sent_as_a_delta(void)
 {
-    Replicas *replicas = start_quiet(NULL);
+    Replicas *replicas = replicas_start(NULL);
     FakeVm *leader = replicas->vm[FAKE_LEADER];
     PloverSyncStats stats;
     uint8_t noise[512];
@@ -284,14 +248,14 @@ static void what_diverges_again_is_sent_as_a_delta(void)
     g_assert_cmpuint(stats.sent, >, sizeof(noise));
 
     for (uint8_t i = 1; i < 9; i++) {
-        write_byte(replicas, FAKE_LEADER, 20, i);
-        write_byte(replicas, FAKE_SECONDARY, 20, i + 100);
+        replicas_write(replicas, FAKE_LEADER, 20, i);
+        replicas_write(replicas, FAKE_SECONDARY, 20, i + 100);
         replicas_must_sync(replicas, &stats);
         g_assert_cmpuint(stats.delta, ==, 1);
         g_assert_cmpuint(stats.sent, <, sizeof(noise));
     }
     /* Only the secondary wrote: a delta that is empty. */
-    write_byte(replicas, FAKE_SECONDARY, 20, 200);
+    replicas_write(replicas, FAKE_SECONDARY, 20, 200);
     replicas_must_sync(replicas, &stats);
     g_assert_cmpuint(stats.delta, ==, 1);
     replicas_free(replicas);
@@ -305,13 +269,13 @@ static void write_page_3(FakeVm *vm)
 
 static void loading_devices_may_write_to_memory(void)
 {
-    Replicas *replicas = start_quiet(NULL);
+    Replicas *replicas = replicas_start(NULL);
     PloverSyncStats stats;
 
     replicas->vm[FAKE_SECONDARY]->during_load = write_page_3;
     for (uint8_t i = 1; i < 5; i++) {
-        write_byte(replicas, FAKE_LEADER, 3, i);
-        write_byte(replicas, FAKE_LEADER, 30, i);
+        replicas_write(replicas, FAKE_LEADER, 3, i);
+        replicas_write(replicas, FAKE_LEADER, 30, i);
         replicas_must_sync(replicas, &stats);
     }
     g_assert_cmpuint(stats.delta, ==, 2);
@@ -320,7 +284,7 @@ static void loading_devices_may_write_to_memory(void)
 
 static void only_idle_syncs_wait_for_idleness(void)
 {
-    Replicas *replicas = start_quiet(NULL);
+    Replicas *replicas = replicas_start(NULL);
     FakeVm *secondary = replicas->vm[FAKE_SECONDARY];
     g_autoptr(GError) error = NULL;
     PloverSyncStats stats;
@@ -351,17 +315,17 @@ static void large(uint64_t pages, PloverCopy copy, uint64_t copy_limit,
         .workers = workers,
         .capacity = (PLOVER_AHEAD * 16) + 16 * 64,
     };
-    Replicas *replicas = start_quiet(&setup);
+    Replicas *replicas = replicas_start(&setup);
     PloverSyncStats stats;
 
     for (int round = 0; round < 2; round++) {
         for (uint64_t page = 0; page < setup.pages[0]; page++) {
             /* In the second round some are equal, some not written. */
             if (!round || page % 7) {
-                write_byte(replicas, FAKE_LEADER, page, 1 + page % 40);
+                replicas_write(replicas, FAKE_LEADER, page, 1 + page % 40);
             }
             if (page % 3) {
-                write_byte(replicas, FAKE_SECONDARY, page,
+                replicas_write(replicas, FAKE_SECONDARY, page,
                            round ? 1 + page % 40 : 99);
             }
         }
@@ -374,8 +338,8 @@ static void large(uint64_t pages, PloverCopy copy, uint64_t copy_limit,
 
     /* Nothing at all differs. */
     for (uint64_t page = 0; page < setup.pages[0]; page++) {
-        write_byte(replicas, FAKE_LEADER, page, 200);
-        write_byte(replicas, FAKE_SECONDARY, page, 200);
+        replicas_write(replicas, FAKE_LEADER, page, 200);
+        replicas_write(replicas, FAKE_SECONDARY, page, 200);
     }
     replicas_must_sync(replicas, &stats);
     g_assert_true(copy == PLOVER_COPY_FULL || stats.differ == 0);
@@ -393,11 +357,11 @@ static void large_unions_do_not_dead_lock(void)
 /* A sync may take longer than a peer may be silent. */
 static void slow_syncs_are_finished(void)
 {
-    Replicas *replicas = start_quiet(&(Setup) { .pages = { 5000, 5, 5 } });
+    Replicas *replicas = replicas_start(&(Setup) { .pages = { 5000, 5, 5 } });
     PloverSyncStats stats;
 
     for (uint64_t page = 0; page < 5000; page++) {
-        write_byte(replicas, FAKE_LEADER, page, 1 + page % 40);
+        replicas_write(replicas, FAKE_LEADER, page, 1 + page % 40);
     }
     fake_wire_slow(replicas->wire, REPLICAS_TIMEOUT / 20);
     replicas_must_sync(replicas, &stats);
@@ -417,11 +381,13 @@ static void apply_for_long(FakeVm *vm G_GNUC_UNUSED)
 static void the_leader_waits_longer_for_more_pages(void)
 {
     for (unsigned pages = 10; pages <= 10000; pages += 9990) {
-        Replicas *replicas = start_quiet(&(Setup) { .pages = { 10000, 1, 1 } });
+        Replicas *replicas = replicas_start(&(Setup) {
+            .pages = { 10000, 1, 1 },
+        });
         g_autoptr(GError) error = NULL;
 
         for (uint64_t page = 0; page < pages; page++) {
-            write_byte(replicas, FAKE_LEADER, page, 1);
+            replicas_write(replicas, FAKE_LEADER, page, 1);
         }
         applying_wire = replicas->wire;
         applying_us = REPLICAS_TIMEOUT + 1000;
@@ -450,13 +416,13 @@ static void pauses_end_when_they_may(void)
     };
 
     for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
-        Replicas *replicas = start_quiet(&(Setup) {
+        Replicas *replicas = replicas_start(&(Setup) {
             .copy_limit = cases[i].copy_limit,
         });
         g_autoptr(GError) error = NULL;
         PloverSyncStats stats;
 
-        write_byte(replicas, FAKE_LEADER, 1, 1);
+        replicas_write(replicas, FAKE_LEADER, 1, 1);
         applying_wire = replicas->wire;
         applying_us = 1000;
         replicas->vm[FAKE_SECONDARY]->during_load = apply_for_long;
@@ -467,129 +433,6 @@ static void pauses_end_when_they_may(void)
         g_assert_cmpint(stats.pause, ==, cases[i].pause);
         replicas_free(replicas);
     }
-}
-
-static void must_verify(Replicas *replicas, PloverVerify *verify)
-{
-    g_autoptr(GError) error = NULL;
-    PloverSyncStats stats;
-
-    replicas_sync_as(replicas, PLOVER_REASON_REQUEST, FALSE, verify, &stats,
-                     &error);
-    g_assert_no_error(error);
-    g_assert_true(stats.late);
-    g_assert_cmpuint(verify->pages, ==, replicas->vm[FAKE_LEADER]->pages);
-}
-
-static void verify_finds_nothing_after_syncs(void)
-{
-    Replicas *replicas = start(&(Setup) { .pages = { 6000, 50, 7 } });
-    PloverVerify verify;
-
-    for (unsigned i = 0; i < 30; i++) {
-        compute(replicas, i);
-        if (i % 3) {
-            replicas_must_sync(replicas, NULL);
-            continue;
-        }
-        must_verify(replicas, &verify);
-        g_assert_cmpuint(verify.differing, ==, 0);
-        g_assert_cmpuint(verify.first->len, ==, 0);
-        g_assert_cmpuint(verify.sections->len, ==, 0);
-        plover_verify_clear(&verify);
-    }
-    replicas_free(replicas);
-}
-
-/* Nothing logs it. */
-static void corrupt(Replicas *replicas, FakeSide side, uint64_t page)
-{
-    replicas->corrupted = TRUE;
-    fake_vm_page(replicas->vm[side], page)[100] ^= 1;
-}
-
-static void verify_finds_what_no_log_had(void)
-{
-    static const uint64_t pages[] = { 0, 17, 4095, 4096, 6056 };
-    Replicas *replicas = start_quiet(&(Setup) { .pages = { 6000, 50, 7 } });
-    PloverVerify verify;
-
-    replicas_must_sync(replicas, NULL);
-    for (unsigned i = 0; i < G_N_ELEMENTS(pages); i++) {
-        corrupt(replicas, i % 2, pages[i]);
-    }
-    /* Twice: a sync that did not know of them does not make them equal. */
-    for (unsigned round = 0; round < 2; round++) {
-        write_byte(replicas, FAKE_LEADER, 18, round + 1);
-        replicas_must_sync(replicas, NULL);
-        must_verify(replicas, &verify);
-        g_assert_cmpuint(verify.differing, ==, G_N_ELEMENTS(pages));
-        g_assert_cmpmem(verify.first->data,
-                        verify.first->len * sizeof(uint64_t),
-                        pages, sizeof(pages));
-        g_assert_cmpuint(verify.sections->len, ==, 0);
-        plover_verify_clear(&verify);
-    }
-
-    /* Whoever writes them makes them equal. */
-    for (unsigned i = 0; i < G_N_ELEMENTS(pages); i++) {
-        write_byte(replicas, FAKE_SECONDARY, pages[i], 5);
-    }
-    must_verify(replicas, &verify);
-    g_assert_cmpuint(verify.differing, ==, 0);
-    plover_verify_clear(&verify);
-    replicas_free(replicas);
-}
-
-static void verify_counts_all_and_names_some(void)
-{
-    Replicas *replicas = start_quiet(&(Setup) { .pages = { 6000, 50, 7 } });
-    PloverVerify verify;
-
-    replicas_must_sync(replicas, NULL);
-    for (uint64_t page = 0; page < 1000; page++) {
-        corrupt(replicas, FAKE_SECONDARY, page);
-    }
-    must_verify(replicas, &verify);
-    g_assert_cmpuint(verify.differing, ==, 1000);
-    g_assert_cmpuint(verify.first->len, ==, PLOVER_VERIFY_MAX);
-    g_assert_cmpuint(plover_list_get(verify.first, PLOVER_VERIFY_MAX - 1), ==,
-                     PLOVER_VERIFY_MAX - 1);
-    plover_verify_clear(&verify);
-    replicas_free(replicas);
-}
-
-/* Loading them goes wrong, and nobody notices. */
-static void spoil_devices(FakeVm *vm)
-{
-    fake_vm_change_device(vm, 1, 77);
-    /* Not the last byte of the clock, which means nothing. */
-    fake_vm_change_device(vm, 2, 18);
-}
-
-static void spoil_nothing_that_counts(FakeVm *vm)
-{
-    fake_vm_change_device(vm, 2, 17);
-}
-
-static void verify_names_devices_that_differ(void)
-{
-    Replicas *replicas = start_quiet(NULL);
-    PloverVerify verify;
-
-    replicas->vm[FAKE_SECONDARY]->during_load = spoil_devices;
-    must_verify(replicas, &verify);
-    g_assert_cmpuint(verify.differing, ==, 0);
-    g_assert_cmpuint(verify.sections->len, ==, 2);
-    g_assert_cmpstr(verify.sections->pdata[0], ==, "cpu");
-    g_assert_cmpstr(verify.sections->pdata[1], ==, "clock");
-    plover_verify_clear(&verify);
-
-    replicas->vm[FAKE_SECONDARY]->during_load = spoil_nothing_that_counts;
-    must_verify(replicas, &verify);
-    g_assert_cmpuint(verify.sections->len, ==, 0);
-    plover_verify_clear(&verify);
-    replicas_free(replicas);
 }
 
 int main(int argc, char **argv)
@@ -621,13 +464,5 @@ int main(int argc, char **argv)
     g_test_add_func("/plover/sync/applies-long",
                     the_leader_waits_longer_for_more_pages);
     g_test_add_func("/plover/sync/pauses", pauses_end_when_they_may);
-    g_test_add_func("/plover/sync/verify/nothing",
-                    verify_finds_nothing_after_syncs);
-    g_test_add_func("/plover/sync/verify/pages",
-                    verify_finds_what_no_log_had);
-    g_test_add_func("/plover/sync/verify/many",
-                    verify_counts_all_and_names_some);
-    g_test_add_func("/plover/sync/verify/devices",
-                    verify_names_devices_that_differ);
     return g_test_run();
 }
