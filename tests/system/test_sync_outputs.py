@@ -185,6 +185,20 @@ def test_idle_guest_answers_soon(client, start_pair):
     assert time.monotonic() - start < patient(5)
 
 
+def test_divergence_asks_for_a_sync(client, start_pair):
+    pair = start_pair(Guest(services=('echo',)), preset='hash-compare')
+    with client.connect(ADDRESS, ECHO_PORT, patient(10)) as sock:
+        pair.set_interval(NEVER)
+        pair.sync()
+        mark = pair.primary.trace.mark()
+        for _ in range(3):
+            # Each replica answers with a time of its own.
+            sock.sendall(b'hello\n')
+            assert sock.recv(100).endswith(b'hello\n')
+    pair.primary.trace.wait(r'plover_leader_done .*\breasons=4\b', 10,
+                            since=mark)
+
+
 def test_much_written_memory_asks_for_a_sync(client, start_pair):
     pair = start_pair(Guest(services=('shell',)), preset='hash',
                       sync='stage-limit=1M', protect=False)
