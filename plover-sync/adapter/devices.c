@@ -6,6 +6,7 @@
 
 #include "qemu/osdep.h"
 #include "qemu/bswap.h"
+#include "hw/core/cpu.h"
 #include "qapi/error.h"
 #include "migration/savevm.h"
 
@@ -92,6 +93,23 @@ static bool may_keep(const PloverSection *want, const PloverSection *own)
     return g_str_equal(want->name, "kvm-tpr-opt") && equal(want, own);
 }
 
+/*
+ * A part of a CPU's state that is not in its section is as after a reset, and
+ * loading relies on that being so. Where the sections have the same parts, all
+ * that there is is loaded.
+ */
+static void reset_cpu(const PloverSection *want, const PloverSection *own)
+{
+    if (g_str_equal(want->name, "cpu") &&
+        want->data->len != own->data->len) {
+        CPUState *cpu = qemu_get_cpu(want->instance);
+
+        if (cpu) {
+            cpu_reset(cpu);
+        }
+    }
+}
+
 bool plover_devices_load(const PloverSections *want,
                          const PloverSections *own, uint32_t *loaded,
                          Error **errp)
@@ -108,6 +126,7 @@ bool plover_devices_load(const PloverSections *want,
         if (may_keep(a, b)) {
             continue;
         }
+        reset_cpu(a, b);
         sections[n++] = (DeviceSection) {
             .idstr = a->name,
             .instance_id = a->instance,
