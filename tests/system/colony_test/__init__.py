@@ -15,6 +15,7 @@ what an outside observer may rely on.  See ../README.rst.
   qemu        one QEMU process
   guest       boot the test guest in a QEMU
   colo        two of them as a COLO pair
+  relay       ends their connection at a given byte of a sync
   service     ready-made guests
   redis       a client that remembers what was acknowledged
   programs    clients of the guest's helper programs

@@ -15,8 +15,10 @@ from . import paths
 from .guest import Guest
 from .paths import patient
 from .qemu import Qemu
+from .relay import Relay
 
 MIGRATION_PORT = 9998
+RELAY_PORT = 9997
 NBD_PORT = 9999
 MIRROR_PORT = 9003
 COMPARE_PORT = 9004
@@ -110,13 +112,14 @@ class ColoPair:
 
     preset: a key of PRESETS; checkpoint_ms and sync (more options of the
     plover object) change it; guard adds options to filter-guard.
-    other_guest: what the secondary is, if not what the primary is.
+    other_guest: what the secondary is, if not what the primary is.  relay:
+    put a Relay between the two, which becomes self.relay.
     """
 
     def __init__(self, lab, guest=Guest(), images=None, checkpoint_ms=None,
                  cpus=(None, None), trace=(), binary=None,
                  hosts=None, preset='colo', sync=None, guard=None,
-                 other_guest=None):
+                 other_guest=None, relay=False):
         self.lab = lab
         self.guest = guest
         self._guests = (guest, other_guest or guest)
@@ -138,6 +141,9 @@ class ColoPair:
         if images:
             self.disks = [Disk(lab.folder, name, image)
                           for name, image in zip(('pri', 'sec'), images)]
+        self.relay = None
+        if relay:
+            self.relay = Relay(self.hosts[1], RELAY_PORT, MIGRATION_PORT)
         self._marks = {}        # where the events of this protection begin
         self._replicas = 2
         self.primary = self._start('primary', 0, self._primary(), cpus[0])
@@ -273,8 +279,9 @@ class ColoPair:
     def start_migration(self):
         """Have the primary migrate to the secondary; does not wait."""
         self.set_interval(self.checkpoint_ms)
+        port = RELAY_PORT if self.relay else MIGRATION_PORT
         self.primary.qmp.command('migrate', {
-            'uri': f'tcp:{self.hosts[1].address}:{MIGRATION_PORT}'})
+            'uri': f'tcp:{self.hosts[1].address}:{port}'})
 
     def replicate_disk(self, timeout=60):
         """
