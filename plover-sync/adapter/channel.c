@@ -24,7 +24,8 @@ static int64_t channel_now(void *opaque)
 
 static void set_error(GError **errp, Error *err)
 {
-    g_set_error(errp, PLOVER_LINK_ERROR, PLOVER_LINK_ERROR_IO, "%s", error_get_pretty(err));
+    g_set_error(errp, PLOVER_LINK_ERROR, PLOVER_LINK_ERROR_IO, "%s",
+                error_get_pretty(err));
     error_free(err);
 }
 

@@ -372,11 +372,12 @@ static void trace_done(const PloverSyncStats *stats)
             " save=%" PRIi64 " scan=%" PRIi64 " copy=%" PRIi64 " resume=%"
             PRIi64 " wait=%" PRIi64 " staged=%" PRIi64 " late=%d dirty=%"
             PRIu64 " union=%" PRIu64 " differ=%" PRIu64 " zero=%" PRIu64
-            " early=%" PRIu64 " delta=%" PRIu64 " whole=%" PRIu64 " devices=%" PRIu64 " out=%"
-            PRIu64 " in=%" PRIu64, stats->epoch, stats->reasons, stats->pause,
-            stats->stop, stats->save, stats->scan, stats->copy, stats->resume,
-            stats->wait, stats->staged, stats->late, stats->dirty,
-            stats->united, stats->differ, stats->zero, stats->early, stats->delta,
+            " early=%" PRIu64 " delta=%" PRIu64 " whole=%" PRIu64 " devices=%"
+            PRIu64 " out=%" PRIu64 " in=%" PRIu64, stats->epoch,
+            stats->reasons, stats->pause, stats->stop, stats->save,
+            stats->scan, stats->copy, stats->resume, stats->wait,
+            stats->staged, stats->late, stats->dirty, stats->united,
+            stats->differ, stats->zero, stats->early, stats->delta,
             stats->whole, stats->devices, stats->sent, stats->received);
 
         trace_plover_leader_done(text);

@@ -49,9 +49,9 @@ GQuark plover_dirty_error_quark(void);
 void plover_dirty_append(GByteArray *out, const GArray *list, uint64_t pages);
 
 /*
- * Append the pages of the encoded map, the @size bytes at @data, to @list, which
- * is empty; the VM has @pages. @list is not changed when FALSE is returned, with
- * @errp set to one of PloverDirtyError.
+ * Append the pages of the encoded map, the @size bytes at @data, to @list,
+ * which is empty; the VM has @pages. @list is not changed when FALSE is
+ * returned, with @errp set to one of PloverDirtyError.
  */
 gboolean plover_dirty_decode(GArray *list, uint64_t pages,
                              const uint8_t *data, size_t size, GError **errp);
