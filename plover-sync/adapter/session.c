@@ -5,6 +5,7 @@
  */
 
 #include "qemu/osdep.h"
+#include <sys/resource.h>
 #include "hw/boards.h"
 #include "hw/virtio/vhost.h"
 #include "qapi/error.h"
@@ -36,6 +37,18 @@ bool plover_session_check(Error **errp)
     return true;
 }
 
+/*
+ * What the guest says waits for this thread, which works for a millisecond at a
+ * time: let it not wait for the vCPUs where they share a CPU. Not everybody may
+ * do that, and nothing depends on it.
+ */
+static void hurry(void)
+{
+    if (setpriority(PRIO_PROCESS, qemu_get_thread_id(), -10) < 0) {
+        trace_plover_priority(strerror(errno));
+    }
+}
+
 bool plover_session_init(PloverSession *session, bool leader, QEMUFile *file,
                          Error **errp)
 {
@@ -53,6 +66,7 @@ bool plover_session_init(PloverSession *session, bool leader, QEMUFile *file,
         plover_session_clear(session);
         return false;
     }
+    hurry();
     session->pool = plover_pool_new(worker_count());
     session->link = plover_link_new(&plover_channel_io, &session->channel);
     return true;

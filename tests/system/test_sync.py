@@ -12,6 +12,7 @@ import time
 import pytest
 
 from colony_test.guest import ADDRESS, Guest
+from colony_test.paths import patient
 from colony_test.programs import RACEY_PORT, SHELL_PORT, LineClient
 from colony_test.redis import Load, Writer
 from test_failover import all_pairs
@@ -98,6 +99,25 @@ def test_time_that_passes_is_no_difference(start_pair):
     end = time.monotonic() + 5
     while time.monotonic() < end:
         pair.assert_equal()
+
+
+@pytest.mark.parametrize('look', ('pc', 'q35-e1000-2cpu'))
+def test_nothing_differs_while_the_guest_boots(client, start_pair, look):
+    pair = start_pair(Guest(**LOOKS[look]), preset='hash', checkpoint_ms=50)
+    serial = pair.primary.serial
+    mark = serial.mark()
+    end = time.monotonic() + patient(60)
+    pair.primary.qmp.command('system_reset')
+    while not serial.count('COLONY: ready', mark):
+        pair.assert_equal()
+        pair.wait_checkpoints(2)
+        assert time.monotonic() < end, 'the guest does not boot'
+
+    pair.primary.kill()
+    pair.failover(pair.secondary)
+    writer = Writer(client, ADDRESS)
+    writer.wait_progress(10)
+    writer.stop()
 
 
 def run_racey(shell, first):

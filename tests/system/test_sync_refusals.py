@@ -123,3 +123,15 @@ def test_bad_guard_options_are_named(empty, options, named):
 def test_command_without_protection_is_refused(empty, command):
     with pytest.raises(QmpError, match='plover|protect'):
         empty.qmp.command(command)
+
+
+def test_memory_that_comes_and_goes_is_an_error(client, start_pair):
+    more = ('-m', 'maxmem=1G',
+            '-object', 'memory-backend-ram,id=vmem,size=256M',
+            '-device', 'virtio-mem-pci,memdev=vmem,requested-size=0')
+    pair = start_pair(Guest(more=more), preset='hash', protect=False)
+    for machine in pair.secondary, pair.primary:
+        pair.set_capabilities(machine)
+    with pytest.raises(QmpError, match='discards RAM'):
+        pair.start_migration()
+    serves(client)
