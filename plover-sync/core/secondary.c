@@ -677,11 +677,6 @@ static gboolean tell_verify(PloverSecondary *secondary, GError **errp)
         }
     }
 
-    plover_sections_clear(secondary->own_devices);
-    if (!secondary->vm->save(secondary->opaque, secondary->own_devices,
-                             errp)) {
-        return FALSE;
-    }
     none = plover_sections_new();
     plover_sections_encode(secondary->own_devices, none, sections);
     plover_sections_free(none);
@@ -726,16 +721,21 @@ static gboolean apply(PloverSecondary *secondary, GError **errp)
 static gboolean conclude(PloverSecondary *secondary, int64_t stopped_at,
                          GError **errp)
 {
-    gboolean ok;
+    gboolean ok = TRUE;
 
-    if (!secondary->verify) {
+    if (secondary->verify) {
+        /* Now: once others may do their work, time passes for a clock. */
+        plover_sections_clear(secondary->own_devices);
+        ok = secondary->vm->save(secondary->opaque, secondary->own_devices,
+                                 errp);
+    } else {
         secondary->vm->resume(secondary->opaque);
     }
     secondary->stats->applied.stopped = now(secondary) - stopped_at;
     secondary->vm->release(secondary->opaque);
     g_byte_array_set_size(secondary->out, 0);
     plover_applied_encode(secondary->out, &secondary->stats->applied);
-    ok = send(secondary, PLOVER_APPLIED, errp);
+    ok = ok && send(secondary, PLOVER_APPLIED, errp);
     if (secondary->verify) {
         ok = ok && tell_verify(secondary, errp);
         resume(secondary);
