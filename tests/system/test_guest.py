@@ -86,7 +86,8 @@ def test_boots_and_serves(boot, client, machine, nic, cpus):
     assert second == '2' and int(later) > int(then)
 
     selfmod = LineClient(client, ADDRESS, SELFMOD_PORT).counters()
-    assert selfmod['calls'] > selfmod['rewrites'] > 0
+    # Its code is written once before any of it is called.
+    assert selfmod['calls'] > 0 and selfmod['rewrites'] > 0
     assert selfmod['wrong'] == 0
 
 
