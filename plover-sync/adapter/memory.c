@@ -21,6 +21,9 @@
 #include "migration/misc.h"
 #include "memory.h"
 
+/* 1 TiB: lists of pages are bounded by what a GArray can have. */
+#define PAGES_MAX (UINT64_C(1) << 28)
+
 typedef struct Block {
     RAMBlock *rb;
     ram_addr_t length;
@@ -101,6 +104,12 @@ PloverMemory *plover_memory_new(bool leader, Error **errp)
         memory->described[i].pages =
             DIV_ROUND_UP(block->length, TARGET_PAGE_SIZE);
         memory->pages += memory->described[i].pages;
+    }
+    if (memory->pages > PAGES_MAX) {
+        error_setg(errp, "x-plover copes with %" PRIu64 " pages of RAM, this "
+                   "VM has %" PRIu64, PAGES_MAX, memory->pages);
+        plover_memory_free(memory);
+        return NULL;
     }
     memory->leader = leader;
     memory->fresh = true;

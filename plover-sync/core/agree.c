@@ -4,6 +4,8 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
+#include <string.h>
+
 #include "plover-sync/core/agree.h"
 
 GArray *plover_list_new(void)
@@ -93,8 +95,11 @@ PloverHash plover_digest_finish(PloverDigest *digest,
                                 const PloverSections *devices)
 {
     for (unsigned i = 0; i < plover_sections_count(devices); i++) {
-        GByteArray *data = plover_sections_get(devices, i)->data;
+        const PloverSection *section = plover_sections_get(devices, i);
+        const GByteArray *data = section->data;
 
+        add(digest, i, section->instance,
+            plover_hash(hasher, section->name, strlen(section->name)));
         add(digest, i, data->len, plover_hash(hasher, data->data, data->len));
     }
     return plover_hash(hasher, digest->items->data, digest->items->len);

@@ -40,7 +40,7 @@ gssize plover_list_index(const GArray *list, uint64_t page);
 /*
  * A digest of what a sync makes of memory and devices: of each page that
  * differs, in order, its number and the hash of what it becomes; then of each
- * device section its place, size and hash.
+ * device section its place, name, instance, size and hash.
  */
 typedef struct PloverDigest {
     GByteArray *items;
