@@ -101,10 +101,12 @@ static void guard_event(FilterGuardEvent event, void *opaque)
 
 static void sample_dirty(void *opaque)
 {
-    uint64_t bytes = plover_memory_dirty(self.session.memory) *
-                     plover_memory_page_size();
+    PloverMemory *memory = self.session.memory;
 
-    if (bytes >= self.session.settings.stage_limit) {
+    /* If RAM is not what it was, the next sync says so. */
+    if (plover_memory_check(memory, NULL) &&
+        plover_memory_dirty(memory) * plover_memory_page_size() >=
+        self.session.settings.stage_limit) {
         plover_leader_request(PLOVER_REASON_PRESSURE, false);
     }
     timer_mod(self.dirty_timer, qemu_clock_get_ms(QEMU_CLOCK_REALTIME) +
@@ -226,7 +228,9 @@ static void vm_collect_early(void *opaque, GArray *list)
     PloverSession *session = opaque;
 
     plover_session_lock(session);
-    plover_memory_collect_running(session->memory, list);
+    if (plover_memory_check(session->memory, NULL)) {
+        plover_memory_collect_running(session->memory, list);
+    }
     plover_session_unlock(session);
 }
 
@@ -396,6 +400,7 @@ static bool replicated(void)
 
 bool plover_leader_checkpoint(Error **errp)
 {
+    ERRP_GUARD();
     unsigned reasons = qatomic_xchg(&self.reasons, 0);
     bool verifies = qatomic_xchg(&self.verify, false);
     PloverVerify verify;
@@ -429,6 +434,9 @@ bool plover_leader_checkpoint(Error **errp)
         ++self.failures >= self.session.settings.failures) {
         error_setg(errp, "checkpoint %" PRIu64 " failed: %s", stats.epoch,
                    error->message);
+        error_append_hint(errp, "The guest goes on, but a filter-guard holds "
+                          "what it says. If the other side is dead, "
+                          "x-colo-lost-heartbeat lets this one go on alone.\n");
         g_error_free(error);
         return false;
     }
@@ -444,11 +452,15 @@ void plover_leader_end(void)
 {
     bql_lock();
     stop_triggers();
-    filter_guard_end(true);
-    bql_unlock();
+    /*
+     * If QEMU ends, without a failover, the other side goes on, and has never
+     * said what is held.
+     */
+    filter_guard_end(failover_get_state() == FAILOVER_STATUS_COMPLETED);
     plover_leader_free(self.leader);
     self.leader = NULL;
     plover_session_clear(&self.session);
+    bql_unlock();
     plover_report_end();
     if (self.discard_disabled) {
         self.discard_disabled = false;

@@ -7,6 +7,7 @@
 #include "qemu/osdep.h"
 #include "block/block.h"
 #include "hw/core/cpu.h"
+#include "qemu/main-loop.h"
 #include "qemu/rcu.h"
 #include "system/block-backend.h"
 #include "system/cpus.h"
@@ -32,15 +33,22 @@ static void drain(void)
 
 bool plover_machine_stop(void)
 {
-    suspended = runstate_check(RUN_STATE_SUSPENDED);
-    if (suspended) {
-        /* What that means for later is QEMU's affair. */
-        vm_stop_force_state(RUN_STATE_COLO);
-        return true;
-    }
-    if (!runstate_check(RUN_STATE_RUNNING)) {
-        drain();
-        return false;
+    for (;;) {
+        suspended = runstate_check(RUN_STATE_SUSPENDED);
+        if (suspended) {
+            /* What that means for later is QEMU's affair. */
+            vm_stop_force_state(RUN_STATE_COLO);
+            return true;
+        }
+        if (runstate_check(RUN_STATE_RUNNING)) {
+            break;
+        }
+        /* Who stops it may still wait for the vCPUs. This lets go of the BQL. */
+        pause_all_vcpus();
+        if (!runstate_is_live(runstate_get())) {
+            drain();
+            return false;
+        }
     }
     runstate_set(RUN_STATE_COLO);
     cpu_disable_ticks();
@@ -57,12 +65,14 @@ void plover_machine_resume(void)
     }
     if (suspended) {
         vm_start();
-        return;
+    } else {
+        cpu_enable_ticks();
+        runstate_set(RUN_STATE_RUNNING);
+        vm_state_notify(true, RUN_STATE_RUNNING);
+        resume_all_vcpus();
     }
-    cpu_enable_ticks();
-    runstate_set(RUN_STATE_RUNNING);
-    vm_state_notify(true, RUN_STATE_RUNNING);
-    resume_all_vcpus();
+    /* A reset, for example, has waited. */
+    qemu_notify_event();
 }
 
 uint64_t plover_machine_cpu_time(void)

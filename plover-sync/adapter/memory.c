@@ -83,6 +83,8 @@ PloverMemory *plover_memory_new(bool leader, Error **errp)
         Block block = { .rb = rb, .length = rb->used_length };
 
         if (migrates(rb)) {
+            /* It may be unplugged, but not vanish under us. */
+            memory_region_ref(rb->mr);
             g_array_append_val(blocks, block);
         }
     }
@@ -119,6 +121,9 @@ PloverMemory *plover_memory_new(bool leader, Error **errp)
 void plover_memory_free(PloverMemory *memory)
 {
     if (memory) {
+        for (unsigned i = 0; i < memory->n; i++) {
+            memory_region_unref(memory->blocks[i].rb->mr);
+        }
         g_free(memory->blocks);
         g_free(memory->described);
         g_free(memory);

@@ -28,6 +28,7 @@ void plover_memory_stop_log(void);
 
 /* Called with the BQL. @leader: take over migration's dirty log. */
 PloverMemory *plover_memory_new(bool leader, Error **errp);
+/* Called with the BQL. */
 void plover_memory_free(PloverMemory *memory);
 
 unsigned plover_memory_blocks(const PloverMemory *memory,

@@ -190,6 +190,7 @@ static gboolean vm_load(void *opaque, const PloverSections *want,
     }
     if (err) {
         self.applying = false;
+        filter_guard_discard();
         colo_incoming_end_load();
         plover_session_unlock(opaque);
         set_error(errp, err);
@@ -296,6 +297,7 @@ static void trace_done(const PloverSecondaryStats *stats)
 
 bool plover_secondary_checkpoint(Error **errp)
 {
+    ERRP_GUARD();
     GError *error = NULL;
     gboolean applied;
     char *why;
@@ -322,6 +324,8 @@ bool plover_secondary_checkpoint(Error **errp)
         }
         error_setg(errp, "checkpoint after %" PRIu64 ": %s",
                    plover_secondary_base(self.secondary), error->message);
+        error_append_hint(errp, "If the other side is dead, "
+                          "x-colo-lost-heartbeat lets this one take over.\n");
         g_error_free(error);
     }
     return ok;

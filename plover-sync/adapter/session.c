@@ -61,11 +61,12 @@ bool plover_session_init(PloverSession *session, bool leader, QEMUFile *file,
     session->settings = plover_settings();
     session->memory = plover_memory_new(leader, errp);
     ok = session->memory && plover_session_check(errp);
-    bql_unlock();
     if (!ok) {
         plover_session_clear(session);
+        bql_unlock();
         return false;
     }
+    bql_unlock();
     hurry();
     session->pool = plover_pool_new(worker_count());
     session->link = plover_link_new(&plover_channel_io, &session->channel);

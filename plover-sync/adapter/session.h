@@ -31,6 +31,7 @@ bool plover_session_check(Error **errp);
 /* False, with @session cleared, when @file or the VM cannot be used. */
 bool plover_session_init(PloverSession *session, bool leader, QEMUFile *file,
                          Error **errp);
+/* Called with the BQL. */
 void plover_session_clear(PloverSession *session);
 
 /* Take and give the BQL, which the thread may have kept for a while. */
