@@ -7,7 +7,6 @@
 #include "qemu/osdep.h"
 #include "block/block.h"
 #include "hw/core/cpu.h"
-#include "qemu/main-loop.h"
 #include "qemu/rcu.h"
 #include "system/block-backend.h"
 #include "system/cpus.h"
@@ -60,6 +59,11 @@ bool plover_machine_stop(void)
 
 void plover_machine_resume(void)
 {
+    if (runstate_check(RUN_STATE_PRELAUNCH)) {
+        /* It was reset meanwhile. */
+        vm_start();
+        return;
+    }
     if (!runstate_check(RUN_STATE_COLO)) {
         return;
     }
@@ -71,8 +75,6 @@ void plover_machine_resume(void)
         vm_state_notify(true, RUN_STATE_RUNNING);
         resume_all_vcpus();
     }
-    /* A reset, for example, has waited. */
-    qemu_notify_event();
 }
 
 uint64_t plover_machine_cpu_time(void)
