@@ -120,24 +120,6 @@ def test_nothing_differs_while_the_guest_boots(client, start_pair, look):
     writer.stop()
 
 
-def test_a_reset_in_the_middle_of_a_sync_waits_for_its_end(start_pair):
-    pair = start_pair(Guest(), preset='hash')
-    qmp, serial, trace = (pair.primary.qmp, pair.primary.serial,
-                          pair.primary.trace)
-    for _ in range(10):
-        # Both guests stand until all of memory is compared.
-        marks = qmp.mark(), serial.mark(), trace.mark()
-        qmp.command('plover-verify')
-        trace.wait('plover_leader_stop', 10, since=marks[2])
-        qmp.command('system_reset')
-        qmp.wait_event('PLOVER_VERIFIED', 10, since=marks[0])
-        qmp.wait_event('RESET', 10, since=marks[0])
-
-    serial.wait('COLONY: ready', 60, since=marks[1])
-    assert qmp.command('query-status')['status'] == 'running'
-    pair.assert_equal()
-
-
 def run_racey(shell, first):
     """Run it BATCH times, from run number @first on; what it said."""
     said = shell.ask(f'i={first}; while [ $i -lt {first + BATCH} ]; do '
