@@ -111,12 +111,6 @@ static void vm_collect(void *opaque, GArray *list)
     }
 }
 
-static gboolean vm_same(void *opaque, const PloverSection *a,
-                        const PloverSection *b)
-{
-    return plover_devices_same(a, b);
-}
-
 static void vm_wait_idle(void *opaque)
 {
     int64_t end = qemu_clock_get_ns(QEMU_CLOCK_REALTIME) + IDLE_WAIT_NS;
@@ -219,7 +213,6 @@ static const PloverVm vm = {
     .save = vm_save,
     .collect = vm_collect,
     .page = plover_session_page,
-    .same = vm_same,
     .wait_idle = vm_wait_idle,
     .check = vm_check,
     .decide = vm_decide,

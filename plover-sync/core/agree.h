@@ -34,6 +34,14 @@ GArray *plover_list_new(void);
 /* Make @out, which is neither, the union of @a and @b. */
 void plover_list_unite(GArray *out, const GArray *a, const GArray *b);
 
+static inline void plover_list_swap(GArray **a, GArray **b)
+{
+    GArray *was = *a;
+
+    *a = *b;
+    *b = was;
+}
+
 /* The index of @page in @list, or -1. */
 gssize plover_list_index(const GArray *list, uint64_t page);
 

@@ -351,14 +351,6 @@ static gboolean send_map(PloverLeader *leader, GError **errp)
     return send_out(leader, PLOVER_MAP, errp);
 }
 
-static void swap(GArray **a, GArray **b)
-{
-    GArray *was = *a;
-
-    *a = *b;
-    *b = was;
-}
-
 /* No more than the secondary would take. */
 static gboolean check_devices(PloverLeader *leader, GError **errp)
 {
@@ -404,7 +396,7 @@ static gboolean take_state(PloverLeader *leader, GError **errp)
     g_array_set_size(leader->fresh, 0);
     vm->collect(leader->opaque, leader->fresh);
     plover_list_unite(leader->united, leader->mine, leader->fresh);
-    swap(&leader->mine, &leader->united);
+    plover_list_swap(&leader->mine, &leader->united);
     stats->dirty = leader->mine->len;
     leader->last_dirty = stats->dirty;
     plover_list_unite(leader->united, leader->mine, leader->theirs);
@@ -840,11 +832,9 @@ gboolean plover_leader_sync(PloverLeader *leader, unsigned reasons,
 
     ok = do_sync(leader, late || verify, verify, errp);
     resume(leader);
-    if (!ok && leader->mine->len) {
+    if (!ok) {
         /* Not lost: the next sync includes them. */
-        g_array_set_size(leader->carry, 0);
-        g_array_append_vals(leader->carry, leader->mine->data,
-                            leader->mine->len);
+        plover_list_swap(&leader->carry, &leader->mine);
     }
     if (leader->copied_room > COPY_KEPT &&
         leader->united->len * leader->page_size < leader->copied_room / 4) {

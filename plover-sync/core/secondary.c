@@ -600,9 +600,7 @@ static void resume(PloverSecondary *secondary)
 /* The sync ends here without effect: the VM goes on from its own state. */
 static void go_on(PloverSecondary *secondary)
 {
-    g_array_set_size(secondary->carry, 0);
-    g_array_append_vals(secondary->carry, secondary->mine->data,
-                        secondary->mine->len);
+    plover_list_swap(&secondary->carry, &secondary->mine);
     resume(secondary);
 }
 
@@ -639,9 +637,7 @@ static gboolean check_late(PloverSecondary *secondary, GError **errp)
     }
     /* They are dirty all the same. */
     plover_list_unite(secondary->theirs, secondary->mine, secondary->fresh);
-    g_array_set_size(secondary->mine, 0);
-    g_array_append_vals(secondary->mine, secondary->theirs->data,
-                        secondary->theirs->len);
+    plover_list_swap(&secondary->mine, &secondary->theirs);
     g_set_error(errp, PLOVER_SECONDARY_ERROR, PLOVER_SECONDARY_ERROR_PEER,
                 "a device wrote to %" PRIu64 " pages (the first is %" PRIu64
                 ") after the VM had stopped", secondary->stats->late, first);

@@ -48,7 +48,7 @@ typedef struct PloverVm {
     void (*collect_early)(void *opaque, GArray *list);
     /* Where the bytes of @page are. */
     const uint8_t *(*page)(void *opaque, uint64_t page);
-    /* Whether two sections that should be equal are, bytes or sense. */
+    /* Leader only. Whether two sections that should be equal are. */
     gboolean (*same)(void *opaque, const PloverSection *a,
                      const PloverSection *b);
 
