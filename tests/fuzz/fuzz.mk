@@ -22,8 +22,7 @@ $(fuzz_programs): build/core/fuzz/%: build/core/fuzz/tests/fuzz/%.o \
     $(fuzz_helpers:%.c=build/core/fuzz/%.o) build/core/fuzz/libunit.a \
     $(core_libraries:%=build/core/fuzz/lib%.a) tests/fuzz/fuzz.mk
 	$(if $(V),,@echo "  LINK    $@"; )$(CC) $(core_flags_fuzz) \
-	    -fsanitize=fuzzer -o $@ $(filter %.o %.a,$^) $(glib_libs) \
-	    -lxxhash -llz4 -pthread
+	    -fsanitize=fuzzer -o $@ $(filter %.o %.a,$^) $(core_link)
 
 # Is there a clang, and does it have libFuzzer? Before anything is compiled.
 build/core/fuzz/works: build/packages-check

@@ -6,11 +6,14 @@
 # the other .c files in tests/unit/. Each is built plain, with ASan and UBSan,
 # and with TSan, below build/core/.
 
-core_libraries := net apus plover gannet
+core_libraries := net runtime apus plover gannet
 core_net := colo-net/core
 core_apus := colo-net/apus/core
+core_runtime := colo-net/apus/runtime
 core_plover := plover-sync/core
 core_gannet := gannet-blk/core
+
+core_link = $(glib_libs) -lxxhash -llz4 -lgnutls -luring -pthread
 
 core_variants := plain asan tsan
 core_flags_plain := -O2
@@ -48,7 +51,7 @@ build/core/$(1)/libunit.a: $(unit_helpers:%.c=build/core/$(1)/%.o)
 build/core/$(1)/test-%: build/core/$(1)/tests/unit/test-%.o \
     build/core/$(1)/libunit.a $(core_libraries:%=build/core/$(1)/lib%.a)
 	$$(if $$(V),,@echo "  LINK    $$@"; )$$(CC) $$(core_flags_$(1)) \
-	    -o $$@ $$^ $$(glib_libs) -lxxhash -llz4 -pthread
+	    -o $$@ $$^ $$(core_link)
 
 $(foreach library,$(core_libraries),$(call core_library,$(1),$(library)))
 endef

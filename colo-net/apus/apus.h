@@ -1,0 +1,144 @@
+/*
+ * APUS: the order of inputs, agreed on by a group of members
+ *
+ * A group has three or five members. Each runs this library in a process of
+ * its own on a host of its own. Whoever leads submits entries; a majority has
+ * them before they count as committed; every member that asks for it is given
+ * all committed entries, in one order. When the leader's host dies, the member
+ * that the newest ROLE entry names as secondary leads within milliseconds,
+ * and nothing that was committed is lost.
+ *
+ * What is special, compared with Raft or plain Multi-Paxos, is that not
+ * everyone may lead: only who runs what is replicated, a VM, as the same
+ * incarnation as when it was named (docs/internals/apus.rst). Who is secondary
+ * is said by the user of the library, with a ROLE entry; a new leader begins
+ * without one.
+ *
+ * How to use it
+ *
+ *   once    apus_found() makes the state directory of each member
+ *   then    apus_new(), apus_start(); submit when handlers.changed() says that
+ *           this member accepts; take what deliver() brings
+ *   end     apus_stop(), apus_free()
+ *
+ * Threads: the member has one of its own. Handlers are called in it, and must
+ * not block: everything else waits meanwhile, heartbeats too. All functions
+ * may be called by any thread, handlers included, unless they say otherwise.
+ *
+ * Errors are of domain APUS_ERROR (core/types.h) and their messages are for an
+ * operator: what is wrong, with which value, what to do.
+ *
+ * Caveats
+ *
+ *   With durability memory a member that was restarted has forgotten what it
+ *   had acknowledged; it counts for nothing until the leader has brought it up
+ *   to date. If a majority is lost at once, so is the log.
+ *
+ *   A fate of APUS_FATE_UNKNOWN means just that. Who has to know looks at what
+ *   is delivered.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef APUS_H
+#define APUS_H
+
+#include "core/core.h"
+#include "runtime/transport.h"
+
+typedef struct Apus Apus;
+
+/* All pointers are copied by apus_new(). */
+typedef struct {
+    const char *cluster; /* 1 to 63 printable characters: the group's name */
+    ApusId id;
+    const char *directory; /* of its state */
+    const char *listen; /* HOST:PORT; NULL: the member's own address */
+    gboolean can_run; /* can be leader or secondary; else a witness */
+    gboolean delivers; /* deliver() is wanted from the start on */
+    uint64_t incarnation; /* of what it runs; 0: a random one */
+    ApusDurability durability;
+    const uint8_t *key; /* the group's secret, 16 to 64 bytes, or NULL */
+    size_t key_size;
+    gboolean tls; /* needs a key */
+
+    size_t log_size; /* bytes of memory, a power of two; 0: 64 MiB */
+    size_t queue_limit; /* bytes of submissions not taken yet; 0: 16 MiB */
+    /* Nanoseconds; 0: the default (10 ms, 100 ms, 80 % of timeout, 10 s). */
+    uint64_t heartbeat, timeout, lease, submit_timeout;
+    uint64_t alive_timeout; /* 0: apus_alive() is not needed */
+    uint64_t busy_poll; /* 0: none */
+    gboolean lease_strict;
+} ApusConfig;
+
+typedef struct {
+    /* See ApusCoreOps. May be NULL if the member does not deliver. */
+    ApusDeliver (*deliver)(void *opaque, const ApusEntry *entry);
+    void (*skipped)(void *opaque, const ApusSnapshot *snapshot);
+    /* State, term, leader, role, members or a peer have changed. */
+    void (*changed)(void *opaque, const ApusStatus *status);
+    /* The member takes no further part; apus_stop() and start anew. */
+    void (*failed)(void *opaque, const GError *error);
+    /* For the operator; @level is a GLogLevelFlags. */
+    void (*log)(void *opaque, GLogLevelFlags level, const char *text);
+} ApusHandlers;
+
+/* In the member's thread; exactly once for each accepted submission. */
+typedef void ApusDone(void *opaque, ApusFate fate, uint64_t index);
+
+/*
+ * Make the state directory of a member: one of @members, who found the group
+ * together, @leader first to lead; or, with @joins, one that is added to a
+ * group that exists.
+ */
+gboolean apus_found(const ApusConfig *config, const ApusMembers *members,
+                    ApusId leader, gboolean joins, GError **errp);
+
+Apus *apus_new(const ApusConfig *config, const ApusHandlers *handlers,
+               void *opaque, GError **errp);
+gboolean apus_start(Apus *apus, GError **errp);
+
+/* Instead of apus_start(): be the member's thread, until apus_stop(). */
+void apus_run(Apus *apus);
+
+/* A leader resigns first; what was ordered is stored; pending submissions are
+ * UNKNOWN. Returns within @timeout nanoseconds. Not from a handler. */
+void apus_stop(Apus *apus, uint64_t timeout);
+void apus_free(Apus *apus);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Apus, apus_free)
+
+/*
+ * Have an entry ordered; the payload is copied. Returns FALSE, and @done is
+ * not called, with APUS_ERROR_NOT_LEADER, _FULL (try again after a done()),
+ * _TOO_LONG, _ROLE or _STOPPED. Submissions of one thread are ordered as they
+ * were made. Called from a handler it is taken at once, without a queue.
+ */
+gboolean apus_submit(Apus *apus, ApusEntryKind kind, const uint8_t *payload,
+                     uint32_t length, ApusDone *done, void *opaque,
+                     GError **errp);
+
+/* Name @secondary, a connected member, or nobody, in a ROLE entry. */
+gboolean apus_submit_role(Apus *apus, ApusId secondary, ApusDone *done,
+                          void *opaque, GError **errp);
+
+/* core.h says what these do; they take effect soon, in the member's thread. */
+void apus_resume(Apus *apus);
+void apus_alive(Apus *apus);
+void apus_pin(Apus *apus, uint64_t index);
+void apus_resign(Apus *apus);
+
+/* These wait for the member's thread, a second at most (APUS_ERROR_BUSY). */
+gboolean apus_replace(Apus *apus, ApusId old, const ApusMember *new_member,
+                      GError **errp);
+gboolean apus_deliver_from(Apus *apus, uint64_t index, GError **errp);
+gboolean apus_status(Apus *apus, ApusStatus *status, GError **errp);
+gboolean apus_counters(Apus *apus, ApusTransportCounters *counters,
+                       GError **errp);
+
+/*
+ * May an output leave now (R9, R12)? Costs a look at the clock; to be asked
+ * right before each output.
+ */
+gboolean apus_may_speak(const Apus *apus);
+
+#endif

@@ -1,0 +1,92 @@
+/*
+ * What carries messages between members
+ *
+ * One interface for TCP and RDMA; the simulator implements the same promises
+ * without it. A transport lives in its member's loop: it calls its handlers,
+ * and is called, in that thread only. It connects with every peer it is given,
+ * accepts connections from them, connects again when one breaks, with a
+ * back-off, and never gives up. It proves to itself who the other side is
+ * before it says connected(): cluster, key, member id, and that both have the
+ * same ring size.
+ *
+ * A connection belongs to one life of each side. connected() is called for a
+ * new life of a peer after disconnected() for its older one. When a connection
+ * closes, the transport at once tries the listening socket of that peer: if
+ * that is refused it calls refused(), with the life that the connection had;
+ * anything else, a time-out, a success, an unreachable host, says nothing
+ * (R8). A second process that claims the id of a peer that is connected and
+ * alive is refused and counted.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef APUS_TRANSPORT_H
+#define APUS_TRANSPORT_H
+
+#include "../core/message.h"
+#include "loop.h"
+
+typedef struct {
+    void (*message)(void *opaque, const ApusMessage *message);
+    void (*connected)(void *opaque, ApusId peer, uint64_t life,
+                      uint64_t incarnation);
+    void (*disconnected)(void *opaque, ApusId peer, const char *why);
+    void (*refused)(void *opaque, ApusId peer, uint64_t life);
+    /* ready() has become true again for some peer. */
+    void (*writable)(void *opaque);
+    /* For the operator: a stranger, a wrong key, a duplicate id, ... */
+    void (*complaint)(void *opaque, const char *text);
+} ApusTransportHandlers;
+
+typedef struct {
+    uint64_t connects, disconnects, refusals, strangers;
+    uint64_t bytes_sent, bytes_received, frames_sent, frames_received;
+    uint64_t writes, reads; /* system calls */
+    uint64_t dropped; /* messages that had no room, or no connection */
+} ApusTransportCounters;
+
+typedef struct ApusTransport ApusTransport;
+
+typedef struct {
+    void (*free)(ApusTransport *transport);
+    /* Those, without oneself, to be connected with; called again on change. */
+    void (*peers)(ApusTransport *transport, const ApusMembers *members);
+    void (*send)(ApusTransport *transport, const ApusMessage *message);
+    gboolean (*ready)(ApusTransport *transport, ApusId peer);
+    void (*fence)(ApusTransport *transport, uint64_t term);
+    /* The listening socket is closed, so that reconnects are refused, and what
+     * was handed over is sent if that is possible at once. */
+    void (*close)(ApusTransport *transport);
+    void (*counters)(ApusTransport *transport, ApusTransportCounters *counters);
+} ApusTransportOps;
+
+struct ApusTransport {
+    const ApusTransportOps *ops;
+};
+
+#define APUS_KEY_MIN 16 /* bytes */
+#define APUS_KEY_MAX 64
+
+typedef struct {
+    const char *cluster; /* 1 to 63 printable characters */
+    ApusId id;
+    uint64_t life, incarnation;
+    size_t ring_size;
+    const char *listen; /* HOST:PORT; port 0 lets the system choose */
+    /* The cluster's secret. Without one whoever knows the cluster's name may
+     * take part. Copied. */
+    const uint8_t *key;
+    size_t key_size; /* 0: none */
+    gboolean tls; /* TLS 1.3 with the key as PSK; needs a key */
+    size_t send_limit; /* bytes kept for a peer that does not read */
+    uint64_t connect_timeout, retry_min, retry_max; /* nanoseconds; 0: default */
+} ApusTransportConfig;
+
+ApusTransport *apus_tcp_new(const ApusTransportConfig *config, ApusLoop *loop,
+                            const ApusTransportHandlers *handlers,
+                            void *opaque, GError **errp);
+
+/* HOST:PORT that is listened on, with the port that the system chose. */
+const char *apus_tcp_address(const ApusTransport *transport);
+
+#endif
