@@ -48,7 +48,7 @@
 
 typedef struct Apus Apus;
 
-/* All pointers are copied by apus_new(). */
+/* What the pointers point at is copied by apus_new(). */
 typedef struct {
     const char *cluster; /* 1 to 63 printable characters: the group's name */
     ApusId id;
@@ -69,6 +69,9 @@ typedef struct {
     uint64_t alive_timeout; /* 0: apus_alive() is not needed */
     uint64_t busy_poll; /* 0: none */
     gboolean lease_strict;
+    /* The calls of the system, for tests (runtime/storage.h); NULL: the real
+     * ones. Not copied: it outlives the member. */
+    const struct ApusFileOps *files;
 } ApusConfig;
 
 typedef struct {
