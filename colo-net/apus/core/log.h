@@ -44,6 +44,17 @@ const ApusSnapshot *apus_log_base(const ApusLog *log);
 /* The newest role, members and epoch, with index and term of the last entry. */
 const ApusSnapshot *apus_log_newest(const ApusLog *log);
 
+/* The same as of @index, which the log has or which is its base's. */
+void apus_log_snapshot(const ApusLog *log, uint64_t index,
+                       ApusSnapshot *snapshot);
+
+/* The index of the newest entry of a kind other than INPUT; 0: the log has
+ * none behind its base. */
+uint64_t apus_log_newest_of(const ApusLog *log, ApusEntryKind kind);
+
+/* Does the payload of @entry decode, as its kind asks? */
+gboolean apus_log_valid(const ApusEntry *entry);
+
 /* Of the last entry; of the base where there is none. */
 uint64_t apus_log_last_index(const ApusLog *log);
 uint64_t apus_log_last_term(const ApusLog *log);

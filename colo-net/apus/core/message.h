@@ -47,6 +47,9 @@ typedef struct {
     uint64_t last; /* index of its newest entry */
     uint64_t commit; /* committed up to here */
     uint64_t trim; /* nobody needs what is up to here (R7) */
+    /* A majority, amnesiacs not counted, was in this term after the receiver
+     * connected: this is no leader of the past. */
+    gboolean confirmed;
 } ApusBeat;
 
 typedef struct {

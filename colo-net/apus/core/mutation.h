@@ -23,6 +23,7 @@
     X(OFFSET_COMPARED, "places in the ring are compared, not indices") \
     X(AMNESIAC_VOTES, "an amnesiac votes") \
     X(AMNESIAC_ACKS, "an amnesiac's acknowledgement counts") \
+    X(BLANK_UNCONFIRMED, "a leader of the past cures who has lost its disk") \
     X(LIFE_IGNORED, "what was sent to an earlier life is accepted") \
     X(INCARNATION_IGNORED, "a role names members, not incarnations") \
     X(WITNESS_LEADS, "whoever asks may lead") \

@@ -95,6 +95,9 @@ typedef struct {
     ApusId vote; /* for whom in that term, or APUS_NOBODY */
     /* The log does not hold all that this member has acknowledged. */
     gboolean amnesiac;
+    /* It does not know what it has voted for, either: a member that joins, or
+     * has lost its disk. Only a leader that is confirmed can cure it. */
+    gboolean blank;
     ApusSnapshot base; /* stands for the entries that the log no longer has */
     ApusSnapshot newest; /* the newest ROLE and MEMBER, committed or not */
 } ApusHardState;
@@ -132,12 +135,16 @@ GQuark apus_error_quark(void);
 
 /*
  * Can a group consist of @members? Refused are none or too many, an id of 0 or
- * one that occurs twice, an address that is empty or occurs twice, nobody who
- * can run the VM, and a @leaving that is not a member.
+ * one that occurs twice, an address that is empty, does not end, occurs twice
+ * or has other than visible ASCII characters, nobody who can run the VM, and a
+ * @leaving that is not a member.
  */
 gboolean apus_members_check(const ApusMembers *members, GError **errp);
 
-/* Can @members fill @role? Whoever is named has to be able to run the VM. */
+/*
+ * Can @members fill @role? Whoever is named has to be able to run the VM; a
+ * leader has to be named, and is not the secondary as well.
+ */
 gboolean apus_role_check(const ApusRole *role, const ApusMembers *members,
                          GError **errp);
 
