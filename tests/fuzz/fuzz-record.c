@@ -4,12 +4,12 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
-#include "colo-net/apus/core/crc32c.h"
+#include "colo-net/apus/core/bytes.h"
 #include "colo-net/apus/core/record.h"
 #include "tests/fuzz/fuzz.h"
 
 /* What the checksum covers begins here. */
-#define COVERED 4
+#define COVERED 8
 #define AT_LENGTH 8
 
 static void decode(const uint8_t *data, size_t size)
@@ -32,19 +32,15 @@ static void decode(const uint8_t *data, size_t size)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     g_autofree uint8_t *copy = g_memdup2(data, size);
-    uint32_t length, crc;
+    size_t length;
 
     decode(data, size);
     if (size < APUS_RECORD_HEADER) {
         return 0;
     }
-    length = data[AT_LENGTH] | data[AT_LENGTH + 1] << 8;
-    length = MIN(length, size - APUS_RECORD_HEADER);
-    crc = apus_crc32c(0, data + COVERED,
-                      APUS_RECORD_HEADER - COVERED + length);
-    for (unsigned i = 0; i < COVERED; i++) {
-        copy[i] = crc >> 8 * i;
-    }
+    length = MIN(apus_get32(data + AT_LENGTH), size - APUS_RECORD_HEADER);
+    apus_put64(copy, apus_checksum(data + COVERED,
+                                   APUS_RECORD_HEADER - COVERED + length));
     decode(copy, size);
     return 0;
 }

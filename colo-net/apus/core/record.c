@@ -5,9 +5,8 @@
  */
 
 #include <inttypes.h>
-#include <stdbool.h>
 
-#include "crc32c.h"
+#include "bytes.h"
 #include "record.h"
 
 G_DEFINE_QUARK(apus_record_error_quark, apus_record_error)
@@ -15,35 +14,25 @@ G_DEFINE_QUARK(apus_record_error_quark, apus_record_error)
 /* Where the fields of the header stand. */
 enum {
     AT_CHECKSUM = 0,
-    AT_VERSION = 4,
-    AT_KIND = 6,
-    AT_ZERO8 = 7,
     AT_LENGTH = 8,
-    AT_ZERO32 = 12,
+    AT_VERSION = 12,
+    AT_KIND = 14,
+    AT_ZERO = 15,
     AT_TERM = 16,
     AT_INDEX = 24,
+
+    CHECKED_FROM = AT_LENGTH, /* to the end of the payload */
 };
 
-static void put(uint8_t *p, uint64_t value, unsigned bytes)
-{
-    for (unsigned i = 0; i < bytes; i++) {
-        p[i] = value >> 8 * i;
-    }
-}
-
-static uint64_t get(const uint8_t *p, unsigned bytes)
-{
-    uint64_t value = 0;
-
-    for (unsigned i = 0; i < bytes; i++) {
-        value |= (uint64_t)p[i] << 8 * i;
-    }
-    return value;
-}
-
-static bool known_kind(unsigned kind)
+static gboolean known_kind(unsigned kind)
 {
     return kind >= APUS_ENTRY_INPUT && kind <= APUS_ENTRY_MEMBER;
+}
+
+static uint64_t checksum(const uint8_t *record, uint32_t length)
+{
+    return apus_checksum(record + CHECKED_FROM,
+                         APUS_RECORD_HEADER - CHECKED_FROM + (size_t)length);
 }
 
 size_t apus_record_size(const ApusEntry *entry)
@@ -51,29 +40,32 @@ size_t apus_record_size(const ApusEntry *entry)
     return APUS_RECORD_HEADER + (size_t)entry->length;
 }
 
-void apus_record_append(GByteArray *out, const ApusEntry *entry)
+void apus_record_put(uint8_t *out, const ApusEntry *entry)
 {
-    uint8_t header[APUS_RECORD_HEADER] = { 0 };
-    uint32_t crc;
+    uint8_t *payload = out + APUS_RECORD_HEADER;
 
     g_assert(known_kind(entry->kind));
     g_assert(entry->index >= 1);
     g_assert(entry->length <= APUS_RECORD_MAX_PAYLOAD);
 
-    put(header + AT_VERSION, APUS_RECORD_VERSION, 2);
-    put(header + AT_KIND, entry->kind, 1);
-    put(header + AT_LENGTH, entry->length, 4);
-    put(header + AT_TERM, entry->term, 8);
-    put(header + AT_INDEX, entry->index, 8);
-
-    crc = apus_crc32c(0, header + AT_VERSION, sizeof(header) - AT_VERSION);
-    crc = apus_crc32c(crc, entry->payload, entry->length);
-    put(header + AT_CHECKSUM, crc, 4);
-
-    g_byte_array_append(out, header, sizeof(header));
-    if (entry->length > 0) {
-        g_byte_array_append(out, entry->payload, entry->length);
+    apus_put32(out + AT_LENGTH, entry->length);
+    apus_put16(out + AT_VERSION, APUS_RECORD_VERSION);
+    out[AT_KIND] = entry->kind;
+    out[AT_ZERO] = 0;
+    apus_put64(out + AT_TERM, entry->term);
+    apus_put64(out + AT_INDEX, entry->index);
+    if (entry->length > 0 && entry->payload != payload) {
+        memcpy(payload, entry->payload, entry->length);
     }
+    apus_put64(out + AT_CHECKSUM, checksum(out, entry->length));
+}
+
+void apus_record_append(GByteArray *out, const ApusEntry *entry)
+{
+    guint at = out->len;
+
+    g_byte_array_set_size(out, at + apus_record_size(entry));
+    apus_record_put(out->data + at, entry);
 }
 
 static gssize refuse(GError **errp, ApusRecordError code, const char *what,
@@ -88,7 +80,9 @@ gssize apus_record_decode(ApusEntry *entry, const uint8_t *data, size_t size,
                           GError **errp)
 {
     const ApusRecordError corrupt = APUS_RECORD_ERROR_CORRUPT;
-    uint64_t version, kind, length, index, crc;
+    uint64_t index;
+    uint32_t length;
+    unsigned version, kind;
 
     if (size < APUS_RECORD_HEADER) {
         return 0;
@@ -99,12 +93,12 @@ gssize apus_record_decode(ApusEntry *entry, const uint8_t *data, size_t size,
      * says how far the checksum goes. Check what can be checked, so that a
      * damaged length does not make the caller wait for ever.
      */
-    version = get(data + AT_VERSION, 2);
+    version = apus_get16(data + AT_VERSION);
     if (version != APUS_RECORD_VERSION) {
         return refuse(errp, APUS_RECORD_ERROR_VERSION, "unknown version",
                       version);
     }
-    length = get(data + AT_LENGTH, 4);
+    length = apus_get32(data + AT_LENGTH);
     if (length > APUS_RECORD_MAX_PAYLOAD) {
         return refuse(errp, corrupt, "impossible length", length);
     }
@@ -112,10 +106,8 @@ gssize apus_record_decode(ApusEntry *entry, const uint8_t *data, size_t size,
         return 0;
     }
 
-    index = get(data + AT_INDEX, 8);
-    crc = apus_crc32c(0, data + AT_VERSION,
-                      APUS_RECORD_HEADER + length - AT_VERSION);
-    if (crc != get(data + AT_CHECKSUM, 4)) {
+    index = apus_get64(data + AT_INDEX);
+    if (checksum(data, length) != apus_get64(data + AT_CHECKSUM)) {
         return refuse(errp, corrupt, "wrong checksum at index", index);
     }
 
@@ -127,13 +119,13 @@ gssize apus_record_decode(ApusEntry *entry, const uint8_t *data, size_t size,
     if (index == 0) {
         return refuse(errp, corrupt, "impossible index", index);
     }
-    if (data[AT_ZERO8] != 0 || get(data + AT_ZERO32, 4) != 0) {
-        return refuse(errp, corrupt, "reserved bytes in use at index", index);
+    if (data[AT_ZERO] != 0) {
+        return refuse(errp, corrupt, "reserved byte in use at index", index);
     }
 
     *entry = (ApusEntry) {
         .kind = kind,
-        .term = get(data + AT_TERM, 8),
+        .term = apus_get64(data + AT_TERM),
         .index = index,
         .payload = data + APUS_RECORD_HEADER,
         .length = length,

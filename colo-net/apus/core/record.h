@@ -6,12 +6,11 @@
  * little-endian:
  *
  *   offset  size
- *        0     4  checksum: CRC-32C of everything behind it, payload included
- *        4     2  version of this format, 1
- *        6     1  kind of the entry
- *        7     1  0
+ *        0     8  checksum: XXH3-64 of everything behind it, payload included
  *        8     4  length of the payload in bytes
- *       12     4  0
+ *       12     2  version of this format, 1
+ *       14     1  kind of the entry
+ *       15     1  0
  *       16     8  term
  *       24     8  index
  *       32     -  payload
@@ -69,9 +68,14 @@ GQuark apus_record_error_quark(void);
 size_t apus_record_size(const ApusEntry *entry);
 
 /*
- * Append the record of @entry to @out. The entry must be valid: a known kind,
- * an index of at least 1, a payload no longer than APUS_RECORD_MAX_PAYLOAD.
+ * Write the record of @entry to the apus_record_size() bytes at @out. The entry
+ * must be valid: a known kind, an index of at least 1, a payload no longer than
+ * APUS_RECORD_MAX_PAYLOAD. The payload may stand in its place already, at
+ * @out + APUS_RECORD_HEADER, and must not overlap @out otherwise.
  */
+void apus_record_put(uint8_t *out, const ApusEntry *entry);
+
+/* Append the record of @entry, likewise, to @out. */
 void apus_record_append(GByteArray *out, const ApusEntry *entry);
 
 /*

@@ -50,7 +50,7 @@ typedef struct {
  * incarnation that is named (R1). An incarnation is a random number that
  * belongs to what a member runs, the VM: what was started anew has another
  * one. 0 stands for any, and occurs only in the role that a group is founded
- * with.
+ * with, and where there is no secondary.
  */
 typedef struct {
     ApusId leader;
