@@ -22,7 +22,7 @@ gboolean apus_corrupt(GError **errp, const char *format, ...)
 void apus_role_put(uint8_t *out, const ApusRole *role);
 gboolean apus_role_get(ApusRole *role, const uint8_t *data, GError **errp);
 
-/* Write to @out, which has APUS_SNAPSHOT_MAX bytes; returns how many it took. */
+/* Write to @out, of APUS_SNAPSHOT_MAX bytes; returns how many it took. */
 size_t apus_snapshot_put(uint8_t *out, const ApusSnapshot *snapshot);
 
 #endif

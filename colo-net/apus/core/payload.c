@@ -161,8 +161,10 @@ static size_t put_members(uint8_t *out, const ApusMembers *members)
     return at;
 }
 
-/* Read one member of the @size bytes at @data; returns how many it has, or 0
- * with @errp set. */
+/*
+ * Read one member of the @size bytes at @data; returns how many it has, or 0
+ * with @errp set.
+ */
 static size_t get_member(ApusMember *member, const uint8_t *data, size_t size,
                          GError **errp)
 {

@@ -1,9 +1,9 @@
 /*
  * Messages as bytes
  *
- * One frame for each message: a header that has a checksum of its own, what
- * belongs to the type, and for APPEND and ENTRIES the records, each of which
- * has its own checksum. docs/internals/apus-wire.rst has it byte by byte.
+ * One frame for each message: a header, what belongs to the type, both below
+ * one checksum, and for APPEND and ENTRIES the records, each of which has its
+ * own. docs/internals/apus-wire.rst has it byte by byte.
  *
  * Nothing here keeps state: any thread may call it.
  *
@@ -39,7 +39,8 @@ size_t apus_wire_head(uint8_t *head, const ApusMessage *message);
  * Returns the size of the frame; 0 when it is not complete yet, with @need set
  * to how many bytes the whole frame has or, as long as that is not known, to
  * how many are needed to know; -1 with @errp set (APUS_ERROR_CORRUPT or
- * APUS_ERROR_VERSION) when no further bytes can make it one.
+ * APUS_ERROR_VERSION) when no further bytes can make it one. The checksum of
+ * the part before the records is verified before the records are waited for.
  */
 gssize apus_wire_decode(ApusMessage *message, const uint8_t *data, size_t size,
                         size_t *need, GError **errp);
