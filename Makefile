@@ -68,7 +68,7 @@ series-save: ## its commits written back to qemu/patches
 include tests/unit/unit.mk
 include tests/fuzz/fuzz.mk
 -include $(wildcard colo-net/apus/tools/tools.mk tests/sim/sim.mk \
-    tests/model/model.mk)
+    tests/model/model.mk tests/cluster/cluster.mk)
 
 # --- the guest -------------------------------------------------------------
 

@@ -1,0 +1,14 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# Groups of real processes: build/cluster/node is one member, made of the .c
+# files here and the library; the tests are the test_*.py. The long ones carry
+# the marker "soak".
+
+cluster_objects := $(patsubst %.c,build/core/plain/%.o,\
+    $(wildcard tests/cluster/*.c))
+
+build/cluster/node: $(cluster_objects) \
+    $(core_libraries:%=build/core/plain/lib%.a) tests/cluster/cluster.mk
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  LINK    $@"; )$(CC) -o $@ $(filter %.o %.a,$^) \
+	    $(core_link)

@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""
+A group of members on hosts of a lab, and the load on it.
+"""
+
+import time
+
+from . import judge
+from .events import Board
+from .member import Member
+
+
+class Cluster:
+    """
+    kinds       one letter for each member: "r" can run the VM, "w" is a
+                witness; the first is first to lead
+    durability  memory or disk
+    load        see ../load.h
+    options     more of them for each node
+    """
+
+    def __init__(self, lab, kinds='rrw', durability='memory',
+                 load='closed:32,size=64-2000', options=()):
+        self.lab = lab
+        self.board = Board()
+        self.folder = lab.folder / f'group-{len(lab.hosts)}'
+        self.folder.mkdir()
+        self.durability = durability
+        self.load = load
+        self.members = []
+        for kind in kinds:
+            self.new_member(kind)
+        self.members_text = ','.join(member.text()
+                                     for member in self.members)
+        self.options = [f'--durability={durability}', f'--load={load}',
+                        *options]
+
+    def new_member(self, kind):
+        """One more, on a host of its own; not started."""
+        number = len(self.members) + 1
+        member = Member(self, number, self.lab.add_host(f'host-{number}'),
+                        kind == 'r')
+        self.members.append(member)
+        return member
+
+    def found(self):
+        """Start them all, as a new group; wait until it is protected."""
+        for member in self.members:
+            first = ['--deliver'] if member.number == 1 else []
+            member.start('--found=1', *first)
+        return self.wait_protected(10)
+
+    # --- who is what ---------------------------------------------------------
+
+    def leader(self):
+        """The member that accepts, in the newest term; or None."""
+        accepting = [member for member in self.members
+                     if member.runs and member.run.accepts]
+        return max(accepting, default=None,
+                   key=lambda member: int(member.run.state['term']))
+
+    def secondary(self):
+        """The member that the leader's role names, or None."""
+        leader = self.leader()
+        number = int(leader.run.state['role'].split(',')[1]) if leader else 0
+        return self.member(number) if number else None
+
+    def member(self, number):
+        """The one with this id."""
+        return self.members[number - 1]
+
+    def witness(self):
+        """A member that is neither."""
+        busy = self.leader(), self.secondary()
+        return next(member for member in reversed(self.members)
+                    if member not in busy and member.runs and
+                    member.run.alive)
+
+    def wait(self, true, timeout, what):
+        """Wait until true() is neither None nor False; return it."""
+        try:
+            return self.board.wait(true, timeout, what)
+        except TimeoutError as error:
+            raise TimeoutError(f'{error}\n{self.tails()}') from None
+
+    def wait_leader(self, timeout=10, other_than=None):
+        """Wait until somebody, not @other_than, accepts; the member."""
+        def found():
+            leader = self.leader()
+            return leader if leader is not other_than else None
+        return self.wait(found, timeout, 'a leader accepts')
+
+    def wait_protected(self, timeout=10):
+        """Wait until there are a leader and a secondary; the leader."""
+        return self.wait(
+            lambda: self.secondary() and self.leader(), timeout,
+            'a secondary is named')
+
+    # --- progress ------------------------------------------------------------
+
+    def committed(self, member):
+        """How many submissions the newest process of @member had committed."""
+        return sum(fate.committed for fate in member.run.tapes.fates()[1])
+
+    def wait_progress(self, number=50, timeout=10):
+        """Wait until the leader has @number more submissions committed."""
+        end = time.monotonic() + timeout
+        before = {}
+        while time.monotonic() < end:
+            leader = self.wait_leader(timeout)
+            run = leader.run
+            before.setdefault(run, self.committed(leader))
+            if self.committed(leader) >= before[run] + number:
+                return
+            time.sleep(0.005)   # tapes do not tell
+        raise TimeoutError(f'no progress within {timeout} s\n{self.tails()}')
+
+    def quiet(self, timeout=15):
+        """
+        End the load and wait until every submission of the living has its
+        fate, and those who run the VM have all been delivered.
+        """
+        living = [member for member in self.members
+                  if member.runs and member.run.alive]
+        for member in living:
+            assert member.run.ask('load none') is None
+        end = time.monotonic() + timeout
+        while True:
+            status = {member: member.run.status() for member in living}
+            why = self._not_quiet(status)
+            if not why:
+                return
+            if time.monotonic() > end:
+                raise TimeoutError(f'not quiet within {timeout} s: {why}\n'
+                                   f'{self.tails()}')
+            time.sleep(0.01)    # what is waited for has no event
+
+    def _not_quiet(self, status):
+        for member, words in status.items():
+            if words['open'] != '0':
+                return f'{member.name} has {words["open"]} open submissions'
+        leader = self.leader()
+        if not leader:
+            return 'nobody leads'
+        last = status[leader]['last']
+        for member in leader, self.secondary():
+            if member and status[member]['delivered'] != last:
+                return (f'{member.name} was delivered up to '
+                        f'{status[member]["delivered"]} of {last}')
+        return None
+
+    # --- the end -------------------------------------------------------------
+
+    def finish(self, expect_failed=()):
+        """
+        Come to rest, stop all, and judge.  Returns the judge's findings.
+        @expect_failed: members whose storage was made to fail.
+        """
+        self.quiet()
+        for member in self.members:
+            if member.runs and member.run.alive:
+                member.stop()
+        return self.judge(expect_failed)
+
+    def judge(self, expect_failed=()):
+        """What must be true of all that was written down, now."""
+        runs = [run for member in self.members for run in member.runs]
+        return judge.check(runs, expect_failed)
+
+    def tails(self):
+        """The last events of all, as text."""
+        text = ''
+        for member in self.members:
+            for run in member.runs[-2:]:
+                code = run.process.poll()
+                state = 'running' if code is None else f'ended with {code}'
+                text += f'== {run.name}: {state}\n{run.events.tail()}\n'
+        return text
+
+    def write_logs(self, folder):
+        """Everything that the members said, for who looks into a failure."""
+        for member in self.members:
+            for run in member.runs:
+                (folder / f'{run.name}.events').write_text(
+                    ''.join(f'{event}\n' for event in run.events.all))
+                stderr = run.folder / 'stderr'
+                if stderr.exists() and stderr.stat().st_size:
+                    (folder / f'{run.name}.stderr').write_bytes(
+                        stderr.read_bytes())

@@ -1,0 +1,195 @@
+/*
+ * What a member under test runs in place of a VM
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "vm.h"
+
+#include <inttypes.h>
+#include <string.h>
+#include <xxhash.h>
+
+#include "colo-net/apus/core/payload.h"
+#include "colo-net/apus/runtime/loop.h"
+#include "load.h"
+
+#define MAX_ENTRIES (4u << 20)
+#define MAX_TERMS (64u << 10)
+
+struct Vm {
+    Trace *trace;
+    Tape *entries;
+    /* One for each thread that looks: the member's, and another. */
+    Tape *voices[2];
+    uint64_t term; /* in which it leads; atomic */
+
+    GMutex lock; /* of what follows */
+    VmState state;
+    VmState taken; /* from another member, not used yet */
+    gboolean has_taken;
+};
+
+static Tape *open_tape(const char *folder, const char *name, size_t size,
+                       size_t limit, GError **errp)
+{
+    g_autofree char *path = g_build_filename(folder, name, NULL);
+
+    return tape_new(path, size, limit, errp);
+}
+
+Vm *vm_new(const char *folder, Trace *trace, GError **errp)
+{
+    g_autoptr(Tape) entries = open_tape(folder, "entries", sizeof(TapeEntry),
+                                        MAX_ENTRIES, errp);
+    g_autoptr(Tape) voice = entries ?
+        open_tape(folder, "voices-member", sizeof(TapeVoice), MAX_TERMS,
+                  errp) : NULL;
+    Tape *other = voice ?
+        open_tape(folder, "voices", sizeof(TapeVoice), MAX_TERMS, errp) : NULL;
+    Vm *vm;
+
+    if (!other) {
+        return NULL;
+    }
+    vm = g_new0(Vm, 1);
+    vm->trace = trace;
+    vm->entries = g_steal_pointer(&entries);
+    vm->voices[0] = g_steal_pointer(&voice);
+    vm->voices[1] = other;
+    g_mutex_init(&vm->lock);
+    return vm;
+}
+
+void vm_free(Vm *vm)
+{
+    tape_free(vm->entries);
+    tape_free(vm->voices[0]);
+    tape_free(vm->voices[1]);
+    g_mutex_clear(&vm->lock);
+    g_free(vm);
+}
+
+static void look(Vm *vm, Apus *apus, Tape *voices)
+{
+    uint64_t term = __atomic_load_n(&vm->term, __ATOMIC_SEQ_CST);
+    uint64_t before = apus_clock();
+    gboolean may = apus_may_speak(apus);
+    uint64_t after = apus_clock();
+    TapeVoice *newest = tape_newest(voices);
+
+    /* Between two terms it cannot be told which one has spoken. */
+    if (!may || !term ||
+        term != __atomic_load_n(&vm->term, __ATOMIC_SEQ_CST)) {
+        return;
+    }
+    if (!newest || newest->term != term) {
+        tape_add(voices, &(TapeVoice) {
+            .term = term, .first = after, .last = before, .looks = 1,
+        });
+        return;
+    }
+    newest->last = before;
+    newest->looks++;
+}
+
+void vm_speak(Vm *vm, Apus *apus)
+{
+    look(vm, apus, vm->voices[1]);
+}
+
+void vm_lead(Vm *vm, uint64_t term)
+{
+    __atomic_store_n(&vm->term, term, __ATOMIC_SEQ_CST);
+}
+
+VmState vm_state(Vm *vm)
+{
+    VmState state;
+
+    g_mutex_lock(&vm->lock);
+    state = vm->state;
+    g_mutex_unlock(&vm->lock);
+    return state;
+}
+
+void vm_take(Vm *vm, const VmState *state)
+{
+    g_mutex_lock(&vm->lock);
+    vm->taken = *state;
+    vm->has_taken = TRUE;
+    g_mutex_unlock(&vm->lock);
+}
+
+/* Does @entry follow the state that was taken? Then that is the state now. */
+static void use_taken(Vm *vm, const ApusEntry *entry)
+{
+    if (!vm->has_taken || entry->index != vm->taken.index + 1) {
+        return;
+    }
+    vm->has_taken = FALSE;
+    vm->state = vm->taken;
+    tape_add(vm->entries, &(TapeEntry) {
+        .index = vm->state.index, .chain = vm->state.chain,
+        .kind = TAPE_TAKEN, .time = apus_clock(),
+    });
+}
+
+static uint64_t chained(uint64_t chain, const ApusEntry *entry, uint64_t hash)
+{
+    uint64_t link[] = { chain, entry->index, entry->term, entry->kind, hash };
+
+    return XXH3_64bits(link, sizeof(link));
+}
+
+static void tell_role(Vm *vm, const ApusEntry *entry)
+{
+    ApusRole role;
+
+    if (apus_role_decode(&role, entry->payload, entry->length, NULL)) {
+        trace_event(vm->trace, "role",
+                    "index=%" PRIu64 " term=%" PRIu64 " leader=%u secondary=%u",
+                    entry->index, entry->term, role.leader, role.secondary);
+    } else {
+        trace_event(vm->trace, "broken", "ROLE %" PRIu64, entry->index);
+    }
+}
+
+ApusDeliver vm_deliver(Vm *vm, Apus *apus, const ApusEntry *entry)
+{
+    TapeEntry record = {
+        .index = entry->index, .term = entry->term, .kind = entry->kind,
+        .length = entry->length, .time = apus_clock(),
+        .hash = payload_hash(entry->payload, entry->length),
+    };
+
+    g_mutex_lock(&vm->lock);
+    use_taken(vm, entry);
+    vm->state.index = entry->index;
+    vm->state.chain = chained(vm->state.chain, entry, record.hash);
+    record.chain = vm->state.chain;
+    tape_add(vm->entries, &record);
+    g_mutex_unlock(&vm->lock);
+
+    if (entry->kind == APUS_ENTRY_ROLE) {
+        tell_role(vm, entry);
+    } else if (entry->kind == APUS_ENTRY_SYNC) {
+        trace_point(vm->trace, "sync");
+    }
+    look(vm, apus, vm->voices[0]);
+    trace_point(vm->trace, "delivered");
+    return APUS_DELIVER_GO_ON;
+}
+
+void vm_skipped(Vm *vm, const ApusSnapshot *snapshot)
+{
+    TapeEntry record = {
+        .index = snapshot->index, .term = snapshot->term,
+        .kind = TAPE_SKIPPED, .time = apus_clock(),
+    };
+
+    g_mutex_lock(&vm->lock);
+    tape_add(vm->entries, &record);
+    g_mutex_unlock(&vm->lock);
+    trace_event(vm->trace, "skipped", "index=%" PRIu64, snapshot->index);
+}
