@@ -76,8 +76,8 @@ typedef struct {
 
     /* storage */
     void (*save)(void *opaque, uint64_t ticket, const ApusHardState *state);
-    /* Records from index @first on; what storage has from there on goes. Not
-     * called with durability memory. */
+    /* Records from index @first on, or none; what storage has from there on
+     * goes. Not called with durability memory. */
     void (*append)(void *opaque, uint64_t ticket, uint64_t first,
                    const ApusRecords *records);
     /* Entries up to @index are not needed any more: a hint. */
@@ -253,7 +253,7 @@ typedef struct {
     gboolean amnesiac;
     gboolean changing; /* members */
     ApusRole role; /* the newest that is committed, as far as known here */
-    uint64_t role_index;
+    uint64_t role_index; /* of the newest ROLE, committed or not; 0: trimmed */
     ApusMembers members; /* the newest, committed or not */
     uint64_t base, last, commit, delivered, stored;
     size_t room; /* free bytes of the ring */
@@ -266,6 +266,9 @@ typedef struct {
 } ApusStatus;
 
 void apus_core_status(const ApusCore *core, ApusStatus *status, uint64_t now);
+
+/* The log, to look at until the next call. */
+const ApusLog *apus_core_log(const ApusCore *core);
 
 const char *apus_state_name(ApusState state);
 

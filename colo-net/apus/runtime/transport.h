@@ -17,6 +17,9 @@
  * (R8). A second process that claims the id of a peer that is connected and
  * alive is refused and counted.
  *
+ * Handlers are called from the loop only, never from within one of the
+ * operations below: those only take note.
+ *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
