@@ -69,8 +69,10 @@ typedef struct {
     uint64_t alive_timeout; /* 0: apus_alive() is not needed */
     uint64_t busy_poll; /* 0: none */
     gboolean lease_strict;
-    /* The calls of the system, for tests (runtime/storage.h); NULL: the real
-     * ones. Not copied: it outlives the member. */
+    /*
+     * The calls of the system, for tests (runtime/storage.h); NULL: the real
+     * ones. Not copied: it outlives the member.
+     */
     const struct ApusFileOps *files;
 } ApusConfig;
 
@@ -104,8 +106,10 @@ gboolean apus_start(Apus *apus, GError **errp);
 /* Instead of apus_start(): be the member's thread, until apus_stop(). */
 void apus_run(Apus *apus);
 
-/* A leader resigns first; what was ordered is stored; pending submissions are
- * UNKNOWN. Returns within @timeout nanoseconds. Not from a handler. */
+/*
+ * A leader resigns first; what was ordered is stored; pending submissions are
+ * UNKNOWN. Returns within @timeout nanoseconds. Not from a handler.
+ */
 void apus_stop(Apus *apus, uint64_t timeout);
 void apus_free(Apus *apus);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Apus, apus_free)

@@ -102,7 +102,7 @@ uint64_t apus_core_change_deadline(const ApusCore *core)
     return core->changing ? core->change_until : NEVER;
 }
 
-/* --- what is asked for ------------------------------------------------------------ */
+/* --- what is asked for --------------------------------------------------- */
 
 static gboolean check_old(const ApusCore *core, ApusId old, GError **errp)
 {

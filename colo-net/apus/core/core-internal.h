@@ -127,7 +127,7 @@ struct ApusCore {
     ApusStatus count; /* the counters in it */
 };
 
-/* --- core.c ---------------------------------------------------------------- */
+/* --- core.c -------------------------------------------------------------- */
 
 Peer *apus_core_peer(ApusCore *core, ApusId id);
 void apus_core_sync_peers(ApusCore *core);
@@ -146,7 +146,7 @@ gboolean apus_core_fit(const ApusCore *core);
 uint64_t apus_core_patience(const ApusCore *core, const Peer *peer);
 void apus_core_heard(ApusCore *core, Peer *peer);
 
-/* --- orders.c --------------------------------------------------------------- */
+/* --- orders.c ------------------------------------------------------------ */
 
 /* Save the hard state as it is now; returns the ticket. */
 uint64_t apus_core_save(ApusCore *core);
@@ -159,7 +159,7 @@ void apus_core_order(ApusCore *core);
 /* Entries up to here are safe. */
 uint64_t apus_core_safe(const ApusCore *core);
 
-/* --- election.c ------------------------------------------------------------- */
+/* --- election.c ---------------------------------------------------------- */
 
 gboolean apus_core_eligible(const ApusCore *core, const ApusRole *role);
 void apus_core_suspect_leader(ApusCore *core);
@@ -173,7 +173,7 @@ void apus_core_election_tick(ApusCore *core);
 void apus_core_election_flush(ApusCore *core);
 uint64_t apus_core_election_deadline(const ApusCore *core);
 
-/* --- leader.c --------------------------------------------------------------- */
+/* --- leader.c ------------------------------------------------------------ */
 
 void apus_core_lead(ApusCore *core);
 void apus_core_reset_peer(ApusCore *core, Peer *peer);
@@ -192,7 +192,7 @@ gboolean apus_core_append(ApusCore *core, ApusEntryKind kind,
 /* When was a majority certainly with us (R9)? By our clock; 0: never. */
 uint64_t apus_core_backed(const ApusCore *core);
 
-/* --- follower.c ------------------------------------------------------------- */
+/* --- follower.c ---------------------------------------------------------- */
 
 void apus_core_on_append(ApusCore *core, Peer *peer, const ApusMessage *m);
 void apus_core_on_install(ApusCore *core, Peer *peer, const ApusMessage *m);
@@ -208,12 +208,12 @@ uint64_t apus_core_take(ApusCore *core, uint64_t prev, uint64_t max_term,
 /* Is the log's entry at @index of @term? */
 gboolean apus_core_has(const ApusCore *core, uint64_t index, uint64_t term);
 
-/* --- deliver.c -------------------------------------------------------------- */
+/* --- deliver.c ----------------------------------------------------------- */
 
 void apus_core_commit_to(ApusCore *core, uint64_t index);
 void apus_core_deliver(ApusCore *core);
 
-/* --- change.c --------------------------------------------------------------- */
+/* --- change.c ------------------------------------------------------------ */
 
 void apus_core_change_flush(ApusCore *core);
 gboolean apus_core_changing(const ApusCore *core);

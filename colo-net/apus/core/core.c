@@ -102,8 +102,10 @@ gboolean apus_core_replay(ApusCore *core, const ApusEntry *entry,
     return TRUE;
 }
 
-/* Time goes on. After a time in which this process did not run, what others
- * sent may still be on its way: their silence begins anew (R8). */
+/*
+ * Time goes on. After a time in which this process did not run, what others
+ * sent may still be on its way: their silence begins anew (R8).
+ */
 static void advance(ApusCore *core, uint64_t now)
 {
     gboolean stalled = core->deadline != NEVER && core->deadline != 0 &&
@@ -136,7 +138,7 @@ void apus_core_start(ApusCore *core, uint64_t now)
     apus_core_flush(core, now);
 }
 
-/* --- peers ------------------------------------------------------------------ */
+/* --- peers --------------------------------------------------------------- */
 
 Peer *apus_core_peer(ApusCore *core, ApusId id)
 {
@@ -281,7 +283,7 @@ void apus_core_refused(ApusCore *core, ApusId id, uint64_t life, uint64_t now)
     apus_core_tell(core);
 }
 
-/* --- messages --------------------------------------------------------------- */
+/* --- messages ------------------------------------------------------------ */
 
 void apus_core_send(ApusCore *core, Peer *peer, ApusMessage *message)
 {
@@ -367,7 +369,7 @@ void apus_core_receive(ApusCore *core, const ApusMessage *m, uint64_t now)
     }
 }
 
-/* --- states ----------------------------------------------------------------- */
+/* --- states -------------------------------------------------------------- */
 
 void apus_core_tell(ApusCore *core)
 {
@@ -449,7 +451,7 @@ void apus_core_alive(ApusCore *core, uint64_t now)
     core->alive = core->now;
 }
 
-/* --- time ------------------------------------------------------------------- */
+/* --- time ---------------------------------------------------------------- */
 
 void apus_core_stored(ApusCore *core, uint64_t ticket, uint64_t now)
 {
@@ -515,7 +517,7 @@ void apus_core_flush(ApusCore *core, uint64_t now)
     }
 }
 
-/* --- what there is to see --------------------------------------------------- */
+/* --- what there is to see ------------------------------------------------ */
 
 const ApusLog *apus_core_log(const ApusCore *core)
 {

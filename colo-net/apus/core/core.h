@@ -56,8 +56,10 @@ typedef enum {
 /* What became of a submission (R10). */
 typedef enum {
     APUS_FATE_COMMITTED,
-    /* Leadership was lost, or the wait took too long. The entry may or may not
-     * be committed by another leader. */
+    /*
+     * Leadership was lost, or the wait took too long. The entry may or may not
+     * be committed by another leader.
+     */
     APUS_FATE_UNKNOWN,
 } ApusFate;
 
@@ -76,8 +78,10 @@ typedef struct {
 
     /* storage */
     void (*save)(void *opaque, uint64_t ticket, const ApusHardState *state);
-    /* Records from index @first on, or none; what storage has from there on
-     * goes. Not called with durability memory. */
+    /*
+     * Records from index @first on, or none; what storage has from there on
+     * goes. Not called with durability memory.
+     */
     void (*append)(void *opaque, uint64_t ticket, uint64_t first,
                    const ApusRecords *records);
     /* Entries up to @index are not needed any more: a hint. */
@@ -95,10 +99,12 @@ typedef struct {
     /* @token's submission: its place in the log when committed. */
     void (*completed)(void *opaque, void *token, ApusFate fate,
                       uint64_t index);
-    /* The state, term, known leader or role has changed: apus_core_status().
+    /*
+     * The state, term, known leader or role has changed: apus_core_status().
      * On APUS_STATE_LEADER the new leader settles an open sync and calls
      * apus_core_resume(); inherited entries are then delivered, then its own
-     * ROLE, and only then are submissions accepted (R3). */
+     * ROLE, and only then are submissions accepted (R3).
+     */
     void (*changed)(void *opaque);
     /* Members (and one who is to become one) to be connected with. */
     void (*peers)(void *opaque, const ApusMembers *members);
@@ -127,8 +133,10 @@ typedef struct {
     size_t window; /* bytes under way to one follower */
 } ApusCoreConfig;
 
-/* Fills in all that has a default: 10 ms, 100 ms, 80 ms, 10 s, 0, not strict;
- * a ring of 64 MiB and a window of 8 MiB. */
+/*
+ * Fills in all that has a default: 10 ms, 100 ms, 80 ms, 10 s, 0, not strict;
+ * a ring of 64 MiB and a window of 8 MiB.
+ */
 void apus_core_defaults(ApusCoreConfig *config);
 
 /*
@@ -153,7 +161,7 @@ void apus_core_start(ApusCore *core, uint64_t now);
 void apus_core_found(ApusHardState *state, const ApusMembers *members,
                      ApusId leader, gboolean joins);
 
-/* --- what happens ---------------------------------------------------------- */
+/* --- what happens -------------------------------------------------------- */
 
 /* A message came. Its records are checked here. */
 void apus_core_receive(ApusCore *core, const ApusMessage *message,
@@ -164,8 +172,10 @@ void apus_core_connected(ApusCore *core, ApusId peer, uint64_t life,
                          uint64_t incarnation, uint64_t now);
 /* It is gone: that says nothing about the peer (R8). */
 void apus_core_disconnected(ApusCore *core, ApusId peer, uint64_t now);
-/* It is gone, and a reconnect to the listening socket of that very life was
- * refused: the process is dead (R8, R9). */
+/*
+ * It is gone, and a reconnect to the listening socket of that very life was
+ * refused: the process is dead (R8, R9).
+ */
 void apus_core_refused(ApusCore *core, ApusId peer, uint64_t life,
                        uint64_t now);
 
@@ -187,7 +197,7 @@ void apus_core_flush(ApusCore *core, uint64_t now);
 /* The user's main loop turns (R8). */
 void apus_core_alive(ApusCore *core, uint64_t now);
 
-/* --- what the user wants ---------------------------------------------------- */
+/* --- what the user wants ------------------------------------------------- */
 
 /*
  * Have an entry ordered. The payload is copied. completed() is called with
@@ -213,19 +223,23 @@ gboolean apus_core_replace(ApusCore *core, ApusId old, const ApusMember *new,
 /* Deliver again: after a pause, a SYNC, an election. */
 void apus_core_resume(ApusCore *core, uint64_t now);
 
-/* Begin to deliver behind @index, which has not been trimmed: what this member
- * runs has taken over another's state (R24). */
+/*
+ * Begin to deliver behind @index, which has not been trimmed: what this member
+ * runs has taken over another's state (R24).
+ */
 gboolean apus_core_deliver_from(ApusCore *core, uint64_t index, uint64_t now,
                                 GError **errp);
 
-/* Leader: keep everything behind @index, for who is being made secondary; 0:
- * no more. */
+/*
+ * Leader: keep everything behind @index, for who is being made secondary; 0:
+ * no more.
+ */
 void apus_core_pin(ApusCore *core, uint64_t index);
 
 /* Leader: stop leading; the secondary, if there is one, takes over at once. */
 void apus_core_resign(ApusCore *core, uint64_t now);
 
-/* --- what there is to see --------------------------------------------------- */
+/* --- what there is to see ------------------------------------------------ */
 
 /*
  * Until when outputs may leave (R9), by this core's clock; 0: not at all. It

@@ -37,7 +37,7 @@
 
 #include "core-internal.h"
 
-/* --- promises (R9) ----------------------------------------------------------- */
+/* --- promises (R9) ------------------------------------------------------- */
 
 void apus_core_promise(ApusCore *core, Peer *leader)
 {
@@ -70,7 +70,7 @@ static gboolean bound(const ApusCore *core, ApusId candidate, uint64_t life)
            !(core->promised == candidate && core->promised_life == life);
 }
 
-/* --- who may lead (R1) -------------------------------------------------------- */
+/* --- who may lead (R1) --------------------------------------------------- */
 
 static gboolean names(const ApusCore *core, ApusId id, uint64_t incarnation)
 {
@@ -98,7 +98,7 @@ static gboolean may_ask(const ApusCore *core)
            apus_core_member(core, core->config.id);
 }
 
-/* --- logs --------------------------------------------------------------------- */
+/* --- logs ---------------------------------------------------------------- */
 
 /* Is the log that ends with (@term_a, @index_a) better than the other? */
 static gboolean better(uint64_t term_a, uint64_t index_a, uint64_t term_b,
@@ -152,7 +152,7 @@ static gboolean has_majority(ApusCore *core)
     return votes >= apus_members_majority(members);
 }
 
-/* --- asking and being a candidate ---------------------------------------------- */
+/* --- asking and being a candidate ---------------------------------------- */
 
 static void ask(ApusCore *core, gboolean again)
 {
@@ -326,7 +326,7 @@ void apus_core_election_flush(ApusCore *core)
     }
 }
 
-/* --- time ----------------------------------------------------------------------- */
+/* --- time ---------------------------------------------------------------- */
 
 static void campaign(ApusCore *core)
 {
@@ -384,7 +384,7 @@ uint64_t apus_core_election_deadline(const ApusCore *core)
     }
 }
 
-/* --- voting ----------------------------------------------------------------------- */
+/* --- voting -------------------------------------------------------------- */
 
 static ApusVerdict verdict(const ApusCore *core, const Peer *candidate,
                            const ApusMessage *m)
@@ -463,7 +463,7 @@ void apus_core_on_vote(ApusCore *core, Peer *peer, const ApusMessage *m)
     }
 }
 
-/* --- adopting the best log (R2) ------------------------------------------------------ */
+/* --- adopting the best log (R2) ------------------------------------------ */
 
 void apus_core_on_fetch(ApusCore *core, Peer *peer, const ApusMessage *m)
 {

@@ -73,7 +73,7 @@ uint64_t apus_core_take(ApusCore *core, uint64_t prev, uint64_t max_term,
     return prev;
 }
 
-/* --- what comes from a leader --------------------------------------------------- */
+/* --- what comes from a leader -------------------------------------------- */
 
 /* Is this from the leader of our term, or a newer one? Then follow it. */
 static gboolean from_leader(ApusCore *core, Peer *peer, const ApusMessage *m,
@@ -220,7 +220,7 @@ void apus_core_on_install(ApusCore *core, Peer *peer, const ApusMessage *m)
     core->match = MAX(core->match, core->commit);
 }
 
-/* --- answers ---------------------------------------------------------------------- */
+/* --- answers ------------------------------------------------------------- */
 
 void apus_core_send_ack(ApusCore *core)
 {

@@ -43,7 +43,7 @@ void apus_core_reset_peer(ApusCore *core, Peer *peer)
     peer->told_commit = 0;
 }
 
-/* --- becoming leader (R3) ------------------------------------------------------- */
+/* --- becoming leader (R3) ------------------------------------------------ */
 
 gboolean apus_core_append(ApusCore *core, ApusEntryKind kind,
                           const uint8_t *payload, uint32_t length)
@@ -113,7 +113,7 @@ void apus_core_resign(ApusCore *core, uint64_t now)
     }
 }
 
-/* --- what a majority has ---------------------------------------------------------- */
+/* --- what a majority has ------------------------------------------------- */
 
 static int descending(const void *a, const void *b)
 {
@@ -227,8 +227,10 @@ void apus_core_leader_commit(ApusCore *core)
     if (index <= core->commit || !apus_log_term(core->log, index, &term)) {
         return;
     }
-    /* An entry of an older term that a majority has may still be replaced by
-     * a log that is better; one of ours, and all before it, may not. */
+    /*
+     * An entry of an older term that a majority has may still be replaced by
+     * a log that is better; one of ours, and all before it, may not.
+     */
     if (term != core->term && !APUS_BROKEN(OLD_TERM_COMMIT)) {
         return;
     }
@@ -253,7 +255,7 @@ void apus_core_fail_pending(ApusCore *core)
     }
 }
 
-/* --- replication -------------------------------------------------------------------- */
+/* --- replication --------------------------------------------------------- */
 
 static ApusBeat beat(ApusCore *core, Peer *peer)
 {
@@ -408,7 +410,7 @@ void apus_core_on_ack(ApusCore *core, Peer *peer, const ApusMessage *m)
     }
 }
 
-/* --- trimming (R7) --------------------------------------------------------------------- */
+/* --- trimming (R7) ------------------------------------------------------- */
 
 /* What a secondary that @role names has delivered limits @floor. */
 static uint64_t not_beyond(ApusCore *core, uint64_t floor,
@@ -475,7 +477,7 @@ void apus_core_pin(ApusCore *core, uint64_t index)
     core->pin = index;
 }
 
-/* --- submissions (R10) -------------------------------------------------------------------- */
+/* --- submissions (R10) --------------------------------------------------- */
 
 static gboolean refuse(GError **errp, ApusError code, const char *text)
 {
@@ -515,8 +517,10 @@ static gboolean check_role(ApusCore *core, const uint8_t *payload,
     return TRUE;
 }
 
-/* INPUT and SYNC leave room for a ROLE: without it nothing could be trimmed
- * when the secondary is dead. */
+/*
+ * INPUT and SYNC leave room for a ROLE: without it nothing could be trimmed
+ * when the secondary is dead.
+ */
 static gboolean has_room(const ApusCore *core, ApusEntryKind kind,
                          uint32_t length)
 {
@@ -575,7 +579,7 @@ gboolean apus_core_submit(ApusCore *core, ApusEntryKind kind,
     return TRUE;
 }
 
-/* --- time ------------------------------------------------------------------------------------ */
+/* --- time ---------------------------------------------------------------- */
 
 void apus_core_leader_tick(ApusCore *core)
 {

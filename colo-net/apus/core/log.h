@@ -48,8 +48,10 @@ const ApusSnapshot *apus_log_newest(const ApusLog *log);
 void apus_log_snapshot(const ApusLog *log, uint64_t index,
                        ApusSnapshot *snapshot);
 
-/* The index of the newest entry of a kind other than INPUT; 0: the log has
- * none behind its base. */
+/*
+ * The index of the newest entry of a kind other than INPUT; 0: the log has
+ * none behind its base.
+ */
 uint64_t apus_log_newest_of(const ApusLog *log, ApusEntryKind kind);
 
 /* Does the payload of @entry decode, as its kind asks? */

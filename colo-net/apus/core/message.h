@@ -47,8 +47,10 @@ typedef struct {
     uint64_t last; /* index of its newest entry */
     uint64_t commit; /* committed up to here */
     uint64_t trim; /* nobody needs what is up to here (R7) */
-    /* A majority, amnesiacs not counted, was in this term after the receiver
-     * connected: this is no leader of the past. */
+    /*
+     * A majority, amnesiacs not counted, was in this term after the receiver
+     * connected: this is no leader of the past.
+     */
     gboolean confirmed;
 } ApusBeat;
 
@@ -67,8 +69,10 @@ typedef enum {
 typedef struct {
     ApusAckKind kind;
     gboolean amnesiac; /* counts for nothing yet (R6) */
-    /* The newest APPEND's @sent: no vote until it is a timeout old (R9); 0
-     * when nothing is promised. */
+    /*
+     * The newest APPEND's @sent: no vote until it is a timeout old (R9); 0
+     * when nothing is promised.
+     */
     uint64_t echo;
     uint64_t match; /* the same as the leader's and safe up to here */
     uint64_t delivered; /* to this member's VM */
@@ -108,8 +112,10 @@ typedef struct {
 
 typedef struct {
     uint64_t prev_index, prev_term; /* as they were asked for */
-    /* The voter has trimmed its log beyond @prev, or has another there: no
-     * records follow. */
+    /*
+     * The voter has trimmed its log beyond @prev, or has another there: no
+     * records follow.
+     */
     gboolean gone;
     uint64_t last_index; /* of the voter's log */
     ApusRecords records; /* some or all, from the entry after @prev on */

@@ -32,8 +32,10 @@ uint64_t apus_core_save(ApusCore *core)
     return core->ticket;
 }
 
-/* Nothing from @first on is safe before @ticket. The list stays ordered by
- * both, so that its head says what is safe. */
+/*
+ * Nothing from @first on is safe before @ticket. The list stays ordered by
+ * both, so that its head says what is safe.
+ */
 static void hold_back(ApusCore *core, uint64_t ticket, uint64_t first)
 {
     Unsafe unsafe = { .ticket = ticket, .first = first };

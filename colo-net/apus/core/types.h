@@ -31,8 +31,10 @@ typedef uint16_t ApusId;
 
 typedef struct {
     ApusId id;
-    /* Can run the VM, and so be named leader or secondary; else it is a
-     * witness, which votes and never leads. */
+    /*
+     * Can run the VM, and so be named leader or secondary; else it is a
+     * witness, which votes and never leads.
+     */
     gboolean can_run;
     char address[APUS_MAX_ADDRESS];
 } ApusMember;
@@ -95,8 +97,10 @@ typedef struct {
     ApusId vote; /* for whom in that term, or APUS_NOBODY */
     /* The log does not hold all that this member has acknowledged. */
     gboolean amnesiac;
-    /* It does not know what it has voted for, either: a member that joins, or
-     * has lost its disk. Only a leader that is confirmed can cure it. */
+    /*
+     * It does not know what it has voted for, either: a member that joins, or
+     * has lost its disk. Only a leader that is confirmed can cure it.
+     */
     gboolean blank;
     ApusSnapshot base; /* stands for the entries that the log no longer has */
     ApusSnapshot newest; /* the newest ROLE and MEMBER, committed or not */

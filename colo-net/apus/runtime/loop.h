@@ -36,15 +36,19 @@ ApusWatch *apus_loop_watch(ApusLoop *loop, int fd, uint32_t events,
 void apus_watch_change(ApusWatch *watch, uint32_t events);
 void apus_watch_free(ApusWatch *watch); /* before @fd is closed */
 
-/* Call @expired(@opaque) once, at or after a time that may be set again and
- * again; 0 stops it. A timer may free itself in its call. */
+/*
+ * Call @expired(@opaque) once, at or after a time that may be set again and
+ * again; 0 stops it. A timer may free itself in its call.
+ */
 ApusTimer *apus_loop_timer(ApusLoop *loop, void (*expired)(void *opaque),
                            void *opaque);
 void apus_timer_set(ApusTimer *timer, uint64_t when);
 void apus_timer_free(ApusTimer *timer);
 
-/* @round(@opaque) is called at the end of each round, and @woken(@opaque) once
- * in the round after one or more calls of apus_loop_wake(). */
+/*
+ * @round(@opaque) is called at the end of each round, and @woken(@opaque) once
+ * in the round after one or more calls of apus_loop_wake().
+ */
 void apus_loop_on_round(ApusLoop *loop, void (*round)(void *opaque),
                         void *opaque);
 void apus_loop_on_wake(ApusLoop *loop, void (*woken)(void *opaque),
@@ -52,8 +56,10 @@ void apus_loop_on_wake(ApusLoop *loop, void (*woken)(void *opaque),
 
 void apus_loop_wake(ApusLoop *loop);
 
-/* Nanoseconds to look for events again and again before sleeping; 0, the
- * default, sleeps at once. Costs CPU time, saves a wake-up's latency. */
+/*
+ * Nanoseconds to look for events again and again before sleeping; 0, the
+ * default, sleeps at once. Costs CPU time, saves a wake-up's latency.
+ */
 void apus_loop_set_busy_poll(ApusLoop *loop, uint64_t nanoseconds);
 
 void apus_loop_run(ApusLoop *loop); /* until apus_loop_quit() */

@@ -26,8 +26,10 @@
 #include "../core/message.h"
 #include "loop.h"
 
-/* The calls of the system, so that tests can make them fail; NULL in place of
- * the structure stands for the real ones. */
+/*
+ * The calls of the system, so that tests can make them fail; NULL in place of
+ * the structure stands for the real ones.
+ */
 typedef struct ApusFileOps ApusFileOps; /* files.h */
 
 typedef struct {
@@ -92,8 +94,10 @@ void apus_storage_trim(ApusStorage *storage, uint64_t index);
 /* Bytes that were ordered and are not safe yet. */
 size_t apus_storage_backlog(const ApusStorage *storage);
 
-/* Carries out what was ordered, not longer than @timeout nanoseconds, and
- * gives back the lock. */
+/*
+ * Carries out what was ordered, not longer than @timeout nanoseconds, and
+ * gives back the lock.
+ */
 void apus_storage_close(ApusStorage *storage, uint64_t timeout);
 
 #endif

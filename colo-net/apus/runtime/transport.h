@@ -57,8 +57,10 @@ typedef struct {
     void (*send)(ApusTransport *transport, const ApusMessage *message);
     gboolean (*ready)(ApusTransport *transport, ApusId peer);
     void (*fence)(ApusTransport *transport, uint64_t term);
-    /* The listening socket is closed, so that reconnects are refused, and what
-     * was handed over is sent if that is possible at once. */
+    /*
+     * The listening socket is closed, so that reconnects are refused, and what
+     * was handed over is sent if that is possible at once.
+     */
     void (*close)(ApusTransport *transport);
     void (*counters)(ApusTransport *transport, ApusTransportCounters *counters);
 } ApusTransportOps;
@@ -76,13 +78,16 @@ typedef struct {
     uint64_t life, incarnation;
     size_t ring_size;
     const char *listen; /* HOST:PORT; port 0 lets the system choose */
-    /* The cluster's secret. Without one whoever knows the cluster's name may
-     * take part. Copied. */
+    /*
+     * The cluster's secret. Without one whoever knows the cluster's name may
+     * take part. Copied.
+     */
     const uint8_t *key;
     size_t key_size; /* 0: none */
     gboolean tls; /* TLS 1.3 with the key as PSK; needs a key */
     size_t send_limit; /* bytes kept for a peer that does not read */
-    uint64_t connect_timeout, retry_min, retry_max; /* nanoseconds; 0: default */
+    /* Nanoseconds; 0: the default. */
+    uint64_t connect_timeout, retry_min, retry_max;
 } ApusTransportConfig;
 
 ApusTransport *apus_tcp_new(const ApusTransportConfig *config, ApusLoop *loop,
