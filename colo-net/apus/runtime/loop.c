@@ -42,6 +42,11 @@ struct ApusTimer {
     void *opaque;
 };
 
+typedef struct {
+    void (*call)(void *opaque); /* NULL: taken away while being called */
+    void *opaque;
+} Round;
+
 struct ApusLoop {
     int epoll;
     int event; /* eventfd: ends the sleep */
@@ -53,8 +58,7 @@ struct ApusLoop {
     GPtrArray *heap; /* of ApusTimer: the parent of place i is (i - 1) / 2 */
     GPtrArray *gone; /* watches freed in this round, which it may yet meet */
 
-    void (*round)(void *opaque);
-    void *round_opaque;
+    GArray *rounds; /* of Round */
     void (*woken)(void *opaque);
     void *woken_opaque;
 
@@ -77,6 +81,7 @@ ApusLoop *apus_loop_new(GError **errp)
 
     loop->heap = g_ptr_array_new();
     loop->gone = g_ptr_array_new_with_free_func(g_free);
+    loop->rounds = g_array_new(FALSE, FALSE, sizeof(Round));
     loop->now = apus_clock();
     loop->epoll = epoll_create1(EPOLL_CLOEXEC);
     loop->event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -104,6 +109,7 @@ void apus_loop_free(ApusLoop *loop)
     }
     g_ptr_array_unref(loop->heap);
     g_ptr_array_unref(loop->gone);
+    g_array_unref(loop->rounds);
     g_free(loop);
 }
 
@@ -260,8 +266,37 @@ void apus_timer_free(ApusTimer *timer)
 void apus_loop_on_round(ApusLoop *loop, void (*round)(void *opaque),
                         void *opaque)
 {
-    loop->round = round;
-    loop->round_opaque = opaque;
+    Round added = { .call = round, .opaque = opaque };
+
+    g_array_append_val(loop->rounds, added);
+}
+
+void apus_loop_off_round(ApusLoop *loop, void *opaque)
+{
+    for (guint i = 0; i < loop->rounds->len; i++) {
+        Round *round = &g_array_index(loop->rounds, Round, i);
+
+        if (round->opaque == opaque) {
+            round->call = NULL;
+        }
+    }
+}
+
+static void end_round(ApusLoop *loop)
+{
+    guint i = 0;
+
+    while (i < loop->rounds->len) {
+        Round round = g_array_index(loop->rounds, Round, i);
+
+        if (round.call) {
+            round.call(round.opaque);
+            i++;
+        } else {
+            g_array_remove_index(loop->rounds, i);
+        }
+    }
+    g_ptr_array_set_size(loop->gone, 0);
 }
 
 void apus_loop_on_wake(ApusLoop *loop, void (*woken)(void *opaque),
@@ -423,10 +458,7 @@ static void run_round(ApusLoop *loop)
             loop->woken(loop->woken_opaque);
         }
     }
-    if (loop->round) {
-        loop->round(loop->round_opaque);
-    }
-    g_ptr_array_set_size(loop->gone, 0);
+    end_round(loop);
 }
 
 void apus_loop_run(ApusLoop *loop)

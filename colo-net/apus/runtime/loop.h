@@ -46,11 +46,15 @@ void apus_timer_set(ApusTimer *timer, uint64_t when);
 void apus_timer_free(ApusTimer *timer);
 
 /*
- * @round(@opaque) is called at the end of each round, and @woken(@opaque) once
- * in the round after one or more calls of apus_loop_wake().
+ * @round(@opaque) is called at the end of each round; where there are several,
+ * in the order in which they were added, so that one can send what another has
+ * put together. apus_loop_off_round() takes away those with @opaque.
  */
 void apus_loop_on_round(ApusLoop *loop, void (*round)(void *opaque),
                         void *opaque);
+void apus_loop_off_round(ApusLoop *loop, void *opaque);
+
+/* @woken(@opaque), once in the round after one or more apus_loop_wake(). */
 void apus_loop_on_wake(ApusLoop *loop, void (*woken)(void *opaque),
                        void *opaque);
 
