@@ -182,6 +182,17 @@ static void role_done(void *opaque, ApusFate fate)
                 fate == APUS_FATE_COMMITTED);
 }
 
+/* A leader: how many members do not count now, because they forgot. */
+static unsigned amnesiacs(const ApusStatus *status)
+{
+    unsigned count = status->amnesiac;
+
+    for (unsigned i = 0; i < status->peers; i++) {
+        count += !status->peer[i].connected || status->peer[i].amnesiac;
+    }
+    return count;
+}
+
 static gboolean command_status(Node *node, GError **errp)
 {
     ApusTransportCounters counters;
@@ -197,11 +208,11 @@ static gboolean command_status(Node *node, GError **errp)
                 " commit=%" PRIu64 " delivered=%" PRIu64 " stored=%" PRIu64
                 " pending=%u open=%u elections=%" PRIu64 " snapshots=%" PRIu64
                 " corrupt=%" PRIu64 " strangers=%" PRIu64
-                " speaks=%d", text, status.base, status.last, status.commit,
-                status.delivered, status.stored, status.pending,
+                " amnesiacs=%u speaks=%d", text, status.base, status.last,
+                status.commit, status.delivered, status.stored, status.pending,
                 load_pending(node->load), status.elections, status.snapshots,
                 status.corrupt_records, counters.strangers,
-                apus_may_speak(node->apus));
+                amnesiacs(&status), apus_may_speak(node->apus));
     return TRUE;
 }
 
@@ -310,8 +321,10 @@ static gboolean prepare(Node *node, GError **errp)
     g_autofree char *fates = g_build_filename(options->records, "fates", NULL);
 
     node->fates = tape_new(fates, sizeof(TapeFate), 4u << 20, errp);
-    node->vm = node->fates ? vm_new(options->records, node->trace, errp) :
-               NULL;
+    if (!node->fates) {
+        return FALSE;
+    }
+    node->vm = vm_new(options->records, options->past, node->trace, errp);
     if (!node->vm) {
         return FALSE;
     }

@@ -132,6 +132,8 @@ gboolean options_read(Options *options, int argc, char **argv, GError **errp)
           "what is not synced dies with the process", NULL },
         { "records", 0, 0, G_OPTION_ARG_STRING, &options->records,
           "folder of the tapes", "DIR" },
+        { "past", 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &options->past,
+          "the same of an earlier process of this member", "DIR" },
         { "meet", 0, 0, G_OPTION_ARG_STRING, &options->meet,
           "folder of the sockets for re-protection", "DIR" },
         { "load", 0, 0, G_OPTION_ARG_STRING, &options->load, "",
@@ -172,6 +174,7 @@ void options_clear(Options *options)
     g_free(options->meet);
     g_free(options->load);
     g_strfreev(options->strikes);
+    g_strfreev(options->past);
     g_free(options->cluster);
     g_free(options->directory);
     g_free(options->listen);

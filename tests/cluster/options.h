@@ -20,6 +20,7 @@ typedef struct {
     char *meet; /* folder of the sockets of protect.h */
     char *load;
     char **strikes;
+    char **past; /* folders of the tapes of earlier processes, oldest first */
 
     char *cluster, *directory, *listen, *durability, *members_text;
     uint8_t *key;

@@ -208,6 +208,10 @@ static void ask_to_take(Protect *protect, Apus *apus)
         return;
     }
     state = vm_state(protect->vm);
+    if (!state.chain) {
+        trace_event(protect->trace, "broken", "a leader without a state");
+        return;
+    }
     protect->step = STEP_TAKING;
     protect->number++;
     protect->deadline = apus_clock() + ANSWER_TIMEOUT;

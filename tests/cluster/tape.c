@@ -59,6 +59,25 @@ Tape *tape_new(const char *path, size_t size, size_t limit, GError **errp)
     return tape;
 }
 
+const void *tape_open(const char *path, size_t size, size_t *records)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    off_t bytes = fd >= 0 ? lseek(fd, 0, SEEK_END) : 0;
+    const Header *header = MAP_FAILED;
+
+    if (bytes > (off_t)sizeof(Header)) {
+        header = mmap(NULL, bytes, PROT_READ, MAP_SHARED, fd, 0);
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+    if (header == MAP_FAILED || header->size != size) {
+        return NULL;
+    }
+    *records = header->records;
+    return header + 1;
+}
+
 void tape_free(Tape *tape)
 {
     munmap(tape->header, tape->bytes);

@@ -30,14 +30,14 @@ typedef struct Tape Tape;
 typedef struct {
     uint64_t index, term;
     uint64_t hash; /* of the payload */
-    uint64_t chain; /* of all entries so far: the state of the "VM" */
+    uint64_t chain; /* of all entries so far: the state; 0: unknown */
     uint64_t time;
     uint32_t kind; /* an ApusEntryKind, or one of these */
     uint32_t length;
 } TapeEntry;
 
 enum {
-    TAPE_TAKEN = 100, /* another's state as of @index, with its @chain */
+    TAPE_TAKEN = 100, /* a state from elsewhere, as of @index */
     TAPE_SKIPPED = 101, /* told that all up to @index will not come */
 };
 
@@ -62,6 +62,12 @@ typedef struct {
 Tape *tape_new(const char *path, size_t size, size_t limit, GError **errp);
 void tape_free(Tape *tape);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Tape, tape_free)
+
+/*
+ * The records of a tape that another process has written, which stay mapped
+ * until this one ends; NULL where there is none.
+ */
+const void *tape_open(const char *path, size_t size, size_t *records);
 
 /* A full tape ends the process: the test would know too little. */
 void tape_add(Tape *tape, const void *record);

@@ -16,12 +16,14 @@
 
 #define MAX_ENTRIES (4u << 20)
 #define MAX_TERMS (64u << 10)
+#define BEGINNING 1 /* the state of a VM that was never given anything */
 
 struct Vm {
     Trace *trace;
     Tape *entries;
     /* One for each thread that looks: the member's, and another. */
     Tape *voices[2];
+    char **past;
     uint64_t term; /* in which it leads; atomic */
 
     GMutex lock; /* of what follows */
@@ -38,7 +40,7 @@ static Tape *open_tape(const char *folder, const char *name, size_t size,
     return tape_new(path, size, limit, errp);
 }
 
-Vm *vm_new(const char *folder, Trace *trace, GError **errp)
+Vm *vm_new(const char *folder, char **past, Trace *trace, GError **errp)
 {
     g_autoptr(Tape) entries = open_tape(folder, "entries", sizeof(TapeEntry),
                                         MAX_ENTRIES, errp);
@@ -54,6 +56,7 @@ Vm *vm_new(const char *folder, Trace *trace, GError **errp)
     }
     vm = g_new0(Vm, 1);
     vm->trace = trace;
+    vm->past = g_strdupv(past);
     vm->entries = g_steal_pointer(&entries);
     vm->voices[0] = g_steal_pointer(&voice);
     vm->voices[1] = other;
@@ -66,6 +69,7 @@ void vm_free(Vm *vm)
     tape_free(vm->entries);
     tape_free(vm->voices[0]);
     tape_free(vm->voices[1]);
+    g_strfreev(vm->past);
     g_mutex_clear(&vm->lock);
     g_free(vm);
 }
@@ -121,25 +125,57 @@ void vm_take(Vm *vm, const VmState *state)
     g_mutex_unlock(&vm->lock);
 }
 
-/* Does @entry follow the state that was taken? Then that is the state now. */
-static void use_taken(Vm *vm, const ApusEntry *entry)
+/* The VM is in @state now, however it got there. */
+static void go_on_from(Vm *vm, const VmState *state)
 {
-    if (!vm->has_taken || entry->index != vm->taken.index + 1) {
-        return;
-    }
-    vm->has_taken = FALSE;
-    vm->state = vm->taken;
+    vm->state = *state;
     tape_add(vm->entries, &(TapeEntry) {
-        .index = vm->state.index, .chain = vm->state.chain,
-        .kind = TAPE_TAKEN, .time = apus_clock(),
+        .index = state->index, .chain = state->chain, .kind = TAPE_TAKEN,
+        .time = apus_clock(),
     });
+}
+
+/* The state behind @index as an earlier process has written it down. */
+static VmState remembered(Vm *vm, uint64_t index)
+{
+    VmState state = { .index = index };
+    guint folders = vm->past ? g_strv_length(vm->past) : 0;
+
+    for (guint i = folders; i > 0 && !state.chain; i--) {
+        g_autofree char *path = g_build_filename(vm->past[i - 1], "entries",
+                                                 NULL);
+        size_t records;
+        const TapeEntry *entry = tape_open(path, sizeof(*entry), &records);
+
+        for (; entry && records > 0 && !state.chain; entry++, records--) {
+            state.chain = entry->index == index ? entry->chain : 0;
+        }
+    }
+    return state;
+}
+
+/* What is the VM's state right before @entry? */
+static void find_state(Vm *vm, const ApusEntry *entry)
+{
+    uint64_t before = entry->index - 1;
+    VmState state;
+
+    if (vm->has_taken && before == vm->taken.index) {
+        vm->has_taken = FALSE;
+        go_on_from(vm, &vm->taken);
+    } else if (before == 0) {
+        go_on_from(vm, &(VmState) { .chain = BEGINNING });
+    } else if (before != vm->state.index) {
+        state = remembered(vm, before);
+        go_on_from(vm, &state);
+    }
 }
 
 static uint64_t chained(uint64_t chain, const ApusEntry *entry, uint64_t hash)
 {
     uint64_t link[] = { chain, entry->index, entry->term, entry->kind, hash };
 
-    return XXH3_64bits(link, sizeof(link));
+    return chain ? XXH3_64bits(link, sizeof(link)) : 0;
 }
 
 static void tell_role(Vm *vm, const ApusEntry *entry)
@@ -164,7 +200,7 @@ ApusDeliver vm_deliver(Vm *vm, Apus *apus, const ApusEntry *entry)
     };
 
     g_mutex_lock(&vm->lock);
-    use_taken(vm, entry);
+    find_state(vm, entry);
     vm->state.index = entry->index;
     vm->state.chain = chained(vm->state.chain, entry, record.hash);
     record.chain = vm->state.chain;
@@ -190,6 +226,7 @@ void vm_skipped(Vm *vm, const ApusSnapshot *snapshot)
 
     g_mutex_lock(&vm->lock);
     tape_add(vm->entries, &record);
+    vm->state = (VmState) { .index = snapshot->index };
     g_mutex_unlock(&vm->lock);
     trace_event(vm->trace, "skipped", "index=%" PRIu64, snapshot->index);
 }

@@ -21,11 +21,15 @@ typedef struct Vm Vm;
 /* State as of an index. */
 typedef struct {
     uint64_t index;
-    uint64_t chain;
+    uint64_t chain; /* 0: unknown, as entries before are missing */
 } VmState;
 
-/* The tapes are made in @folder. */
-Vm *vm_new(const char *folder, Trace *trace, GError **errp);
+/*
+ * The tapes are made in @folder. @past, which may be NULL, are folders of the
+ * same member's earlier processes, the oldest first: its VM goes on from
+ * there when its log does not begin at the beginning.
+ */
+Vm *vm_new(const char *folder, char **past, Trace *trace, GError **errp);
 void vm_free(Vm *vm);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Vm, vm_free)
 

@@ -15,7 +15,7 @@ told, whatever happened to them.
 
 import collections
 
-from .tapes import INPUT, MEMBER, ROLE, SKIPPED, SYNC, TAKEN
+from .tapes import INPUT, ROLE, SKIPPED, SYNC, TAKEN
 
 Findings = collections.namedtuple(
     'Findings', 'entries acknowledged unknown terms')
@@ -47,25 +47,16 @@ class _Log:
 
     def add(self, run):
         """What @run was delivered."""
-        before = None           # the index before; None: not known
-        chain_known = True      # does the state follow from the beginning?
+        before = 0
         for entry in run.tapes.entries():
-            if entry.kind == TAKEN:
-                before, chain_known = entry.index, True
-                self._chain(run, entry)
-            elif entry.kind == SKIPPED:
-                before, chain_known = entry.index, False
-            else:
-                if before is None:
-                    # From the start on, or with a log that was trimmed.
-                    chain_known = entry.index == 1
-                elif entry.index != before + 1:
+            if entry.kind not in (TAKEN, SKIPPED):
+                if entry.index != before + 1:
                     raise Broken(f'{run.name} was delivered {entry.index} '
                                  f'after {before}')
-                before = entry.index
                 self._entry(run, entry)
-                if chain_known:
-                    self._chain(run, entry)
+            before = entry.index
+            if entry.chain:     # else the state is not known
+                self._chain(run, entry)
 
     def _entry(self, run, entry):
         what = entry.term, entry.kind, entry.length, entry.hash
@@ -131,26 +122,24 @@ def _check_fates(runs, log):
 
 
 def _leaders(runs):
-    """term -> the process that led in it; from events and from the log."""
+    """term -> who led in it, as it said and as its ROLE says."""
     leaders = {}
 
-    def leads(term, run, member):
-        old = leaders.setdefault(term, (run, member))
-        if old[1] != member or (run and old[0] and run is not old[0]):
-            raise Broken(f'two led in term {term}: '
-                         f'{(old[0] or run).name} and {run and run.name}, '
-                         f'members {old[1]} and {member}')
-        if run and not old[0]:
-            leaders[term] = run, member
+    def leads(term, member, who):
+        old, said = leaders.setdefault(term, (member, who))
+        if old != member:
+            raise Broken(f'two led in term {term}: member {old} ({said}) and '
+                         f'member {member} ({who})')
 
     for run in runs:
         for event in run.events.all:
             words = event.words
             if (event.name == 'state' and
                     words['state'] in ('elected', 'leader')):
-                leads(int(words['term']), run, run.member.number)
+                leads(int(words['term']), run.member.number, run.name)
             elif event.name == 'role':
-                leads(int(words['term']), None, int(words['leader']))
+                leads(int(words['term']), int(words['leader']),
+                      f'ROLE {words["index"]} in {run.name}')
     return leaders
 
 
@@ -190,6 +179,3 @@ def _check_events(runs, expect_failed):
         if code is not None and code != 0 and not run.killed:
             raise Broken(f'{run.name} ended with {code}\n'
                          f'{run.events.tail()}')
-
-
-__all__ = ['Broken', 'Findings', 'MEMBER', 'check']

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""
+Failovers of a group of APUS members, one after another.
+
+A member is a process on a host (a network namespace) of its own and pinned to
+CPUs of its own; the one that was the leader is killed, frozen or cut off under
+a light load, and started, continued or mended when another leads, so that the
+next failover goes the other way.  All times are the members' own, on one
+clock.  In the end everything that they have written down is judged.
+"""
+
+import os
+import sys
+
+from . import TOP
+
+sys.path.insert(0, str(TOP / 'tests' / 'cluster'))
+
+# pylint: disable=wrong-import-position
+from colony_cluster.cluster import Cluster          # noqa: E402
+from colony_cluster.events import now               # noqa: E402
+from colony_test.lab import Lab                     # noqa: E402
+
+TIMEOUT = 100       # ms, of the members
+LOAD = 'paced:2000,size=64-64'
+# (fault, members, durability): how often, and with FULL=1.
+MATRIX = {
+    ('kill', 'rrw', 'memory'): (100, 500),
+    ('kill', 'rrw', 'disk'): (100, 500),
+    ('kill', 'rrwww', 'memory'): (50, 200),
+    ('freeze', 'rrw', 'memory'): (50, 200),
+    ('cut', 'rrw', 'memory'): (50, 200),
+}
+# What the new leader goes through, each from the step before.
+PHASES = {
+    'detection': {'state': 'asking'},
+    'pre-vote': {'state': 'candidate'},
+    'vote': {'state': 'elected'},
+    'role': {'state': 'leader'},
+    'inherited': {'accepts': '1'},
+}
+
+
+def _strike(fault, member):
+    """Let it happen; the time right before."""
+    if fault == 'kill':
+        when = now()
+        member.strike_dead()
+    elif fault == 'freeze':
+        when = now()
+        member.freeze()
+    else:
+        cut = member.host.prepared_cut()
+        when = now()
+        cut()
+    return when
+
+
+def _heal(fault, member):
+    if fault == 'kill':
+        member.run.ended()
+        member.start()
+    elif fault == 'freeze':
+        member.thaw()
+    else:
+        member.host.restore()
+
+
+def _phases(run, mark, when):
+    """phase -> nanoseconds, of the new leader's steps since @mark."""
+    took = {}
+    before = when
+    for phase, words in PHASES.items():
+        event = run.events.find('state', mark, **words)
+        # A step that took no time is not told.
+        if event:
+            took[phase] = max(0, event.time - before)
+            before = max(before, event.time)
+    return took, before - when
+
+
+def _one(group, fault):
+    """One failover: nanoseconds for each phase, and altogether."""
+    group.wait_protected(30)
+    group.wait_progress(20)
+    old, new = group.leader(), group.secondary()
+    mark = new.run.events.mark()
+    when = _strike(fault, old)
+    group.wait_leader(30, other_than=old)
+    took = _phases(new.run, mark, when)
+    _heal(fault, old)
+    return took
+
+
+def _campaign(report, pinning, fault, kinds, durability, times):
+    params = {'members': len(kinds), 'durability': durability,
+              'timeout': TIMEOUT}
+    whole, phases = [], {phase: [] for phase in PHASES}
+    with Lab() as lab:
+        group = Cluster(lab, kinds, durability, LOAD,
+                        [f'--timeout={TIMEOUT}'])
+        for number, member in enumerate(group.members):
+            cpus = pinning.taskset(number % len(pinning.replicas))
+            member.wrapper = ['taskset', '-c', cpus]
+        group.found()
+        for _ in range(times):
+            took, total = _one(group, fault)
+            whole.append(total / 1e6)
+            for phase, nanoseconds in took.items():
+                phases[phase].append(nanoseconds / 1e6)
+        group.wait_protected(30)
+        found = group.finish()
+    report.samples('apus', fault, 'failover', 'ms', params, whole)
+    for phase, samples in phases.items():
+        report.samples('apus', fault, 'phase', 'ms',
+                       {**params, 'phase': phase}, samples)
+    report.value('apus', fault, 'lost', 'entries', params, 0)
+    report.value('apus', fault, 'acknowledged', 'entries', params,
+                 found.acknowledged)
+
+
+def run(report, pinning):
+    """All of the matrix."""
+    full = os.environ.get('FULL') == '1'
+    for (fault, kinds, durability), times in MATRIX.items():
+        print(f'{fault} {kinds} {durability}, {times[full]} times',
+              file=sys.stderr)
+        _campaign(report, pinning, fault, kinds, durability, times[full])
+
+
+def add_tables(report):
+    """What was found, as text."""
+    lines = ('workload', 'members', 'durability')
+    report.table('From the fault to the new leader\'s first acceptance',
+                 'failover', lines, ('subject',),
+                 show=('p50', 'p99', 'max', 'n'))
+    report.table('Where the time goes', 'phase', lines, ('phase',),
+                 show=('p50', 'p99'))
+    report.table('Acknowledged submissions, of which none was lost',
+                 'acknowledged', lines, ('subject',))

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""
+Members that begin again: one after the other, all at once, with and without
+what they knew.
+"""
+
+import time
+
+import pytest
+
+# So that a process that is started again runs the same "VM": its tape is
+# durable, as the disk of a real one.
+DURABLE = ['--power-cut', '--log-size=8388608']
+
+
+def start_all(group, *options):
+    """All members, each with the VM that it had."""
+    for member in group.members:
+        member.start(f'--incarnation={1000 + member.number}', *options,
+                     *(['--deliver'] if member.can_run else []))
+
+
+def found_durable(group):
+    """A new group whose members have lasting incarnations."""
+    start_all(group, '--found=1')
+    group.wait_protected()
+
+
+def lose_power(group):
+    """All at once, and it comes back."""
+    for member in group.members:
+        member.strike_dead()
+    for member in group.members:
+        member.run.ended()
+    start_all(group)
+    group.wait_leader()
+
+
+def test_rolling_restart(start_group):
+    """Each member in turn is stopped and started; twice."""
+    group = start_group('rrw', 'disk')
+    for _ in range(2):
+        for member in group.members:
+            group.wait_protected()
+            group.wait_progress()
+            member.stop()
+            group.wait_progress()
+            member.start()
+    group.wait_protected()
+    group.finish()
+
+
+def test_stopped_leader_hands_over_at_once(start_group):
+    """It resigns: nobody waits for a timeout, and nothing has an open end."""
+    group = start_group()
+    group.wait_progress()
+    leader, secondary = group.leader(), group.secondary()
+    leader.stop()
+    assert group.wait_leader() is secondary
+    group.wait_progress()
+    leader.start()
+    group.wait_protected()
+    group.finish()
+
+
+def test_resigned_leader_can_be_secondary(start_group):
+    group = start_group()
+    group.wait_progress()
+    leader = group.leader()
+    assert leader.run.ask('resign') is None
+    group.wait_leader(other_than=leader)
+    group.wait_protected()
+    group.wait_progress()
+    group.finish()
+
+
+@pytest.mark.parametrize('durability', ['memory', 'disk'])
+def test_witness_that_was_just_started_is_enough(start_group, durability):
+    """The leader dies as soon as the restarted witness is up to date."""
+    group = start_group('rrw', durability)
+    for _ in range(3):
+        group.wait_protected()
+        leader, witness = group.leader(), group.witness()
+        witness.kill()
+        witness.start()
+        witness.run.events.wait('ready', 10)
+        group.wait(lambda: leader.run.status()['amnesiacs'] == '0', 10,
+                   'the witness knows all again')
+        leader.kill()
+        group.wait_leader(other_than=leader)
+        group.wait_progress()
+        leader.start()
+    group.wait_protected()
+    group.finish()
+
+
+def test_amnesiac_majority_elects_nobody(start_group):
+    """With durability memory a majority that has died at once has lost the
+    log: nobody leads, whatever it takes."""
+    group = start_group('rrw', 'memory')
+    group.wait_progress()
+    leader, secondary, witness = (group.leader(), group.secondary(),
+                                  group.witness())
+    for member in leader, witness:
+        member.kill()
+    for member in leader, witness:
+        member.start()
+        member.run.events.wait('ready', 10)
+    secondary.run.events.wait('state', 10, state='asking')
+    end = time.monotonic() + 1
+    while time.monotonic() < end:       # ten timeouts of the group
+        assert group.leader() is None
+        time.sleep(0.05)
+    for member in group.members:
+        assert member.run.status()['state'] in ('follower', 'asking')
+
+
+@pytest.mark.parametrize('kinds', ['rrw', 'rrwww'])
+def test_all_lose_power(new_group, kinds):
+    """What was acknowledged is on the disks of a majority."""
+    group = new_group(kinds, 'disk', options=DURABLE)
+    found_durable(group)
+    for _ in range(3):
+        group.wait_progress(200)
+        lose_power(group)
+    group.wait_progress()
+    group.finish()
+
+
+@pytest.mark.soak
+def test_all_lose_power_50_times(new_group):
+    group = new_group('rrw', 'disk', options=DURABLE)
+    found_durable(group)
+    for _ in range(50):
+        group.wait_progress(100)
+        lose_power(group)
+    group.wait_progress()
+    group.finish()
