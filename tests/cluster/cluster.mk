@@ -12,3 +12,18 @@ build/cluster/node: $(cluster_objects) \
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  LINK    $@"; )$(CC) -o $@ $(filter %.o %.a,$^) \
 	    $(core_link)
+
+.PHONY: check-cluster check-soak-cluster bench-apus-failover
+check-cluster: build/cluster/node build/packages-check
+	@mkdir -p $(results)
+	@$(pytest) tests/cluster -m 'not soak' \
+	    --junitxml=$(results)/cluster.xml
+
+check-soak: check-soak-cluster
+check-soak-cluster: build/cluster/node build/packages-check
+	@mkdir -p $(results)
+	@$(pytest) tests/cluster -m soak --junitxml=$(results)/soak-cluster.xml
+
+bench-apus-failover: build/cluster/node build/packages-check
+	@mkdir -p build/bench
+	@$(PYTHON) -B tests/bench/apus-failover.py
