@@ -67,6 +67,7 @@ series-save: ## its commits written back to qemu/patches
 .PHONY: core
 include tests/unit/unit.mk
 include tests/fuzz/fuzz.mk
+include tests/bench/bench.mk
 -include $(wildcard colo-net/apus/tools/tools.mk tests/sim/sim.mk \
     tests/model/model.mk tests/cluster/cluster.mk)
 

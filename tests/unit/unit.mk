@@ -6,10 +6,11 @@
 # the other .c files in tests/unit/. Each is built plain, with ASan and UBSan,
 # and with TSan, below build/core/.
 
-core_libraries := net runtime apus plover gannet
+core_libraries := net bench runtime apus plover gannet
 core_net := colo-net/core
 core_apus := colo-net/apus/core
 core_runtime := colo-net/apus/runtime
+core_bench := colo-net/apus/tools/bench
 core_plover := plover-sync/core
 core_gannet := gannet-blk/core
 
