@@ -12,7 +12,7 @@
  *   resign               apus_resign()
  *   role ID              submit a ROLE that names this secondary; 0: nobody
  *   replace OLD MEMBER   apus_replace(); 0 or none: not this one
- *   disk full|free       whether writes fail (powercut.h)
+ *   disk honest|full|lies   see powercut.h
  *   status               answered by an event "status"
  *   stop                 stop, and end
  *
@@ -237,7 +237,9 @@ static gboolean execute(Node *node, const char *name, const char *words,
     } else if (strcmp(name, "replace") == 0) {
         return command_replace(node, words, errp);
     } else if (strcmp(name, "disk") == 0) {
-        return power_cut_fill(node->power, strcmp(words, "full") == 0, errp);
+        return power_cut_set(node->power, strcmp(words, "full") == 0 ?
+                             POWER_CUT_FULL : strcmp(words, "lies") == 0 ?
+                             POWER_CUT_LIES : POWER_CUT_HONEST, errp);
     } else if (strcmp(name, "status") == 0) {
         return command_status(node, errp);
     } else if (strcmp(name, "stop") == 0) {

@@ -36,7 +36,7 @@ struct PowerCut {
     ApusFileOps ops;
     Trace *trace;
     GMutex lock; /* of all that follows */
-    gboolean full;
+    PowerCutMood mood;
     Names *names;
     GHashTable *files; /* inode -> File */
     GHashTable *opened; /* descriptor -> File */
@@ -123,9 +123,10 @@ static ssize_t write_file(void *opaque, int fd, const void *data, size_t size,
 
     g_mutex_lock(&power->lock);
     file = g_hash_table_lookup(power->opened, GINT_TO_POINTER(fd));
-    if (!power->full) {
-        result = sync ? write_synced(power, file, fd, data, size, offset)
-                      : write_unsynced(power, file, fd, data, size, offset);
+    if (power->mood != POWER_CUT_FULL) {
+        result = sync && power->mood != POWER_CUT_LIES ?
+            write_synced(power, file, fd, data, size, offset) :
+            write_unsynced(power, file, fd, data, size, offset);
     }
     g_mutex_unlock(&power->lock);
     return result;
@@ -158,7 +159,9 @@ static int sync_file(void *opaque, int fd)
 
     g_mutex_lock(&power->lock);
     file = g_hash_table_lookup(power->opened, GINT_TO_POINTER(fd));
-    if (file->directory) {
+    if (power->mood == POWER_CUT_LIES) {
+        result = 0;
+    } else if (file->directory) {
         point(power, file, "sync");
         result = names_sync(power->names);
         point(power, file, "synced");
@@ -235,7 +238,7 @@ static int allocate(void *opaque, int fd, uint64_t size)
     gboolean full;
 
     g_mutex_lock(&power->lock);
-    full = power->full;
+    full = power->mood == POWER_CUT_FULL;
     g_mutex_unlock(&power->lock);
     return full ? -ENOSPC : -posix_fallocate(fd, 0, size);
 }
@@ -370,15 +373,15 @@ const ApusFileOps *power_cut_ops(PowerCut *power)
     return &power->ops;
 }
 
-gboolean power_cut_fill(PowerCut *power, gboolean full, GError **errp)
+gboolean power_cut_set(PowerCut *power, PowerCutMood mood, GError **errp)
 {
     if (!power) {
         g_set_error(errp, APUS_ERROR, APUS_ERROR_CONFIG,
-                    "only a disk of --power-cut can be filled");
+                    "only the disk of --power-cut has moods");
         return FALSE;
     }
     g_mutex_lock(&power->lock);
-    power->full = full;
+    power->mood = mood;
     g_mutex_unlock(&power->lock);
     return TRUE;
 }

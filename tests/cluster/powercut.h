@@ -25,10 +25,13 @@ PowerCut *power_cut_new(Trace *trace);
 void power_cut_free(PowerCut *power); /* NULL is allowed */
 const ApusFileOps *power_cut_ops(PowerCut *power);
 
-/*
- * From now on writes fail with ENOSPC, or no more. APUS_ERROR_CONFIG without
- * a PowerCut.
- */
-gboolean power_cut_fill(PowerCut *power, gboolean full, GError **errp);
+typedef enum {
+    POWER_CUT_HONEST,
+    POWER_CUT_FULL, /* writes fail with ENOSPC */
+    POWER_CUT_LIES, /* what was synced is lost as well */
+} PowerCutMood;
+
+/* From now on. APUS_ERROR_CONFIG without a PowerCut. */
+gboolean power_cut_set(PowerCut *power, PowerCutMood mood, GError **errp);
 
 #endif

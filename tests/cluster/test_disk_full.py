@@ -67,3 +67,22 @@ def test_member_waits_for_room(new_group, role):
     group.wait_progress(100, 20)
     group.wait_protected()
     group.finish()
+
+
+def test_member_whose_writes_fail_takes_no_part(new_group):
+    """The same by the injected disk, and with durability memory, where only
+    the term, the vote and the roles are written."""
+    group = new_group('rrw', 'memory', options=['--power-cut'])
+    group.found()
+    leader, secondary, witness = (group.leader(), group.secondary(),
+                                  group.witness())
+    assert witness.run.ask('disk full') is None
+    leader.kill()
+    witness.run.events.wait('log', 20, witness.run.events.mark())
+    assert group.leader() is None
+    assert witness.run.ask('disk honest') is None
+    assert group.wait_leader(20) is secondary
+    leader.start()
+    group.wait_protected()
+    group.wait_progress()
+    group.finish()

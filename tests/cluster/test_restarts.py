@@ -8,6 +8,8 @@ import time
 
 import pytest
 
+from colony_cluster import judge
+
 # So that a process that is started again runs the same "VM": its tape is
 # durable, as the disk of a real one.
 DURABLE = ['--power-cut', '--log-size=8388608']
@@ -125,6 +127,19 @@ def test_all_lose_power(new_group, kinds):
         lose_power(group)
     group.wait_progress()
     group.finish()
+
+
+def test_disk_that_lies_is_noticed(new_group):
+    """The same with disks that say that they have synced and have not."""
+    group = new_group('rrw', 'disk', options=DURABLE)
+    found_durable(group)
+    for member in group.members:
+        assert member.run.ask('disk lies') is None
+    group.wait_progress(2000)
+    with pytest.raises((judge.Broken, TimeoutError)):
+        lose_power(group)
+        group.wait_progress()
+        group.finish()
 
 
 @pytest.mark.soak
