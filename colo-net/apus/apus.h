@@ -99,6 +99,11 @@ typedef void ApusDone(void *opaque, ApusFate fate, uint64_t index);
 gboolean apus_found(const ApusConfig *config, const ApusMembers *members,
                     ApusId leader, gboolean joins, GError **errp);
 
+/*
+ * Open what was founded, and listen. Nothing is said or handled before the
+ * start. Errors are those of a configuration, of the state directory
+ * (runtime/storage.h), and of the address.
+ */
 Apus *apus_new(const ApusConfig *config, const ApusHandlers *handlers,
                void *opaque, GError **errp);
 gboolean apus_start(Apus *apus, GError **errp);
@@ -117,8 +122,13 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Apus, apus_free)
 /*
  * Have an entry ordered; the payload is copied. Returns FALSE, and @done is
  * not called, with APUS_ERROR_NOT_LEADER, _FULL (try again after a done()),
- * _TOO_LONG, _ROLE or _STOPPED. Submissions of one thread are ordered as they
- * were made. Called from a handler it is taken at once, without a queue.
+ * _TOO_LONG, _CORRUPT (no entry of that kind), _ROLE, _BUSY (a ROLE while the
+ * last one is not committed) or _STOPPED. Submissions of one thread are
+ * ordered as they were made.
+ *
+ * Called from done(), changed(), failed() or log() it is taken at once;
+ * otherwise it waits in a queue, and what turns out only then, that this
+ * member leads no more, or a secondary is gone, is APUS_FATE_UNKNOWN, index 0.
  */
 gboolean apus_submit(Apus *apus, ApusEntryKind kind, const uint8_t *payload,
                      uint32_t length, ApusDone *done, void *opaque,
@@ -134,7 +144,10 @@ void apus_alive(Apus *apus);
 void apus_pin(Apus *apus, uint64_t index);
 void apus_resign(Apus *apus);
 
-/* These wait for the member's thread, a second at most (APUS_ERROR_BUSY). */
+/*
+ * These wait for the member's thread, a second at most (APUS_ERROR_BUSY). The
+ * first two not from deliver(), skipped() or a done() (likewise).
+ */
 gboolean apus_replace(Apus *apus, ApusId old, const ApusMember *new_member,
                       GError **errp);
 gboolean apus_deliver_from(Apus *apus, uint64_t index, GError **errp);

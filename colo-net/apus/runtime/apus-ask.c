@@ -1,0 +1,279 @@
+/*
+ * What other threads want and see, but for submissions
+ *
+ * A wish (resume, pin, ...) is a flag; the newest value counts. A question
+ * that needs an answer waits in a queue, on the stack of who asks, and is
+ * answered by the member's thread.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "apus-internal.h"
+
+#define PATIENCE 1000000 /* microseconds: an answer takes no longer */
+
+typedef struct Ask Ask;
+
+struct Ask {
+    gboolean (*answer)(Apus *apus, Ask *ask, GError **errp);
+    gboolean core; /* it calls the core: not from within it */
+    gboolean running, done; /* under the lock */
+    gboolean result;
+    GError *error;
+
+    /* What it is about */
+    ApusId old;
+    const ApusMember *new_member;
+    uint64_t index;
+    ApusStatus *status;
+    ApusTransportCounters *counters;
+};
+
+gboolean apus_is_own_thread(const Apus *apus)
+{
+    return atomic_load(&((Apus *)apus)->runner) == g_thread_self();
+}
+
+/* --- wishes -------------------------------------------------------------- */
+
+static void wish(Apus *apus, unsigned what)
+{
+    atomic_fetch_or(&apus->wishes, what);
+    apus_loop_wake(apus->loop);
+}
+
+void apus_resume(Apus *apus)
+{
+    wish(apus, APUS_WISH_RESUME);
+}
+
+void apus_alive(Apus *apus)
+{
+    uint64_t now = apus_clock();
+    uint64_t before = atomic_exchange(&apus->alive, now);
+
+    /* A main loop that turns all the time should not wake us each time. */
+    atomic_fetch_or(&apus->wishes, APUS_WISH_ALIVE);
+    if (now - before > apus->config.alive_timeout / 2) {
+        apus_loop_wake(apus->loop);
+    }
+}
+
+void apus_pin(Apus *apus, uint64_t index)
+{
+    atomic_store(&apus->pin, index);
+    wish(apus, APUS_WISH_PIN);
+}
+
+void apus_resign(Apus *apus)
+{
+    wish(apus, APUS_WISH_RESIGN);
+}
+
+static void serve_wishes(Apus *apus)
+{
+    uint64_t now = apus_loop_now(apus->loop);
+    unsigned wishes;
+
+    if (!atomic_load(&apus->wishes)) {
+        return;
+    }
+    wishes = atomic_exchange(&apus->wishes, 0);
+    if (wishes & APUS_WISH_ALIVE) {
+        apus_core_alive(apus->core, now);
+    }
+    if (wishes & APUS_WISH_PIN) {
+        apus_core_pin(apus->core, atomic_load(&apus->pin));
+    }
+    if (wishes & APUS_WISH_RESUME) {
+        apus_core_resume(apus->core, now);
+    }
+    if (wishes & APUS_WISH_RESIGN) {
+        atomic_store(&apus->lease, 0);
+        apus_core_resign(apus->core, now);
+    }
+}
+
+/* --- questions ----------------------------------------------------------- */
+
+void apus_ask_serve(Apus *apus)
+{
+    Ask *ask;
+
+    serve_wishes(apus);
+    if (!atomic_load(&apus->asked)) {
+        return;
+    }
+    g_mutex_lock(&apus->lock);
+    atomic_store(&apus->asked, false);
+    while ((ask = g_queue_pop_head(&apus->asks))) {
+        ask->running = TRUE;
+        g_mutex_unlock(&apus->lock);
+        ask->result = ask->answer(apus, ask, &ask->error);
+        g_mutex_lock(&apus->lock);
+        ask->done = TRUE;
+        g_cond_broadcast(&apus->cond);
+    }
+    g_mutex_unlock(&apus->lock);
+}
+
+static gboolean not_running(GError **errp)
+{
+    g_set_error_literal(errp, APUS_ERROR, APUS_ERROR_STOPPED,
+                        "the member does not run");
+    return FALSE;
+}
+
+void apus_ask_close(Apus *apus)
+{
+    Ask *ask;
+
+    g_mutex_lock(&apus->lock);
+    while ((ask = g_queue_pop_head(&apus->asks))) {
+        ask->done = TRUE;
+        not_running(&ask->error);
+    }
+    g_cond_broadcast(&apus->cond);
+    g_mutex_unlock(&apus->lock);
+}
+
+static gboolean ask_own_thread(Apus *apus, Ask *ask, GError **errp)
+{
+    if (ask->core && apus->in_core) {
+        g_set_error_literal(errp, APUS_ERROR, APUS_ERROR_BUSY,
+                            "this cannot be asked for from deliver(), "
+                            "skipped() or a done()");
+        return FALSE;
+    }
+    if (ask->core) {
+        apus_loop_wake(apus->loop); /* what follows from it is flushed */
+    }
+    return ask->answer(apus, ask, errp);
+}
+
+/* Wait, under the lock, until @ask is answered or it has taken too long. */
+static void wait_for_answer(Apus *apus, Ask *ask)
+{
+    gint64 deadline = g_get_monotonic_time() + PATIENCE;
+
+    while (!ask->done) {
+        if (ask->running) {
+            g_cond_wait(&apus->cond, &apus->lock);
+        } else if (!g_cond_wait_until(&apus->cond, &apus->lock, deadline) &&
+                   !ask->running && !ask->done) {
+            g_queue_remove(&apus->asks, ask);
+            ask->done = TRUE;
+            g_set_error_literal(&ask->error, APUS_ERROR, APUS_ERROR_BUSY,
+                                "the member's thread did not answer within a "
+                                "second");
+        }
+    }
+}
+
+static gboolean ask_member(Apus *apus, Ask *ask, GError **errp)
+{
+    if (apus_is_own_thread(apus)) {
+        return ask_own_thread(apus, ask, errp);
+    }
+    g_mutex_lock(&apus->lock);
+    if (apus->phase != APUS_PHASE_RUNNING &&
+        apus->phase != APUS_PHASE_STOPPING) {
+        g_mutex_unlock(&apus->lock);
+        return not_running(errp);
+    }
+    g_queue_push_tail(&apus->asks, ask);
+    atomic_store(&apus->asked, true);
+    apus_loop_wake(apus->loop);
+    wait_for_answer(apus, ask);
+    g_mutex_unlock(&apus->lock);
+    if (ask->error) {
+        g_propagate_error(errp, ask->error);
+    }
+    return ask->result;
+}
+
+static gboolean answer_replace(Apus *apus, Ask *ask, GError **errp)
+{
+    return apus_core_replace(apus->core, ask->old, ask->new_member,
+                             apus_loop_now(apus->loop), errp);
+}
+
+gboolean apus_replace(Apus *apus, ApusId old, const ApusMember *new_member,
+                      GError **errp)
+{
+    Ask ask = {
+        .answer = answer_replace,
+        .core = TRUE,
+        .old = old,
+        .new_member = new_member,
+    };
+
+    return ask_member(apus, &ask, errp);
+}
+
+static gboolean answer_deliver_from(Apus *apus, Ask *ask, GError **errp)
+{
+    return apus_core_deliver_from(apus->core, ask->index,
+                                  apus_loop_now(apus->loop), errp);
+}
+
+gboolean apus_deliver_from(Apus *apus, uint64_t index, GError **errp)
+{
+    Ask ask = {
+        .answer = answer_deliver_from,
+        .core = TRUE,
+        .index = index,
+    };
+
+    if (!apus->handlers.deliver) {
+        g_set_error_literal(errp, APUS_ERROR, APUS_ERROR_CONFIG,
+                            "a member without a deliver() handler cannot "
+                            "deliver");
+        return FALSE;
+    }
+    return ask_member(apus, &ask, errp);
+}
+
+static gboolean answer_status(Apus *apus, Ask *ask, GError **errp)
+{
+    (void)errp;
+    apus_core_status(apus->core, ask->status, apus_loop_now(apus->loop));
+    return TRUE;
+}
+
+gboolean apus_status(Apus *apus, ApusStatus *status, GError **errp)
+{
+    Ask ask = {
+        .answer = answer_status,
+        .status = status,
+    };
+
+    return ask_member(apus, &ask, errp);
+}
+
+static gboolean answer_counters(Apus *apus, Ask *ask, GError **errp)
+{
+    (void)errp;
+    apus->transport->ops->counters(apus->transport, ask->counters);
+    return TRUE;
+}
+
+gboolean apus_counters(Apus *apus, ApusTransportCounters *counters,
+                       GError **errp)
+{
+    Ask ask = {
+        .answer = answer_counters,
+        .counters = counters,
+    };
+
+    return ask_member(apus, &ask, errp);
+}
+
+/* --- the lease ----------------------------------------------------------- */
+
+gboolean apus_may_speak(const Apus *apus)
+{
+    uint64_t lease = atomic_load(&((Apus *)apus)->lease);
+
+    return lease != 0 && apus_clock() < lease;
+}

@@ -1,0 +1,198 @@
+/*
+ * What may be configured, and what is meant where nothing is
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include <string.h>
+
+#include "apus-internal.h"
+
+#define MILLISECOND (1000 * 1000ull)
+#define SECOND (1000 * MILLISECOND)
+
+#define MAX_CLUSTER 63
+#define DEFAULT_QUEUE (16u << 20)
+#define MAX_LOG_SIZE (1ull << 40)
+
+/* A queue has to hold at least one of the longest submissions. */
+#define MIN_QUEUE (2u * APUS_RECORD_MAX_PAYLOAD)
+
+static gboolean refuse(GError **errp, const char *format, ...)
+    G_GNUC_PRINTF(2, 3);
+
+static gboolean refuse(GError **errp, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    if (errp) {
+        *errp = g_error_new_valist(APUS_ERROR, APUS_ERROR_CONFIG, format,
+                                   args);
+    }
+    va_end(args);
+    return FALSE;
+}
+
+static gboolean check_identity(const ApusConfig *config, GError **errp)
+{
+    size_t length = config->cluster ? strlen(config->cluster) : 0;
+
+    if (length == 0 || length > MAX_CLUSTER) {
+        return refuse(errp, "the group's name has %zu characters: give it 1 "
+                      "to %d", length, MAX_CLUSTER);
+    }
+    for (size_t i = 0; i < length; i++) {
+        if (!g_ascii_isgraph(config->cluster[i])) {
+            return refuse(errp, "the group's name contains byte 0x%02x: only "
+                          "printable ASCII characters without spaces are "
+                          "possible", (unsigned char)config->cluster[i]);
+        }
+    }
+    if (config->id == APUS_NOBODY) {
+        return refuse(errp, "a member cannot have the id 0: ids begin at 1");
+    }
+    if (!config->directory || !config->directory[0]) {
+        return refuse(errp, "no directory is given for the member's state");
+    }
+    return TRUE;
+}
+
+static gboolean check_listen(const char *listen, GError **errp)
+{
+    const char *colon = strrchr(listen, ':');
+    uint64_t port;
+
+    if (strlen(listen) >= APUS_MAX_ADDRESS) {
+        return refuse(errp, "cannot listen on \"%.20s...\": an address has "
+                      "less than %d characters", listen, APUS_MAX_ADDRESS);
+    }
+    if (!colon || colon == listen ||
+        !g_ascii_string_to_unsigned(colon + 1, 10, 0, 65535, &port, NULL)) {
+        return refuse(errp, "cannot listen on \"%s\": an address is HOST:PORT "
+                      "or [IPv6]:PORT", listen);
+    }
+    return TRUE;
+}
+
+static gboolean check_key(const ApusConfig *config, GError **errp)
+{
+    if (!config->key && config->key_size) {
+        return refuse(errp, "a key has a size but no bytes");
+    }
+    if (config->key && (config->key_size < APUS_KEY_MIN ||
+                        config->key_size > APUS_KEY_MAX)) {
+        return refuse(errp, "the group's key has %zu bytes: %d to %d are "
+                      "possible", config->key_size, APUS_KEY_MIN,
+                      APUS_KEY_MAX);
+    }
+    if (config->tls && !config->key) {
+        return refuse(errp, "TLS needs a key: give all members the same one");
+    }
+    return TRUE;
+}
+
+static gboolean check_sizes(const ApusConfig *config, GError **errp)
+{
+    if (config->durability != APUS_DURABILITY_MEMORY &&
+        config->durability != APUS_DURABILITY_DISK) {
+        return refuse(errp, "there is no durability %d", config->durability);
+    }
+    if (config->log_size &&
+        ((config->log_size & (config->log_size - 1)) ||
+         config->log_size < APUS_LOG_MIN_SIZE ||
+         config->log_size > MAX_LOG_SIZE)) {
+        return refuse(errp, "a log of %zu bytes is impossible: the size has "
+                      "to be a power of two, 4 MiB to 1 TiB",
+                      config->log_size);
+    }
+    if (config->queue_limit && config->queue_limit < MIN_QUEUE) {
+        return refuse(errp, "a queue of %zu bytes is too short: %u are the "
+                      "least", config->queue_limit, MIN_QUEUE);
+    }
+    return TRUE;
+}
+
+static gboolean check_time(const char *name, uint64_t time, uint64_t min,
+                           uint64_t max, GError **errp)
+{
+    if (time < min || time > max) {
+        return refuse(errp, "%s of %g ms is impossible: %g to %g ms are "
+                      "possible", name, (double)time / MILLISECOND,
+                      (double)min / MILLISECOND, (double)max / MILLISECOND);
+    }
+    return TRUE;
+}
+
+static gboolean check_times(const ApusConfig *config, GError **errp)
+{
+    ApusConfig full;
+
+    apus_config_copy(&full, config);
+    apus_config_clear(&full);
+    return check_time("a timeout", full.timeout, MILLISECOND, 3600 * SECOND,
+                      errp) &&
+           /* Else one lost beat would be taken for a death. */
+           check_time("a heartbeat", full.heartbeat, MILLISECOND / 10,
+                      full.timeout / 3, errp) &&
+           check_time("a lease", full.lease, full.heartbeat,
+                      full.timeout - full.timeout / 100, errp) &&
+           check_time("a submit-timeout", full.submit_timeout, full.timeout,
+                      3600 * SECOND, errp) &&
+           check_time("an alive-timeout", full.alive_timeout, 0,
+                      3600 * SECOND, errp) &&
+           check_time("a busy-poll", full.busy_poll, 0, SECOND, errp);
+}
+
+gboolean apus_config_check(const ApusConfig *config,
+                           const ApusHandlers *handlers, GError **errp)
+{
+    if (!check_identity(config, errp) ||
+        (config->listen && !check_listen(config->listen, errp)) ||
+        !check_key(config, errp) || !check_sizes(config, errp) ||
+        !check_times(config, errp)) {
+        return FALSE;
+    }
+    if (handlers && config->delivers && !handlers->deliver) {
+        return refuse(errp, "a member that delivers needs a deliver() "
+                      "handler");
+    }
+    return TRUE;
+}
+
+void apus_config_copy(ApusConfig *copy, const ApusConfig *config)
+{
+    ApusCoreConfig defaults = { 0 };
+
+    apus_core_defaults(&defaults);
+    *copy = *config;
+    copy->cluster = g_strdup(config->cluster);
+    copy->directory = g_strdup(config->directory);
+    copy->listen = g_strdup(config->listen);
+    copy->key = g_memdup2(config->key, config->key_size);
+    copy->incarnation = config->incarnation ?: apus_random();
+    copy->log_size = config->log_size ?: defaults.log_size;
+    copy->queue_limit = config->queue_limit ?: DEFAULT_QUEUE;
+    copy->heartbeat = config->heartbeat ?: defaults.heartbeat;
+    copy->timeout = config->timeout ?: defaults.timeout;
+    copy->lease = config->lease ?: copy->timeout / 10 * 8;
+    copy->submit_timeout = config->submit_timeout ?: defaults.submit_timeout;
+    /* A short timeout alone should not be an impossible one. */
+    if (!config->heartbeat && copy->heartbeat > copy->timeout / 3) {
+        copy->heartbeat = copy->timeout / 10;
+    }
+    if (!config->submit_timeout && copy->submit_timeout < copy->timeout) {
+        copy->submit_timeout = copy->timeout;
+    }
+}
+
+void apus_config_clear(ApusConfig *copy)
+{
+    if (copy->key) {
+        explicit_bzero((uint8_t *)copy->key, copy->key_size);
+    }
+    g_clear_pointer((char **)&copy->cluster, g_free);
+    g_clear_pointer((char **)&copy->directory, g_free);
+    g_clear_pointer((char **)&copy->listen, g_free);
+    g_clear_pointer((uint8_t **)&copy->key, g_free);
+}
