@@ -1,0 +1,613 @@
+/*
+ * What must hold after every step
+ *
+ * Two kinds of rules. Consequences are what users are promised: one leader in a
+ * term, one sequence, one voice, nothing lost. Promises are what members tell
+ * each other: a vote or an acknowledgement that says what is not so leads to a
+ * wrong consequence only when more goes wrong, so they are looked at as they
+ * are given. Nothing here asks the core's own opinion where there is another
+ * way: what is safe is read from the simulated disk, what is committed from what
+ * members have acknowledged.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "sim.h"
+
+#define MAX_TERM 20000
+
+uint64_t sim_hash(ApusEntryKind kind, const uint8_t *payload, uint32_t length)
+{
+    uint64_t hash = 0xcbf29ce484222325u ^ kind;
+
+    for (uint32_t i = 0; i < length; i++) {
+        hash = (hash ^ payload[i]) * 0x100000001b3u;
+    }
+    return hash;
+}
+
+/* --- the committed sequence ----------------------------------------------------------- */
+
+static SimCommitted *committed_at(const Sim *sim, uint64_t index)
+{
+    return &g_array_index(sim->committed, SimCommitted, index);
+}
+
+uint64_t sim_last_committed(const Sim *sim)
+{
+    return sim->committed->len - 1;
+}
+
+const ApusRole *sim_role_at(const Sim *sim, uint64_t index)
+{
+    return &g_array_index(sim->roles, SimRole,
+                          committed_at(sim, index)->role).role;
+}
+
+gboolean sim_names(const ApusRole *role, const SimHost *host)
+{
+    return !role->stopped &&
+           ((role->leader == host->id &&
+             (role->leader_incarnation == host->incarnation ||
+              role->leader_incarnation == 0)) ||
+            (role->secondary == host->id &&
+             role->secondary_incarnation == host->incarnation));
+}
+
+void sim_check_start(Sim *sim)
+{
+    SimCommitted founding = { 0 };
+    SimRole role = { .role.leader = 1 };
+
+    g_array_set_size(sim->committed, 0);
+    g_array_set_size(sim->roles, 0);
+    g_array_append_val(sim->committed, founding);
+    g_array_append_val(sim->roles, role);
+}
+
+/* An INPUT stands in the sequence once. */
+static void check_number(SimHost *host, const ApusEntry *entry)
+{
+    Sim *sim = host->sim;
+    SimSubmission *submission;
+    uint64_t number;
+
+    if (entry->kind != APUS_ENTRY_INPUT || entry->length < sizeof(number)) {
+        return;
+    }
+    memcpy(&number, entry->payload, sizeof(number));
+    if (number == 0 || number >= sim->submissions->len) {
+        sim_fail(sim, "sequence", "%u: entry %" PRIu64 " is nobody's", host->id,
+                 entry->index);
+        return;
+    }
+    submission = &g_array_index(sim->submissions, SimSubmission, number);
+    if (submission->index && submission->index != entry->index) {
+        sim_fail(sim, "sequence", "%u: submission %" PRIu64 " stands at %"
+                 PRIu64 " and at %" PRIu64, host->id, number,
+                 submission->index, entry->index);
+    }
+    submission->index = entry->index;
+}
+
+static void add_committed(SimHost *host, const ApusEntry *entry)
+{
+    Sim *sim = host->sim;
+    SimCommitted new = {
+        .term = entry->term,
+        .hash = sim_hash(entry->kind, entry->payload, entry->length),
+        .kind = entry->kind,
+        .role = sim->roles->len - 1,
+    };
+
+    check_number(host, entry);
+    if (entry->kind == APUS_ENTRY_ROLE) {
+        ApusSnapshot snapshot;
+        SimRole role = { .index = entry->index };
+
+        apus_log_snapshot(host->core->log, entry->index, &snapshot);
+        role.role = snapshot.role;
+        new.role = sim->roles->len;
+        g_array_append_val(sim->roles, role);
+    }
+    g_array_append_val(sim->committed, new);
+    sim_trace(sim, "entry %" PRIu64 " of term %" PRIu64
+              " is committed (%u says so)", entry->index, entry->term,
+              host->id);
+}
+
+gboolean sim_check_committed(SimHost *host, const ApusEntry *entry)
+{
+    Sim *sim = host->sim;
+    uint64_t last = sim_last_committed(sim);
+    const SimCommitted *known;
+
+    if (entry->index == last + 1) {
+        add_committed(host, entry);
+        return TRUE;
+    }
+    if (entry->index > last) {
+        sim_fail(sim, "sequence", "%u: entry %" PRIu64 " is committed, and %"
+                 PRIu64 " is the last one known", host->id, entry->index,
+                 last);
+        return FALSE;
+    }
+    known = committed_at(sim, entry->index);
+    if (known->term != entry->term || known->kind != entry->kind ||
+        known->hash != sim_hash(entry->kind, entry->payload,
+                                entry->length)) {
+        sim_fail(sim, "sequence", "%u: committed entry %" PRIu64
+                 " of term %" PRIu64 " has become one of term %" PRIu64,
+                 host->id, entry->index, known->term, entry->term);
+        return FALSE;
+    }
+    return TRUE;
+}
+
+/* --- promises ------------------------------------------------------------------------- */
+
+static void check_vote(SimHost *host, const ApusMessage *m)
+{
+    const ApusHardState *safe = &host->disk.state;
+
+    if (safe->term != m->vote.asked || safe->vote != m->to) {
+        sim_fail(host->sim, "vote", "%u votes for %u in term %" PRIu64
+                 "; on its disk it is for %u in term %" PRIu64, host->id,
+                 m->to, m->vote.asked, safe->vote, safe->term);
+    }
+    if (host->fenced < m->vote.asked) {
+        sim_fail(host->sim, "fence", "%u votes in term %" PRIu64
+                 " and has not fenced older ones", host->id, m->vote.asked);
+    }
+    if (host->core->amnesiac) {
+        sim_fail(host->sim, "amnesia", "%u votes and is amnesiac", host->id);
+    }
+}
+
+/* Is the newest ROLE or MEMBER up to @index part of the safe state? */
+static gboolean roles_are_safe(const SimHost *host, uint64_t index)
+{
+    const ApusSnapshot *safe = &host->disk.state.newest;
+    ApusSnapshot said;
+
+    if (index <= apus_log_base(host->core->log)->index) {
+        return TRUE;
+    }
+    apus_log_snapshot(host->core->log, index, &said);
+    /* Something newer that is safe is as good. */
+    return safe->index >= index ||
+           (said.role.leader == safe->role.leader &&
+            said.role.leader_incarnation == safe->role.leader_incarnation &&
+            said.role.secondary == safe->role.secondary &&
+            said.role.secondary_incarnation ==
+            safe->role.secondary_incarnation &&
+            said.members.count == safe->members.count &&
+            said.members.leaving == safe->members.leaving &&
+            said.members.member[said.members.count - 1].id ==
+            safe->members.member[safe->members.count - 1].id);
+}
+
+static gboolean log_is_safe(const SimHost *host, uint64_t index)
+{
+    uint64_t term;
+
+    if (host->sim->plan.durability == APUS_DURABILITY_MEMORY) {
+        return roles_are_safe(host, index);
+    }
+    return !apus_log_term(host->core->log, index, &term) ||
+           sim_disk_has(host, index, term);
+}
+
+static void check_ack(SimHost *host, const ApusMessage *m)
+{
+    Sim *sim = host->sim;
+
+    if (m->ack.kind != APUS_ACK_SAME || m->ack.amnesiac) {
+        return;
+    }
+    if (host->held_term != m->term) {
+        host->held_term = m->term;
+        host->held = 0;
+    }
+    host->held = MAX(host->held, m->ack.match);
+    if (host->acked_term < m->term) {
+        host->acked_term = m->term;
+        host->acked = 0;
+    }
+    if (host->acked_term == m->term) {
+        host->acked = MAX(host->acked, m->ack.match);
+    }
+    if (sim->consequences) {
+        return;
+    }
+    if (host->core->amnesiac) {
+        sim_fail(sim, "amnesia", "%u counts and is amnesiac", host->id);
+    }
+    if (host->disk.state.term < m->term) {
+        sim_fail(sim, "safe-term", "%u acknowledges in term %" PRIu64
+                 ", on its disk is %" PRIu64, host->id, m->term,
+                 host->disk.state.term);
+    }
+    if (m->ack.match > apus_log_last_index(host->core->log) ||
+        !log_is_safe(host, m->ack.match)) {
+        sim_fail(sim, "safe-log", "%u acknowledges up to %" PRIu64
+                 ", which is not safe there", host->id, m->ack.match);
+    }
+}
+
+void sim_check_message(SimHost *host, const ApusMessage *m)
+{
+    if (m->type == APUS_MESSAGE_ACK) {
+        check_ack(host, m);
+    } else if (m->type == APUS_MESSAGE_VOTE && !m->vote.pre &&
+               m->vote.verdict == APUS_VOTE_GRANTED &&
+               !host->sim->consequences) {
+        check_vote(host, m);
+    }
+}
+
+/* The newest order to save is not older than the one before it. */
+void sim_check_save(SimHost *host, const ApusHardState *state)
+{
+    const SimDisk *disk = &host->disk;
+    const ApusHardState *old = &disk->state;
+
+    for (unsigned i = 0; i < disk->orders; i++) {
+        const SimOrder *order =
+            &disk->order[(disk->head + i) % disk->room];
+
+        if (order->kind == SIM_ORDER_SAVE) {
+            old = &order->state;
+        }
+    }
+    if (state->generation < old->generation || state->term < old->term ||
+        (state->term == old->term && old->vote != APUS_NOBODY &&
+         state->vote != old->vote) ||
+        (!state->amnesiac && !old->amnesiac &&
+         state->base.index < old->base.index)) {
+        sim_fail(host->sim, "hard-state", "%u saves term %" PRIu64
+                 ", vote %u, base %" PRIu64 " after term %" PRIu64
+                 ", vote %u, base %" PRIu64, host->id, state->term,
+                 state->vote, state->base.index, old->term, old->vote,
+                 old->base.index);
+    }
+    if (old->amnesiac && !state->amnesiac) {
+        host->sim->count.cured++;
+    }
+}
+
+/* --- leaders --------------------------------------------------------------------------- */
+
+static void check_one_per_term(SimHost *host)
+{
+    Sim *sim = host->sim;
+    uint64_t term = host->core->term;
+    uint64_t who = (uint64_t)host->id << 32 | host->lives, *leader;
+
+    if (term > MAX_TERM) {
+        sim_fail(sim, "rest", "%u: term %" PRIu64, host->id, term);
+        return;
+    }
+    if (sim->leaders->len <= term) {
+        g_array_set_size(sim->leaders, term + 1);
+    }
+    leader = &g_array_index(sim->leaders, uint64_t, term);
+    if (*leader && *leader != who) {
+        sim_fail(sim, "leaders", "term %" PRIu64 " has two: %u and %u", term,
+                 (unsigned)(*leader >> 32), host->id);
+    }
+    *leader = who;
+}
+
+/* All that is committed is in the log of who was elected. */
+static void check_complete(SimHost *host)
+{
+    Sim *sim = host->sim;
+    const ApusLog *log = host->core->log;
+    uint64_t last = sim_last_committed(sim);
+    uint64_t first = apus_log_base(log)->index + 1;
+    ApusEntry entry;
+
+    if (apus_log_last_index(log) < last) {
+        sim_fail(sim, "complete", "%u is elected in term %" PRIu64
+                 " and has entries up to %" PRIu64 ", but %" PRIu64
+                 " is committed", host->id, host->core->term,
+                 apus_log_last_index(log), last);
+        return;
+    }
+    for (uint64_t i = first; i <= last; i++) {
+        apus_log_get(log, i, &entry);
+        if (committed_at(sim, i)->term != entry.term) {
+            sim_fail(sim, "complete", "%u is elected in term %" PRIu64
+                     ": its entry %" PRIu64 " is of term %" PRIu64
+                     ", the committed one of %" PRIu64, host->id,
+                     host->core->term, i, entry.term,
+                     committed_at(sim, i)->term);
+            return;
+        }
+    }
+}
+
+static void check_elected(SimHost *host)
+{
+    Sim *sim = host->sim;
+
+    sim_trace(sim, "%u is elected in term %" PRIu64, host->id,
+              host->core->term);
+    sim->count.elected++;
+    if (!host->can_run) {
+        sim_fail(sim, "witness", "%u leads and is a witness", host->id);
+    }
+    check_complete(host);
+    sim_trigger(sim, SIM_TRIGGER_ELECTED, host->id, SIM_NOBODY_YET);
+}
+
+/* The first entry of its term, a ROLE; or 0. */
+static uint64_t own_role(const SimHost *host)
+{
+    const ApusLog *log = host->core->log;
+    uint64_t index = apus_log_last_index(log), found = 0;
+    ApusEntry entry;
+
+    for (; index > apus_log_base(log)->index; index--) {
+        apus_log_get(log, index, &entry);
+        if (entry.term != host->core->term) {
+            break;
+        }
+        found = index;
+    }
+    if (found) {
+        apus_log_get(log, found, &entry);
+    }
+    return found && entry.kind == APUS_ENTRY_ROLE ? found : 0;
+}
+
+/* It may act now: it is one whom the newest role before its own names. */
+static void check_leader(SimHost *host)
+{
+    Sim *sim = host->sim;
+    uint64_t own = own_role(host);
+    char text[100];
+
+    sim_trace(sim, "%u leads in term %" PRIu64, host->id, host->core->term);
+    host->role_index = own;
+    if (own == 0 || own > sim_last_committed(sim) ||
+        committed_at(sim, own)->term != host->core->term) {
+        sim_fail(sim, "settled", "%u leads in term %" PRIu64 " and its ROLE "
+                 "at %" PRIu64 " is not committed", host->id,
+                 host->core->term, own);
+        return;
+    }
+    if (!sim_names(sim_role_at(sim, own - 1), host)) {
+        sim_text_role(text, sizeof(text), sim_role_at(sim, own - 1));
+        sim_fail(sim, "eligible", "%u leads, and is not who is named before "
+                 "%" PRIu64 ": %s", host->id, own, text);
+    }
+    if (host->vm.broken || !host->vm.runs) {
+        sim_fail(sim, "history", "%u leads with a VM that %s", host->id,
+                 host->vm.broken ? "has missed entries" : "does not run");
+    }
+    if (sim->last_leader && sim->last_leader != host->id) {
+        sim->count.failovers++;
+    }
+    sim->last_leader = host->id;
+    sim_trigger(sim, SIM_TRIGGER_LEADER, host->id, SIM_NOBODY_YET);
+}
+
+static void check_state(SimHost *host)
+{
+    const ApusCore *core = host->core;
+    gboolean leads = core->state == APUS_STATE_ELECTED ||
+                     core->state == APUS_STATE_LEADER;
+    gboolean led = host->state == APUS_STATE_ELECTED ||
+                   host->state == APUS_STATE_LEADER;
+    gboolean same = core->term == host->term;
+
+    if (leads) {
+        check_one_per_term(host);
+        if (!led || !same) {
+            check_elected(host);
+        }
+        if (core->state == APUS_STATE_LEADER &&
+            (host->state != APUS_STATE_LEADER || !same)) {
+            check_leader(host);
+        }
+    }
+    host->state = core->state;
+}
+
+/* --- commitment ------------------------------------------------------------------------- */
+
+static unsigned count_acks(const SimHost *leader, const ApusMembers *members,
+                           uint64_t index)
+{
+    unsigned count = 0;
+    uint64_t term;
+
+    for (unsigned i = 0; i < members->count; i++) {
+        const SimHost *host = &leader->sim->host[members->member[i].id];
+
+        if (host == leader) {
+            count += apus_log_term(host->core->log, index, &term) &&
+                     log_is_safe(host, index);
+        } else {
+            count += host->acked_term == leader->core->term &&
+                     host->acked >= index;
+        }
+    }
+    return count;
+}
+
+/* A leader commits what a majority has acknowledged in its term, of its term. */
+static void check_quorum(SimHost *host)
+{
+    const ApusCore *core = host->core;
+    const ApusMembers *now = &apus_log_newest(core->log)->members;
+    uint64_t term = 0;
+
+    if (host->sim->consequences) {
+        return;
+    }
+    apus_log_term(core->log, core->commit, &term);
+    if (term != core->term) {
+        sim_fail(host->sim, "commit-term", "%u commits up to %" PRIu64
+                 " of term %" PRIu64 " in term %" PRIu64, host->id,
+                 core->commit, term, core->term);
+    }
+    if (count_acks(host, now, core->commit) < apus_members_majority(now) &&
+        count_acks(host, &host->members, core->commit) <
+        apus_members_majority(&host->members)) {
+        sim_fail(host->sim, "commit-quorum", "%u commits up to %" PRIu64
+                 " in term %" PRIu64 " without a majority", host->id,
+                 core->commit, core->term);
+    }
+}
+
+static void check_commit(SimHost *host)
+{
+    const ApusCore *core = host->core;
+    uint64_t base = apus_log_base(core->log)->index;
+    ApusEntry entry;
+
+    if (core->commit < host->commit) {
+        sim_fail(host->sim, "commit", "%u: from %" PRIu64 " back to %"
+                 PRIu64, host->id, host->commit, core->commit);
+        return;
+    }
+    if (core->commit > host->commit &&
+        (core->state == APUS_STATE_ELECTED ||
+         core->state == APUS_STATE_LEADER)) {
+        check_quorum(host);
+    }
+    if (core->commit > apus_log_last_index(core->log)) {
+        sim_fail(host->sim, "commit", "%u: commit %" PRIu64
+                 " is beyond its log, %" PRIu64, host->id, core->commit,
+                 apus_log_last_index(core->log));
+        return;
+    }
+    for (uint64_t i = MAX(host->commit, base) + 1; i <= core->commit; i++) {
+        apus_log_get(core->log, i, &entry);
+        if (!sim_check_committed(host, &entry)) {
+            return;
+        }
+    }
+    host->commit = core->commit;
+}
+
+/* A snapshot stands for what was committed. */
+static void check_base(SimHost *host)
+{
+    const ApusSnapshot *base = apus_log_base(host->core->log);
+    Sim *sim = host->sim;
+
+    if (base->index == host->base) {
+        return;
+    }
+    if (base->index < host->base ||
+        base->index > sim_last_committed(sim) ||
+        base->term != committed_at(sim, base->index)->term ||
+        base->role.leader != sim_role_at(sim, base->index)->leader ||
+        base->role.secondary != sim_role_at(sim, base->index)->secondary) {
+        sim_fail(sim, "base", "%u: from %" PRIu64 " to %" PRIu64 " of term %"
+                 PRIu64, host->id, host->base, base->index, base->term);
+    }
+    host->base = base->index;
+}
+
+static void check_accepts(SimHost *host)
+{
+    if (!host->core->hold && host->state == APUS_STATE_LEADER) {
+        ApusStatus status;
+
+        if (host->accepts) {
+            return;
+        }
+        apus_core_status(host->core, &status, host->core->now);
+        host->accepts = status.accepts;
+        if (status.accepts && host->vm.delivered < host->role_index) {
+            sim_fail(host->sim, "inherited", "%u accepts submissions, has "
+                     "delivered %" PRIu64 " and its ROLE is at %" PRIu64,
+                     host->id, host->vm.delivered, host->role_index);
+        }
+    } else {
+        host->accepts = FALSE;
+    }
+}
+
+/* --- the voice ---------------------------------------------------------------------------- */
+
+static gboolean may_speak(const SimHost *host)
+{
+    uint64_t now = sim_clock(host);
+
+    return host->core && host->state == APUS_STATE_LEADER &&
+           apus_core_lease(host->core, now) > now;
+}
+
+static void check_lease(SimHost *host)
+{
+    Sim *sim = host->sim;
+
+    if (host->state != APUS_STATE_LEADER || !may_speak(host)) {
+        return;
+    }
+    for (ApusId id = 1; id <= sim->hosts; id++) {
+        if (id != host->id && may_speak(&sim->host[id])) {
+            sim_fail(sim, "voice", "%u (term %" PRIu64 ") and %u (term %"
+                     PRIu64 ") have a lease", host->id, host->core->term, id,
+                     sim->host[id].core->term);
+        }
+    }
+}
+
+/* --- all -------------------------------------------------------------------------------- */
+
+void sim_check_started(SimHost *host)
+{
+    host->commit = host->core->commit;
+    host->base = apus_log_base(host->core->log)->index;
+    host->term = host->core->term;
+    host->fenced = 0;
+    host->held_term = host->held = 0;
+    host->accepts = FALSE;
+    host->members = apus_log_newest(host->core->log)->members;
+}
+
+void sim_check_step(SimHost *host)
+{
+    const ApusCore *core = host->core;
+    Sim *sim = host->sim;
+
+    if (!core || sim->failed) {
+        return;
+    }
+    if (core->term < host->term) {
+        sim_fail(sim, "term", "%u: from %" PRIu64 " back to %" PRIu64,
+                 host->id, host->term, core->term);
+    }
+    check_commit(host);
+    check_base(host);
+    check_state(host);
+    host->term = core->term;
+    check_accepts(host);
+    check_lease(host);
+    if (host->held_term == core->term && !sim->consequences &&
+        apus_log_last_index(core->log) < host->held) {
+        sim_fail(sim, "held", "%u has acknowledged up to %" PRIu64
+                 " in term %" PRIu64 ", and now ends with %" PRIu64, host->id,
+                 host->held, core->term, apus_log_last_index(core->log));
+    }
+    if (apus_log_room(core->log) > sim->plan.ring) {
+        sim_fail(sim, "room", "%u: %zu bytes are free in a ring of %zu",
+                 host->id, apus_log_room(core->log), sim->plan.ring);
+    }
+    if (apus_log_newest_of(core->log, APUS_ENTRY_MEMBER) > host->commit &&
+        memcmp(&host->members, &apus_log_newest(core->log)->members,
+               sizeof(host->members)) != 0) {
+        sim_trigger(sim, SIM_TRIGGER_CHANGE, host->id, SIM_NOBODY_YET);
+    }
+    host->members = apus_log_newest(core->log)->members;
+}

@@ -1,0 +1,30 @@
+/*
+ * The rules that can be broken, by name
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "sim.h"
+
+const char *sim_mutation_name(ApusMutation mutation)
+{
+    static const char *const name[APUS_MUTATIONS_END] = {
+        [APUS_MUTATION_NONE] = "NONE",
+#define NAME(mutation, text) [APUS_MUTATION_##mutation] = #mutation,
+        APUS_MUTATION_LIST(NAME)
+#undef NAME
+    };
+
+    return name[mutation];
+}
+
+gboolean sim_mutation_find(const char *name, ApusMutation *mutation)
+{
+    for (unsigned i = 0; i < APUS_MUTATIONS_END; i++) {
+        if (g_ascii_strcasecmp(name, sim_mutation_name(i)) == 0) {
+            *mutation = i;
+            return TRUE;
+        }
+    }
+    return FALSE;
+}

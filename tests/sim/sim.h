@@ -1,0 +1,415 @@
+/*
+ * A whole group in one process: members, their disks, network and users
+ *
+ * Each member is the real core. What surrounds it is simulated, and promises
+ * no more than core.h and transport.h ask of the real surroundings:
+ *
+ *   cluster.c   hosts, processes, clocks, the loop
+ *   network.c   connections and messages
+ *   disk.c      storage that loses what is not safe
+ *   user.c      the VM and what runs on top: submissions, syncs, protection
+ *   faults.c    what goes wrong
+ *   check.c     what must hold after every step
+ *   liveness.c  what must come true when nothing goes wrong any more
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef SIM_SIM_H
+#define SIM_SIM_H
+
+#include "colo-net/apus/core/core-internal.h"
+#include "colo-net/apus/core/wire.h"
+#include "plan.h"
+#include "queue.h"
+
+/* Ids of members are 1 to SIM_HOSTS - 1. A host runs one of them. */
+#define SIM_HOSTS 9
+#define SIM_MAX_RING 16384
+#define SIM_NOBODY_YET 0
+
+/* What a disk keeps of a log: no record is longer, none are more. */
+#define SIM_RECORD_MAX 320
+#define SIM_DISK_ENTRIES 1024
+
+typedef enum {
+    /* For a process: dropped when it is no more. */
+    SIM_EVENT_TICK,
+    SIM_EVENT_FLUSH,
+    SIM_EVENT_STORED,
+    SIM_EVENT_FAILED,
+    SIM_EVENT_CONNECTED,
+    SIM_EVENT_DISCONNECTED,
+    SIM_EVENT_REFUSED,
+    SIM_EVENT_USER,
+    SIM_EVENT_RESUME,
+    SIM_EVENT_COPIED,
+    SIM_EVENT_MESSAGE, /* for whatever process is there */
+    /* For the world. */
+    SIM_EVENT_DISK,
+    SIM_EVENT_PROBE,
+    SIM_EVENT_CONNECT,
+    SIM_EVENT_RESTART,
+    SIM_EVENT_ARM,
+    SIM_EVENT_FAULT,
+    SIM_EVENT_FAULT_END,
+    SIM_EVENT_QUIET,
+    SIM_EVENT_JUDGE,
+} SimEventType;
+
+/* --- disks ------------------------------------------------------------------ */
+
+typedef enum {
+    SIM_ORDER_SAVE,
+    SIM_ORDER_APPEND,
+    SIM_ORDER_TRIM,
+} SimOrderKind;
+
+typedef struct {
+    SimOrderKind kind;
+    uint64_t ticket;
+    uint64_t index; /* the first one, or up to which to trim */
+    ApusHardState state;
+    GByteArray *records;
+} SimOrder;
+
+typedef struct {
+    uint64_t term;
+    uint32_t size;
+    uint8_t record[SIM_RECORD_MAX];
+} SimStored;
+
+/* What would be found if the power went now, and the orders after that. */
+typedef struct {
+    ApusHardState state;
+    uint64_t first, last; /* of the entries; last < first: none */
+    SimStored *entry; /* SIM_DISK_ENTRIES, by index */
+    SimOrder *order; /* a ring */
+    unsigned head, orders, room;
+    gboolean busy;
+    unsigned batch; /* orders that the disk works on */
+    uint64_t slow; /* nanoseconds more for each */
+    gboolean damaged; /* the log is not what it was */
+} SimDisk;
+
+/* --- members ------------------------------------------------------------------ */
+
+/* A VM's history is a stretch of the sequence: it begins with the state that
+ * it took over and goes on without a gap. */
+typedef struct {
+    gboolean runs; /* entries are delivered to it */
+    gboolean broken; /* some were left out */
+    uint64_t delivered;
+    gboolean barrier; /* a SYNC is open, or it cannot take more */
+    gboolean hold; /* elected; has not told the core to go on */
+    uint64_t hold_term;
+} SimVm;
+
+typedef enum {
+    SIM_PROTECT_IDLE,
+    SIM_PROTECT_COPYING,
+    SIM_PROTECT_COPIED, /* waits until the copy is up to date */
+    SIM_PROTECT_NAMED, /* the ROLE is submitted */
+} SimProtect;
+
+typedef struct {
+    SimProtect protect;
+    ApusId target;
+    uint64_t target_incarnation;
+    uint64_t copied; /* what the copy had delivered */
+    uint64_t protect_until;
+    gboolean letting_go; /* a ROLE without a secondary is submitted */
+    gboolean let_go; /* wanted by a fault */
+    gboolean sync_open;
+    uint64_t spoke; /* when an output left last */
+} SimUser;
+
+typedef struct {
+    gboolean up;
+    uint32_t epoch;
+    uint64_t life, incarnation;
+} SimConnection;
+
+typedef struct Sim Sim;
+
+typedef struct {
+    Sim *sim;
+    ApusId id;
+    gboolean exists; /* it has a disk */
+    gboolean gone; /* for good */
+    gboolean can_run;
+
+    gboolean powered;
+    uint64_t boot, clock; /* when it was switched on, what its clock said */
+    int drift; /* parts per million */
+
+    unsigned frozen; /* by so many faults */
+    GArray *backlog; /* SimEvent, while it is frozen */
+    uint64_t slow; /* everything is done so much later */
+    unsigned stuck;
+
+    /* The process; core is NULL when there is none. */
+    ApusCore *core;
+    uint32_t lives;
+    uint64_t life, incarnation;
+    uint64_t started;
+    gboolean listens;
+    gboolean restarting; /* an event to come will start it */
+    gboolean delivers;
+    uint8_t *ring;
+    SimRandom random;
+    uint64_t tick_at; /* 0: none */
+    uint32_t tick_version;
+    gboolean flush_due;
+    ApusMembers peers;
+    SimConnection connection[SIM_HOSTS];
+    uint64_t clogged; /* peers for which ready() said no */
+
+    SimDisk disk;
+    SimVm vm;
+    SimUser user;
+
+    /* What the checks remember of this life. */
+    ApusState state;
+    gboolean accepts;
+    uint64_t term, commit, base, fenced, role_index;
+    uint64_t held_term, held; /* it has acknowledged so much in that term */
+    ApusMembers members;
+    /* Of all lives: as far as a leader may count on it. */
+    uint64_t acked_term, acked;
+} SimHost;
+
+/* --- what is known to be true ------------------------------------------------- */
+
+typedef struct {
+    uint64_t term;
+    uint64_t hash; /* of kind and payload */
+    ApusEntryKind kind;
+    uint32_t role; /* the newest one up to here: index into roles */
+} SimCommitted;
+
+typedef struct {
+    uint64_t index;
+    ApusRole role;
+} SimRole;
+
+typedef enum {
+    SIM_SUBMISSION_OPEN,
+    SIM_SUBMISSION_COMMITTED,
+    SIM_SUBMISSION_UNKNOWN,
+} SimSubmissionState;
+
+typedef struct {
+    SimSubmissionState state;
+    ApusId host;
+    uint32_t life;
+    ApusEntryKind kind;
+    uint64_t hash, index, at;
+    gboolean secondary; /* a ROLE that names one */
+} SimSubmission;
+
+typedef struct {
+    gboolean up, pending;
+    uint32_t epoch;
+} SimPair;
+
+typedef struct {
+    uint64_t last; /* arrival, for those that do not overtake */
+    uint64_t lag;
+    unsigned cut, clogged;
+} SimLink;
+
+typedef struct {
+    GByteArray *bytes;
+    unsigned uses;
+} SimPacket;
+
+typedef struct {
+    ApusId subject, object; /* of the trigger */
+    ApusId who, whom;
+} SimFaultState;
+
+/* What happened, to see that a simulation does not pass by doing nothing. */
+#define SIM_COUNT_LIST(X) \
+    X(events) X(messages) X(elected) X(failovers) X(committed) X(syncs) \
+    X(protected) X(copies) X(snapshots) X(replaced) X(restarts) X(cured) \
+    X(adopted) X(judged) X(hopeless)
+
+typedef struct {
+#define SIM_COUNT_FIELD(name) uint64_t name;
+    SIM_COUNT_LIST(SIM_COUNT_FIELD)
+#undef SIM_COUNT_FIELD
+} SimCounts;
+
+struct Sim {
+    SimPlan plan;
+    SimRandom random;
+    SimQueue queue;
+    uint64_t now; /* the true time */
+    uint64_t max_events;
+    FILE *trace;
+    gboolean consequences; /* promises are not checked, only what follows */
+    gboolean quiet, ended;
+
+    SimHost host[SIM_HOSTS];
+    unsigned hosts; /* ids 1 to this are in use */
+    SimPair pair[SIM_HOSTS][SIM_HOSTS];
+    SimLink link[SIM_HOSTS][SIM_HOSTS];
+    unsigned noise;
+    GArray *packets; /* SimPacket */
+    GArray *free_packets; /* uint32_t */
+    uint8_t head[APUS_WIRE_MAX_HEAD];
+    SimFaultState fault[SIM_MAX_FAULTS];
+    uint64_t armed[SIM_TRIGGERS]; /* sets of faults */
+    ApusId replace_old; /* a lost disk: who is to be replaced */
+
+    GArray *committed; /* SimCommitted; the first one stands for index 0 */
+    GArray *roles; /* SimRole */
+    GArray *submissions; /* SimSubmission; numbers from 1 */
+    GArray *leaders; /* uint64_t by term: id and life of the leader */
+    uint64_t epochs;
+    ApusId last_leader;
+    uint64_t judge_by;
+    uint64_t judged_number; /* the submission that has to be committed */
+
+    SimCounts count;
+    gboolean failed;
+    char rule[32];
+    char what[400];
+};
+
+/* --- cluster.c ------------------------------------------------------------------ */
+
+Sim *sim_new(void);
+void sim_free(Sim *sim);
+
+typedef struct {
+    uint64_t seed;
+    unsigned members;
+    uint64_t dropped; /* faults left out */
+    unsigned plain; /* SimPlain */
+    uint64_t steps; /* 0: as many as it takes */
+    gboolean consequences;
+    FILE *trace;
+} SimOptions;
+
+/* Run one schedule. TRUE when nothing was violated; else @sim says what. */
+gboolean sim_run(Sim *sim, const SimOptions *options);
+
+/* Of the two numbers of a rule that was broken, the first one counts. */
+void sim_fail(Sim *sim, const char *rule, const char *format, ...)
+    G_GNUC_PRINTF(3, 4);
+void sim_say(Sim *sim, const char *format, ...) G_GNUC_PRINTF(2, 3);
+#define sim_trace(sim, ...) \
+    do { \
+        if ((sim)->trace) { \
+            sim_say((sim), __VA_ARGS__); \
+        } \
+    } while (0)
+
+void sim_push(Sim *sim, uint64_t at, SimEventType type, ApusId host,
+              ApusId peer, uint64_t arg, uint64_t arg2);
+/* Likewise, for the process that @host runs now. */
+void sim_push_for(SimHost *host, uint64_t at, SimEventType type, ApusId peer,
+                  uint64_t arg, uint64_t arg2);
+
+uint64_t sim_clock(const SimHost *host);
+uint64_t sim_when(const SimHost *host, uint64_t clock);
+
+void sim_host_found(SimHost *host, const ApusMembers *members,
+                    gboolean joins);
+void sim_host_start(SimHost *host);
+void sim_host_restart(SimHost *host, uint64_t after);
+void sim_host_kill(SimHost *host);
+void sim_host_thaw(SimHost *host);
+/* After something was done to @host's core. */
+void sim_host_done(SimHost *host);
+void sim_member(const Sim *sim, ApusId id, ApusMember *member);
+
+/* Who leads, as far as can be seen from outside; or NULL. */
+SimHost *sim_leader(Sim *sim);
+
+/* --- network.c ------------------------------------------------------------------ */
+
+void sim_net_send(void *opaque, const ApusMessage *message);
+gboolean sim_net_ready(void *opaque, ApusId peer);
+void sim_net_fence(void *opaque, uint64_t term);
+void sim_net_peers(void *opaque, const ApusMembers *members);
+void sim_net_arrive(SimHost *host, const SimEvent *event);
+void sim_net_forget(Sim *sim, const SimEvent *event);
+void sim_net_event(Sim *sim, const SimEvent *event);
+void sim_net_process_event(SimHost *host, const SimEvent *event);
+void sim_net_started(SimHost *host);
+/* The process is dead; @told: its host's system closes its connections. */
+void sim_net_died(SimHost *host, gboolean told);
+void sim_net_break(Sim *sim, ApusId a, ApusId b);
+void sim_net_unclog(SimHost *host, ApusId peer);
+
+/* --- disk.c --------------------------------------------------------------------- */
+
+void sim_disk_save(void *opaque, uint64_t ticket, const ApusHardState *state);
+void sim_disk_append(void *opaque, uint64_t ticket, uint64_t first,
+                     const ApusRecords *records);
+void sim_disk_trim(void *opaque, uint64_t index);
+void sim_disk_found(SimHost *host, const ApusHardState *state);
+/* The process is gone: some of its orders are still carried out. */
+void sim_disk_stop(SimHost *host);
+void sim_disk_damage(SimHost *host);
+void sim_disk_event(SimHost *host);
+void sim_disk_open(SimHost *host, ApusHardState *state);
+gboolean sim_disk_replay(SimHost *host, GError **errp);
+gboolean sim_disk_has(const SimHost *host, uint64_t index, uint64_t term);
+
+/* --- user.c --------------------------------------------------------------------- */
+
+ApusDeliver sim_user_deliver(void *opaque, const ApusEntry *entry);
+void sim_user_skipped(void *opaque, const ApusSnapshot *snapshot);
+void sim_user_completed(void *opaque, void *token, ApusFate fate,
+                        uint64_t index);
+void sim_user_changed(void *opaque);
+void sim_user_start(SimHost *host);
+void sim_user_event(SimHost *host, const SimEvent *event);
+/* Submit an INPUT; returns its number or 0. */
+uint64_t sim_user_submit_input(SimHost *host);
+/* The leader brings in a new member for @old. */
+void sim_user_replace(SimHost *leader, ApusId old, gboolean can_run);
+
+/* --- faults.c ------------------------------------------------------------------- */
+
+void sim_faults_start(Sim *sim);
+void sim_faults_event(Sim *sim, const SimEvent *event);
+void sim_trigger(Sim *sim, SimTrigger trigger, ApusId subject, ApusId object);
+void sim_heal(Sim *sim);
+
+/* --- check.c -------------------------------------------------------------------- */
+
+void sim_check_start(Sim *sim);
+void sim_check_started(SimHost *host);
+void sim_check_step(SimHost *host);
+void sim_check_message(SimHost *host, const ApusMessage *message);
+void sim_check_save(SimHost *host, const ApusHardState *state);
+/* The entry at @index is committed: it is what it was. */
+gboolean sim_check_committed(SimHost *host, const ApusEntry *entry);
+uint64_t sim_hash(ApusEntryKind kind, const uint8_t *payload, uint32_t length);
+uint64_t sim_last_committed(const Sim *sim);
+/* The newest committed ROLE up to @index. */
+const ApusRole *sim_role_at(const Sim *sim, uint64_t index);
+gboolean sim_names(const ApusRole *role, const SimHost *host);
+
+/* --- liveness.c ----------------------------------------------------------------- */
+
+void sim_liveness_start(Sim *sim);
+void sim_liveness_judge(Sim *sim);
+
+/* --- mutations.c ----------------------------------------------------------------- */
+
+const char *sim_mutation_name(ApusMutation mutation);
+gboolean sim_mutation_find(const char *name, ApusMutation *mutation);
+
+/* --- text.c --------------------------------------------------------------------- */
+
+void sim_text_message(char *out, size_t size, const ApusMessage *message);
+void sim_text_role(char *out, size_t size, const ApusRole *role);
+void sim_text_hosts(Sim *sim, FILE *out);
+
+#endif
