@@ -157,6 +157,10 @@ bench-%: qemu stock guest build/packages-check ## one: bench-colo, ...
 bench-hash: build/config.mk ## how fast pages are hashed, and memory is
 	@$(PYTHON) -B tests/bench/hash.py
 
+# Nor for this one.
+bench-apus: build/packages-bench bench-peers build/bin/apus-bench ## commits
+	@$(PYTHON) -B tests/bench/apus.py
+
 # --- documents, installation, cleaning -------------------------------------
 
 docs: build/packages-docs ## this manual as HTML, in build/docs

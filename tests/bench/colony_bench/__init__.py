@@ -13,6 +13,7 @@ What all benchmarks share.  See docs/reference/benchmarks.rst.
   sync_goals  what the syncs are to reach, and whether they do
   hash_pool   the speed of page hashing
   traffic     bytes that a host has sent
+  commits     entries that a group commits, beside bare TCP and libraft
 
 Hosts, virtual machines and COLO pairs come from the system tests' library.
 """

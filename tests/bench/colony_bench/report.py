@@ -12,7 +12,9 @@ FOLDER = TOP / 'build' / 'bench'
 
 
 _UNITS = {'interval': '{} ms', 'connections': '{} conn.', 'rate': '{}/s',
-          'smp': '{} vCPUs', 'memory': '{} MiB', 'threads': '{} threads'}
+          'smp': '{} vCPUs', 'memory': '{} MiB', 'threads': '{} threads',
+          'size': '{} B', 'inflight': 'x{}', 'members': 'of {}',
+          'streams': '{} at once'}
 
 
 def _digits(value):
@@ -54,6 +56,10 @@ class Report:
         if samples:
             self._add(subject, workload, metric, unit, params,
                       summary(samples))
+
+    def summed(self, subject, workload, metric, unit, params, numbers):
+        """Add a row with what is summed up in @numbers already."""
+        self._add(subject, workload, metric, unit, params, numbers)
 
     def _add(self, subject, workload, metric, unit, params, numbers):
         self.rows.append({
@@ -123,10 +129,11 @@ class Report:
             body.append([line or '-', *cells])
         keys = '' if show == ('value',) else f' ({" / ".join(show)})'
         self.text(f'{title}, {rows[0]["unit"]}{keys}')
-        self._grid([['', *heads], *body])
+        self.grid([['', *heads], *body])
         self.text()
 
-    def _grid(self, grid):
+    def grid(self, grid):
+        """Add a table: lines of words; the first is the heads."""
         widths = [max(map(len, column)) for column in zip(*grid)]
         for cells in grid:
             rest = (cell.rjust(width)

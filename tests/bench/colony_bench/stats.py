@@ -27,3 +27,19 @@ def summary(samples):
     return {'p50': percentile(ordered, 50), 'p99': percentile(ordered, 99),
             'p999': percentile(ordered, 99.9), 'max': ordered[-1],
             'n': len(ordered)}
+
+
+def weighted_summary(counts):
+    """The same of a non-empty histogram: value -> how often it was seen."""
+    ordered = sorted(counts.items())
+    total = sum(counts.values())
+
+    def at(percent):
+        rank, seen = max(math.ceil(total * percent / 100), 1), 0
+        for value, count in ordered:
+            seen += count
+            if seen >= rank:
+                return value
+        return ordered[-1][0]
+    return {'p50': at(50), 'p99': at(99), 'p999': at(99.9),
+            'max': ordered[-1][0], 'n': total}
