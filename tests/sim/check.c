@@ -147,6 +147,18 @@ gboolean sim_check_committed(SimHost *host, const ApusEntry *entry)
     return TRUE;
 }
 
+void sim_check_learn(SimHost *host, uint64_t index)
+{
+    ApusEntry entry;
+
+    for (uint64_t i = sim_last_committed(host->sim) + 1; i <= index; i++) {
+        apus_log_get(host->core->log, i, &entry);
+        if (!sim_check_committed(host, &entry)) {
+            return;
+        }
+    }
+}
+
 /* --- promises ------------------------------------------------------------------------- */
 
 static void check_vote(SimHost *host, const ApusMessage *m)
@@ -201,26 +213,32 @@ static gboolean log_is_safe(const SimHost *host, uint64_t index)
            sim_disk_has(host, index, term);
 }
 
-static void check_ack(SimHost *host, const ApusMessage *m)
+/* What an amnesiac has acknowledged counts once it says that it is none. */
+static void note_ack(SimHost *host, const ApusMessage *m)
 {
-    Sim *sim = host->sim;
-
-    if (m->ack.kind != APUS_ACK_SAME || m->ack.amnesiac) {
-        return;
-    }
     if (host->held_term != m->term) {
         host->held_term = m->term;
         host->held = 0;
     }
-    host->held = MAX(host->held, m->ack.match);
+    if (m->ack.kind == APUS_ACK_SAME) {
+        host->held = MAX(host->held, m->ack.match);
+    }
+    if (m->ack.amnesiac || m->term < host->acked_term) {
+        return;
+    }
     if (host->acked_term < m->term) {
         host->acked_term = m->term;
         host->acked = 0;
     }
-    if (host->acked_term == m->term) {
-        host->acked = MAX(host->acked, m->ack.match);
-    }
-    if (sim->consequences) {
+    host->acked = MAX(host->acked, host->held);
+}
+
+static void check_ack(SimHost *host, const ApusMessage *m)
+{
+    Sim *sim = host->sim;
+
+    note_ack(host, m);
+    if (m->ack.kind != APUS_ACK_SAME || m->ack.amnesiac || sim->consequences) {
         return;
     }
     if (host->core->amnesiac) {

@@ -267,15 +267,18 @@ void sim_disk_open(SimHost *host, ApusHardState *state)
     SimDisk *disk = &host->disk;
 
     if (host->sim->plan.durability == APUS_DURABILITY_MEMORY) {
-        disk->first = 1;
-        disk->last = 0;
         disk->damaged = disk->state.term != 0;
     } else {
         begin_behind_base(host);
     }
     *state = disk->state;
     state->amnesiac |= disk->damaged;
-    disk->damaged = FALSE;
+    if (disk->damaged) {
+        /* Nothing in a damaged log counts. */
+        disk->first = 1;
+        disk->last = 0;
+        disk->damaged = FALSE;
+    }
 }
 
 gboolean sim_disk_replay(SimHost *host, GError **errp)

@@ -347,6 +347,22 @@ static bool refuses(const SimHost *host)
     return host->powered && !host->listens;
 }
 
+/* @host tries to reach the process that @peer was. */
+static void find_dead(SimHost *host, const SimHost *peer)
+{
+    const SimConnection *connection = &host->connection[peer->id];
+
+    if (!refuses(peer)) {
+        return;
+    }
+    if (connection->up) {
+        /* It had not been told. */
+        tell_disconnected(host, peer->id, connection->epoch);
+    } else if (host->sim->plan.refuses_later) {
+        refuse(host, peer->id);
+    }
+}
+
 static void attempt(Sim *sim, ApusId a, ApusId b)
 {
     SimHost *one = &sim->host[a], *other = &sim->host[b];
@@ -363,11 +379,8 @@ static void attempt(Sim *sim, ApusId a, ApusId b)
             connect(sim, a, b);
             return;
         }
-        if (sim->plan.refuses_later && refuses(one)) {
-            refuse(other, a);
-        } else if (sim->plan.refuses_later && refuses(other)) {
-            refuse(one, b);
-        }
+        find_dead(other, one);
+        find_dead(one, other);
     }
     if ((one->core || one->restarting) && (other->core || other->restarting)) {
         try_later(sim, a, b, sim_between(&sim->random, RETRY_MIN, RETRY_MAX));
@@ -390,11 +403,12 @@ static void connected(SimHost *host, const SimEvent *event)
     Sim *sim = host->sim;
     SimConnection *connection = &host->connection[event->peer];
     SimHost *peer = &sim->host[event->peer];
+    const SimPair *pair = pair_of(sim, host->id, event->peer);
     uint64_t now = sim_clock(host);
 
-    /* The other process may have died since. */
-    if (!peer->core || peer->lives != event->arg >> 32 ||
-        !wants(host, event->peer)) {
+    /* It may have ended since, or the other process. */
+    if (!pair->up || pair->epoch != (uint32_t)event->arg ||
+        peer->lives != event->arg >> 32) {
         return;
     }
     if (connection->up) {

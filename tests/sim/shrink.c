@@ -11,18 +11,36 @@
 
 #include "pool.h"
 
-static gboolean still_fails(const SimOptions *options, const char *rule)
+/* The same, but for numbers? */
+static gboolean alike(const char *a, const char *b)
+{
+    for (;; a++, b++) {
+        while (g_ascii_isdigit(*a)) {
+            a++;
+        }
+        while (g_ascii_isdigit(*b)) {
+            b++;
+        }
+        if (*a != *b || *a == '\0') {
+            return *a == *b;
+        }
+    }
+}
+
+static gboolean still_fails(const SimOptions *options,
+                            const SimReport *original)
 {
     SimOptions silent = *options;
     SimReport report;
 
     silent.trace = NULL;
     return sim_pool_try(&silent, TRUE, &report) &&
-           g_str_equal(report.rule, rule);
+           g_str_equal(report.rule, original->rule) &&
+           alike(report.what, original->what);
 }
 
 static gboolean drop_faults(SimOptions *options, unsigned faults,
-                            const char *rule)
+                            const SimReport *original)
 {
     gboolean smaller = FALSE;
 
@@ -35,7 +53,7 @@ static gboolean drop_faults(SimOptions *options, unsigned faults,
                 less.dropped |= UINT64_C(1) << i;
             }
             if (less.dropped != options->dropped &&
-                still_fails(&less, rule)) {
+                still_fails(&less, original)) {
                 *options = less;
                 smaller = TRUE;
             }
@@ -44,7 +62,7 @@ static gboolean drop_faults(SimOptions *options, unsigned faults,
     return smaller;
 }
 
-static gboolean drop_noise(SimOptions *options, const char *rule)
+static gboolean drop_noise(SimOptions *options, const SimReport *original)
 {
     gboolean smaller = FALSE;
 
@@ -52,7 +70,7 @@ static gboolean drop_noise(SimOptions *options, const char *rule)
         SimOptions less = *options;
 
         less.plain |= bit;
-        if (less.plain != options->plain && still_fails(&less, rule)) {
+        if (less.plain != options->plain && still_fails(&less, original)) {
             *options = less;
             smaller = TRUE;
         }
@@ -70,8 +88,8 @@ void sim_shrink(SimOptions *options, FILE *out)
         return;
     }
     sim_plan_make(&plan, options->seed, options->members, 0, 0);
-    while (drop_faults(options, plan.faults, report.rule) |
-           drop_noise(options, report.rule)) {
+    while (drop_faults(options, plan.faults, &report) |
+           drop_noise(options, &report)) {
         continue;
     }
     sim_pool_try(options, TRUE, &report);

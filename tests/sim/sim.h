@@ -390,6 +390,8 @@ void sim_check_message(SimHost *host, const ApusMessage *message);
 void sim_check_save(SimHost *host, const ApusHardState *state);
 /* The entry at @index is committed: it is what it was. */
 gboolean sim_check_committed(SimHost *host, const ApusEntry *entry);
+/* Everything up to @index is committed, and @host's log has it. */
+void sim_check_learn(SimHost *host, uint64_t index);
 uint64_t sim_hash(ApusEntryKind kind, const uint8_t *payload, uint32_t length);
 uint64_t sim_last_committed(const Sim *sim);
 /* The newest committed ROLE up to @index. */

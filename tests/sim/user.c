@@ -131,13 +131,13 @@ void sim_user_completed(void *opaque, void *token, ApusFate fate,
         return;
     }
     mine->index = index;
+    sim_check_learn(host, index);
     apus_log_get(host->core->log, index, &entry);
     if (sim_hash(entry.kind, entry.payload, entry.length) != mine->hash) {
         sim_fail(sim, "completion", "%u: submission %zu is not what is "
                  "committed at %" PRIu64, host->id, GPOINTER_TO_SIZE(token),
                  index);
     }
-    sim_check_committed(host, &entry);
 }
 
 static void lost_leadership(SimHost *host)
