@@ -223,14 +223,21 @@ static void note_ack(SimHost *host, const ApusMessage *m)
     if (m->ack.kind == APUS_ACK_SAME) {
         host->held = MAX(host->held, m->ack.match);
     }
-    if (m->ack.amnesiac || m->term < host->acked_term) {
-        return;
+    if (!m->ack.amnesiac) {
+        SimAcked *acked = &host->acked[m->term % G_N_ELEMENTS(host->acked)];
+
+        if (acked->term != m->term) {
+            *acked = (SimAcked) { .term = m->term };
+        }
+        acked->index = MAX(acked->index, host->held);
     }
-    if (host->acked_term < m->term) {
-        host->acked_term = m->term;
-        host->acked = 0;
-    }
-    host->acked = MAX(host->acked, host->held);
+}
+
+static gboolean has_acked(const SimHost *host, uint64_t term, uint64_t index)
+{
+    const SimAcked *acked = &host->acked[term % G_N_ELEMENTS(host->acked)];
+
+    return acked->term == term && acked->index >= index;
 }
 
 static void check_ack(SimHost *host, const ApusMessage *m)
@@ -452,8 +459,7 @@ static unsigned count_acks(const SimHost *leader, const ApusMembers *members,
             count += apus_log_term(host->core->log, index, &term) &&
                      log_is_safe(host, index);
         } else {
-            count += host->acked_term == leader->core->term &&
-                     host->acked >= index;
+            count += has_acked(host, leader->core->term, index);
         }
     }
     return count;

@@ -268,7 +268,7 @@ static void take_down(Sim *sim, ApusId a, ApusId b, bool tell_a, bool tell_b)
     if (tell_b) {
         tell_disconnected(&sim->host[b], a, pair->epoch);
     }
-    try_later(sim, a, b, sim_between(&sim->random, delay(sim), RETRY_MIN));
+    try_later(sim, a, b, delay(sim) + sim_below(&sim->random, RETRY_MIN));
 }
 
 void sim_net_break(Sim *sim, ApusId a, ApusId b)

@@ -34,6 +34,7 @@ static inline uint64_t sim_below(SimRandom *random, uint64_t limit)
 static inline uint64_t sim_between(SimRandom *random, uint64_t low,
                                    uint64_t high)
 {
+    g_assert(low <= high);
     return low + sim_below(random, high - low + 1);
 }
 

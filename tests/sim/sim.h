@@ -130,6 +130,10 @@ typedef struct {
     uint64_t life, incarnation;
 } SimConnection;
 
+typedef struct {
+    uint64_t term, index;
+} SimAcked;
+
 typedef struct Sim Sim;
 
 typedef struct {
@@ -175,8 +179,8 @@ typedef struct {
     uint64_t term, commit, base, fenced, role_index;
     uint64_t held_term, held; /* it has acknowledged so much in that term */
     ApusMembers members;
-    /* Of all lives: as far as a leader may count on it. */
-    uint64_t acked_term, acked;
+    /* Of all lives, in the last terms: how far leaders may count on it. */
+    SimAcked acked[8];
 } SimHost;
 
 /* --- what is known to be true ------------------------------------------------- */
