@@ -59,6 +59,7 @@ static const ApusBeat beat = {
     .last = 0x9192939495969798,
     .commit = 0xa1a2a3a4a5a6a7a8,
     .trim = 0xb1b2b3b4b5b6b7b8,
+    .confirmed = TRUE,
 };
 
 void sample_message(ApusMessage *message, ApusMessageType type)

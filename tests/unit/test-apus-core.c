@@ -22,7 +22,7 @@ typedef struct {
     World *world;
     ApusId id;
     ApusCore *core;
-    gboolean dead, silent;
+    gboolean dead, silent, deaf;
     uint64_t ticket;
     ApusHardState saved;
     GString *delivered; /* payloads of INPUTs, one after another */
@@ -272,7 +272,8 @@ static void run(World *world, uint64_t time)
                                            &need, NULL);
 
             g_assert_cmpint(size, ==, mail->len);
-            if (!world->member[message.to].dead) {
+            if (!world->member[message.to].dead &&
+                !world->member[message.to].deaf) {
                 apus_core_receive(world->member[message.to].core, &message,
                                   world->now);
                 turn(&world->member[message.to]);
@@ -423,6 +424,39 @@ static void a_silent_leader_is_replaced_and_its_lease_has_run_out(void)
     world_free(&world);
 }
 
+static void a_leader_that_hears_nobody_is_replaced(void)
+{
+    World world;
+
+    world_new(&world);
+    run(&world, 300 * MS);
+    name_secondary(&world, 1, 2);
+    run(&world, 50 * MS);
+    world.member[1].deaf = TRUE;
+    run(&world, 400 * MS);
+    g_assert_cmpint(state(&world, 2), ==, APUS_STATE_LEADER);
+    world_free(&world);
+}
+
+static void a_leader_that_was_alone_goes_on_leading(void)
+{
+    World world;
+
+    world_new(&world);
+    run(&world, 300 * MS);
+    world.member[2].silent = world.member[3].silent = TRUE;
+    run(&world, 500 * MS);
+    g_assert_cmpint(apus_core_lease(world.member[1].core, world.now), <,
+                    world.now);
+    world.member[2].silent = world.member[3].silent = FALSE;
+    run(&world, 500 * MS);
+    g_assert_cmpint(state(&world, 1), ==, APUS_STATE_LEADER);
+    g_assert_cmpint(world.member[1].status.elected, ==, 1);
+    g_assert_cmpint(apus_core_lease(world.member[1].core, world.now), >,
+                    world.now);
+    world_free(&world);
+}
+
 static void a_resigning_leader_is_followed_by_its_secondary(void)
 {
     World world;
@@ -550,6 +584,10 @@ int main(int argc, char **argv)
     g_test_add_func("/apus-core/a-silent-leader-is-replaced-and-its-lease-has-"
                     "run-out",
                     a_silent_leader_is_replaced_and_its_lease_has_run_out);
+    g_test_add_func("/apus-core/a-leader-that-hears-nobody-is-replaced",
+                    a_leader_that_hears_nobody_is_replaced);
+    g_test_add_func("/apus-core/a-leader-that-was-alone-goes-on-leading",
+                    a_leader_that_was_alone_goes_on_leading);
     g_test_add_func("/apus-core/a-resigning-leader-is-followed-by-its-"
                     "secondary",
                     a_resigning_leader_is_followed_by_its_secondary);

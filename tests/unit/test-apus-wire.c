@@ -152,6 +152,8 @@ static void assert_beat(const ApusBeat *beat)
     g_assert_cmphex(beat->last, ==, 0x9192939495969798);
     g_assert_cmphex(beat->commit, ==, 0xa1a2a3a4a5a6a7a8);
     g_assert_cmphex(beat->trim, ==, 0xb1b2b3b4b5b6b7b8);
+    g_assert_true(beat->confirmed);
+    g_assert_false(beat->alone);
 }
 
 static void append_survives_encoding(void)
@@ -323,7 +325,7 @@ static void bytes_are_the_documented_ones(void)
 static void heads_have_the_documented_lengths(void)
 {
     static const unsigned length[APUS_MESSAGE_TYPES] = {
-        [APUS_MESSAGE_APPEND] = 112, [APUS_MESSAGE_ACK] = 104,
+        [APUS_MESSAGE_APPEND] = 120, [APUS_MESSAGE_ACK] = 104,
         [APUS_MESSAGE_ASK_VOTE] = 88, [APUS_MESSAGE_VOTE] = 120,
         [APUS_MESSAGE_FETCH] = 80, [APUS_MESSAGE_ENTRIES] = 96,
         [APUS_MESSAGE_RESIGN] = 64,
@@ -404,7 +406,7 @@ static void every_prefix_with_records_asks_for_more(void)
     g_autoptr(GByteArray) entries =
         encoded_with_records(APUS_MESSAGE_ENTRIES);
 
-    prefixes_ask_for_more(append, 112);
+    prefixes_ask_for_more(append, 120);
     prefixes_ask_for_more(entries, 96);
 }
 

@@ -38,7 +38,8 @@ typedef struct {
     gboolean probing; /* where its log is the same is not known */
     gboolean suspected;
     uint64_t match, next, delivered;
-    uint64_t echo; /* the newest beat of ours it has answered */
+    uint64_t echo; /* the newest beat of ours that it is bound by */
+    uint64_t answered_at; /* when it answered last */
     uint64_t beat_at; /* when one was sent last; 0: at once */
     uint64_t told_commit;
 
@@ -85,6 +86,7 @@ struct ApusCore {
     uint64_t term_ticket; /* term and vote are safe with this one */
     uint64_t cure_ticket; /* so is the end of the amnesia */
     uint64_t ordered; /* entries up to here were ordered */
+    uint64_t saved_base; /* position of the base in the newest hard state */
     GArray *unsafe; /* Unsafe, by ticket and by first */
 
     /* election.c */
@@ -136,8 +138,8 @@ void apus_core_send(ApusCore *core, Peer *peer, ApusMessage *message);
 gboolean apus_core_member(const ApusCore *core, ApusId id);
 /* A newer term was seen: be a follower in it. */
 void apus_core_see_term(ApusCore *core, uint64_t term);
-/* Be a follower of @leader, or of nobody known. */
-void apus_core_follow(ApusCore *core, Peer *leader);
+/* Be a follower of @leader; only one that is @alive is given more time. */
+void apus_core_follow(ApusCore *core, Peer *leader, gboolean alive);
 void apus_core_step_down(ApusCore *core);
 void apus_core_tell(ApusCore *core);
 /* Are we and our main loop fit to lead? */
@@ -156,6 +158,8 @@ void apus_core_cut(ApusCore *core, uint64_t first);
 /* The log begins anew behind its base: entries behind it are not safe. */
 void apus_core_rebased(ApusCore *core);
 void apus_core_order(ApusCore *core);
+/* Trim the log, here and in the storage. */
+void apus_core_trim(ApusCore *core, uint64_t index);
 /* Entries up to here are safe. */
 uint64_t apus_core_safe(const ApusCore *core);
 

@@ -92,10 +92,16 @@ gboolean apus_core_replay(ApusCore *core, const ApusEntry *entry,
                     " cannot follow the one before it", entry->index);
         return FALSE;
     }
+    /* What does not fit was trimmed already, when the others were written. */
+    while (!apus_log_fits(core->log, entry->length) &&
+           apus_log_base(core->log)->index < apus_log_last_index(core->log)) {
+        apus_log_trim(core->log, apus_log_base(core->log)->index + 1);
+        core->commit = core->delivered = apus_log_base(core->log)->index;
+    }
     if (!apus_log_append(core->log, entry->kind, entry->term, entry->payload,
                          entry->length)) {
         g_set_error(errp, APUS_ERROR, APUS_ERROR_FULL,
-                    "the log on disk is larger than log-size allows");
+                    "the log on disk is larger than the log in memory");
         return FALSE;
     }
     core->ordered = entry->index;
@@ -417,7 +423,7 @@ void apus_core_see_term(ApusCore *core, uint64_t term)
     core->term_ticket = apus_core_save(core);
 }
 
-void apus_core_follow(ApusCore *core, Peer *leader)
+void apus_core_follow(ApusCore *core, Peer *leader, gboolean alive)
 {
     if (core->state != APUS_STATE_FOLLOWER) {
         apus_core_step_down(core);
@@ -428,9 +434,12 @@ void apus_core_follow(ApusCore *core, Peer *leader)
         core->match = core->commit;
         core->echo = core->acked_echo = core->acked_match = 0;
         core->tries = 0;
+        alive = TRUE;
         apus_core_tell(core);
     }
-    core->campaign_at = core->now + apus_core_patience(core, leader);
+    if (alive) {
+        core->campaign_at = core->now + apus_core_patience(core, leader);
+    }
 }
 
 void apus_core_failed(ApusCore *core, uint64_t now)

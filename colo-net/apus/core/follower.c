@@ -98,12 +98,16 @@ static gboolean from_leader(ApusCore *core, Peer *peer, const ApusMessage *m,
     } else if (apus_core_leads(core)) {
         core->count.refused_messages++; /* two leaders: cannot be */
         return FALSE;
+    } else if (beat->alone && core->state != APUS_STATE_FOLLOWER) {
+        return FALSE; /* perhaps we can be elected in its place */
     }
-    apus_core_follow(core, peer);
-    if (!core->amnesiac) {
-        apus_core_promise(core, peer);
+    apus_core_follow(core, peer, !beat->alone);
+    if (!beat->alone) {
+        core->echo = MAX(core->echo, beat->sent);
+        if (!core->amnesiac) {
+            apus_core_promise(core, peer);
+        }
     }
-    core->echo = MAX(core->echo, beat->sent);
     return TRUE;
 }
 
@@ -140,11 +144,7 @@ static void trim(ApusCore *core, uint64_t index)
 {
     uint64_t done = core->delivers ? core->delivered : core->commit;
 
-    index = MIN(index, MIN(core->commit, done));
-    if (index > apus_log_base(core->log)->index) {
-        apus_log_trim(core->log, index);
-        core->ops->trim(core->opaque, index);
-    }
+    apus_core_trim(core, MIN(index, MIN(core->commit, done)));
 }
 
 void apus_core_on_append(ApusCore *core, Peer *peer, const ApusMessage *m)
@@ -158,7 +158,7 @@ void apus_core_on_append(ApusCore *core, Peer *peer, const ApusMessage *m)
     }
     find_cure(core, &append->beat);
     /* A beat alone is answered now and then, for the lease. */
-    if (append->records.size[0] > 0 ||
+    if (append->records.size[0] > 0 || append->beat.alone ||
         core->echo >= core->acked_echo + core->config.heartbeat / 2) {
         core->ack_due = TRUE;
     }

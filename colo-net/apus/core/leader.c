@@ -80,6 +80,7 @@ void apus_core_lead(ApusCore *core)
         apus_core_reset_peer(core, &core->peer[i]);
         core->peer[i].suspected = core->peer[i].dead;
         core->peer[i].heard = core->now; /* followers do not talk */
+        core->peer[i].answered_at = core->now;
     }
     core->state = APUS_STATE_ELECTED;
     core->leader = core->config.id;
@@ -168,6 +169,12 @@ static uint64_t echo_of(const ApusCore *core, const Peer *peer)
 {
     (void)core;
     return counts(peer) ? peer->echo : 0;
+}
+
+static uint64_t answered_at(const ApusCore *core, const Peer *peer)
+{
+    (void)core;
+    return peer->answered_at;
 }
 
 uint64_t apus_core_backed(const ApusCore *core)
@@ -267,6 +274,8 @@ static ApusBeat beat(ApusCore *core, Peer *peer)
         .commit = core->commit,
         .trim = apus_log_base(core->log)->index,
         .confirmed = apus_core_backed(core) > peer->connected_at,
+        .alone = reached(core, core->now, answered_at) +
+                     core->config.timeout < core->now,
     };
 }
 
@@ -388,6 +397,7 @@ void apus_core_on_ack(ApusCore *core, Peer *peer, const ApusMessage *m)
         return;
     }
     core->count.acks++;
+    peer->answered_at = core->now;
     if (peer->amnesiac != ack->amnesiac) {
         peer->amnesiac = ack->amnesiac;
         apus_core_tell(core);
@@ -448,17 +458,10 @@ static uint64_t needed_by_nobody(ApusCore *core)
     return floor;
 }
 
-static void trim_to(ApusCore *core, uint64_t index)
-{
-    apus_log_trim(core->log, index);
-    core->ops->trim(core->opaque, index);
-}
-
 void apus_core_leader_trim(ApusCore *core)
 {
     uint64_t base = apus_log_base(core->log)->index;
     uint64_t done = MIN(core->commit, core->delivered);
-    uint64_t floor;
 
     /* Only a few entries: not worth the while. */
     if (!apus_core_leads(core) ||
@@ -466,10 +469,7 @@ void apus_core_leader_trim(ApusCore *core)
          apus_log_room(core->log) > core->config.log_size / 4 * 3)) {
         return;
     }
-    floor = needed_by_nobody(core);
-    if (floor > base) {
-        trim_to(core, floor);
-    }
+    apus_core_trim(core, needed_by_nobody(core));
 }
 
 void apus_core_pin(ApusCore *core, uint64_t index)

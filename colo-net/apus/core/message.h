@@ -52,6 +52,12 @@ typedef struct {
      * connected: this is no leader of the past.
      */
     gboolean confirmed;
+    /*
+     * The leader hears no majority. It wants to be answered, but nothing is
+     * promised to it: it may be one that is heard and does not hear, and then
+     * somebody else has to be elected.
+     */
+    gboolean alone;
 } ApusBeat;
 
 typedef struct {

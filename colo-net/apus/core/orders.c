@@ -28,6 +28,7 @@ uint64_t apus_core_save(ApusCore *core)
         .newest = *apus_log_newest(core->log),
     };
 
+    core->saved_base = state.base.position;
     core->ops->save(core->opaque, ++core->ticket, &state);
     return core->ticket;
 }
@@ -116,6 +117,24 @@ void apus_core_order(ApusCore *core)
                                          &records);
         core->ops->append(core->opaque, ++core->ticket, first, &records);
         hold_back(core, core->ticket, first);
+    }
+}
+
+void apus_core_trim(ApusCore *core, uint64_t index)
+{
+    /* What is not on disk yet stays, which bounds what waits for the disk. */
+    if (on_disk(core)) {
+        index = MIN(index, apus_core_safe(core));
+    }
+    if (index <= apus_log_base(core->log)->index) {
+        return;
+    }
+    apus_log_trim(core->log, index);
+    core->ops->trim(core->opaque, index);
+    /* The storage can only give up what a saved base stands for. */
+    if (on_disk(core) && apus_log_base(core->log)->position >=
+                             core->saved_base + core->config.log_size / 8) {
+        apus_core_save(core);
     }
 }
 

@@ -37,7 +37,11 @@ enum {
     BEAT_LAST = 8,
     BEAT_COMMIT = 16,
     BEAT_TRIM = 24,
-    BEAT_SIZE = 32,
+    BEAT_CONFIRMED = 32,
+    BEAT_ALONE = 33,
+    BEAT_ZERO16 = 34,
+    BEAT_ZERO32 = 36,
+    BEAT_SIZE = 40,
 
     APPEND_PREV_INDEX = BEAT_SIZE,
     APPEND_PREV_TERM = BEAT_SIZE + 8,
@@ -116,6 +120,10 @@ static void put_beat(uint8_t *out, const ApusBeat *beat)
     apus_put64(out + BEAT_LAST, beat->last);
     apus_put64(out + BEAT_COMMIT, beat->commit);
     apus_put64(out + BEAT_TRIM, beat->trim);
+    out[BEAT_CONFIRMED] = beat->confirmed ? 1 : 0;
+    out[BEAT_ALONE] = beat->alone ? 1 : 0;
+    apus_put16(out + BEAT_ZERO16, 0);
+    apus_put32(out + BEAT_ZERO32, 0);
 }
 
 static size_t put_append(uint8_t *out, const ApusAppend *append)
@@ -257,18 +265,28 @@ size_t apus_wire_head(uint8_t *head, const ApusMessage *message)
 
 /* Decoding: @data is what stands behind the header. */
 
-static void get_beat(ApusBeat *beat, const uint8_t *data)
+static gboolean get_beat(ApusBeat *beat, const uint8_t *data, GError **errp)
 {
+    if (data[BEAT_CONFIRMED] > 1 || data[BEAT_ALONE] > 1 ||
+        apus_get16(data + BEAT_ZERO16) != 0 ||
+        apus_get32(data + BEAT_ZERO32) != 0) {
+        return apus_corrupt(errp, "beat: unknown flag");
+    }
     beat->sent = apus_get64(data + BEAT_SENT);
     beat->last = apus_get64(data + BEAT_LAST);
     beat->commit = apus_get64(data + BEAT_COMMIT);
     beat->trim = apus_get64(data + BEAT_TRIM);
+    beat->confirmed = data[BEAT_CONFIRMED];
+    beat->alone = data[BEAT_ALONE];
+    return TRUE;
 }
 
 static gboolean get_append(ApusAppend *append, const uint8_t *data,
-                           const ApusRecords *records)
+                           const ApusRecords *records, GError **errp)
 {
-    get_beat(&append->beat, data);
+    if (!get_beat(&append->beat, data, errp)) {
+        return FALSE;
+    }
     append->prev_index = apus_get64(data + APPEND_PREV_INDEX);
     append->prev_term = apus_get64(data + APPEND_PREV_TERM);
     append->records = *records;
@@ -298,7 +316,9 @@ static gboolean get_install(ApusInstall *install, const uint8_t *data,
 {
     gssize n;
 
-    get_beat(&install->beat, data);
+    if (!get_beat(&install->beat, data, errp)) {
+        return FALSE;
+    }
     n = apus_snapshot_decode(&install->snapshot, data + INSTALL_SNAPSHOT,
                              size - INSTALL_SNAPSHOT, errp);
     if (n < 0) {
@@ -374,7 +394,7 @@ static gboolean get_body(ApusMessage *message, const uint8_t *data,
 {
     switch (message->type) {
     case APUS_MESSAGE_APPEND:
-        return get_append(&message->append, data, records);
+        return get_append(&message->append, data, records, errp);
     case APUS_MESSAGE_ACK:
         return get_ack(&message->ack, data, errp);
     case APUS_MESSAGE_SNAPSHOT:
