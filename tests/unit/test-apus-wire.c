@@ -435,7 +435,7 @@ static void head_is_checked_before_records_are_waited_for(void)
 {
     g_autoptr(GByteArray) bytes = encoded_with_records(APUS_MESSAGE_APPEND);
 
-    bytes->len = 112;
+    bytes->len = 120;
     bytes->data[AT_RECORDS + 2] ^= 1;
     refused(bytes, APUS_ERROR_CORRUPT);
 }
@@ -539,6 +539,8 @@ static void unknown_kinds_are_refused(void)
 
 static void flags_are_0_or_1(void)
 {
+    forged_is_refused(APUS_MESSAGE_APPEND, AT_BODY + 32, 2);
+    forged_is_refused(APUS_MESSAGE_APPEND, AT_BODY + 33, 2);
     forged_is_refused(APUS_MESSAGE_ACK, AT_BODY + 1, 2);
     forged_is_refused(APUS_MESSAGE_ASK_VOTE, AT_BODY, 2);
     forged_is_refused(APUS_MESSAGE_VOTE, AT_BODY, 2);
@@ -554,6 +556,7 @@ static void reserved_bytes_in_use_are_refused(void)
         { APUS_MESSAGE_RESIGN, 6, 7 },
         { APUS_MESSAGE_RESIGN, 17, 17 },
         { APUS_MESSAGE_RESIGN, 28, 31 },
+        { APUS_MESSAGE_APPEND, AT_BODY + 34, AT_BODY + 39 },
         { APUS_MESSAGE_ACK, AT_BODY + 2, AT_BODY + 7 },
         { APUS_MESSAGE_ASK_VOTE, AT_BODY + 1, AT_BODY + 7 },
         { APUS_MESSAGE_VOTE, AT_BODY + 2, AT_BODY + 7 },
