@@ -483,6 +483,18 @@ static void snapshot_of_a_group_without_leader_survives_encoding(void)
     same_again(recode_snapshot, bytes);
 }
 
+static void nobody_has_neither_secondary_nor_incarnation(void)
+{
+    g_autoptr(GByteArray) bytes = g_byte_array_new();
+    ApusSnapshot snapshot = { 0 };
+
+    sample_members(&snapshot.members, 3);
+    apus_snapshot_append(bytes, &snapshot);
+    for (guint at = 50; at < 72; at++) {
+        with_byte(recode_snapshot, bytes, at, 1);
+    }
+}
+
 static void longest_snapshot_fits_its_limit(void)
 {
     g_autoptr(GByteArray) bytes = g_byte_array_new();
@@ -540,6 +552,10 @@ static void snapshot_with_another_size_is_refused(void)
             refused(recode_snapshot, bytes);
         }
     }
+    /* Nor may more members be looked for than there are bytes. */
+    bytes->data[0] = 0;
+    bytes->data[72] = APUS_MAX_MEMBERS;
+    refused(recode_snapshot, bytes);
     memset(bytes->data, 0xff, 4);
     refused(recode_snapshot, bytes);
 }
@@ -569,6 +585,7 @@ int main(int argc, char **argv)
     PROMISE(snapshot_survives_encoding);
     PROMISE(snapshot_bytes_are_the_documented_ones);
     PROMISE(snapshot_of_a_group_without_leader_survives_encoding);
+    PROMISE(nobody_has_neither_secondary_nor_incarnation);
     PROMISE(longest_snapshot_fits_its_limit);
     PROMISE(snapshots_are_read_one_after_another);
     PROMISE(snapshot_has_one_encoding);
