@@ -47,7 +47,7 @@ ApusCore *apus_core_new(const ApusCoreConfig *config, const ApusCoreOps *ops,
 
     g_assert(config->id != APUS_NOBODY && config->life && config->incarnation);
     g_assert(config->lease < config->timeout);
-    if (state->amnesiac) {
+    if (state->amnesiac && config->durability == APUS_DURABILITY_MEMORY) {
         /* What the log was is not known, but for who belongs to the group. */
         base = state->newest;
         base.index = base.term = base.position = 0;

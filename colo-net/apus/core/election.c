@@ -407,10 +407,10 @@ static ApusVerdict verdict(const ApusCore *core, const Peer *candidate,
 static void grant(ApusCore *core, Peer *candidate, uint64_t term)
 {
     core->granting = candidate->id;
-    if (core->term == term) {
-        return; /* it has asked before */
-    }
     core->ops->fence(core->opaque, term);
+    if (core->term == term) {
+        return; /* it has asked before, perhaps an earlier life */
+    }
     apus_core_step_down(core);
     core->term = term;
     core->vote = candidate->id;
