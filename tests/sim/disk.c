@@ -243,17 +243,15 @@ void sim_disk_damage(SimHost *host)
 
 /*
  * A log that goes on behind a base that came from a leader: what was stored
- * there before belongs to a history that is gone.
+ * there before belongs to a history that is gone. Entries that are missing
+ * behind the base are a damage.
  */
-static void begin_behind_base(SimHost *host)
+static void begin_behind_base(SimDisk *disk)
 {
-    SimDisk *disk = &host->disk;
     const ApusSnapshot *base = &disk->state.base;
 
     if (disk->last > base->index && disk->first > base->index + 1) {
-        sim_fail(host->sim, "storage", "%u: the base on disk is %" PRIu64
-                 ", the log begins with %" PRIu64, host->id, base->index,
-                 disk->first);
+        disk->damaged = TRUE;
     } else if (disk->last > base->index &&
                ((disk->first <= base->index &&
                  stored_at(disk, base->index)->term != base->term) ||
@@ -269,16 +267,16 @@ void sim_disk_open(SimHost *host, ApusHardState *state)
     if (host->sim->plan.durability == APUS_DURABILITY_MEMORY) {
         disk->damaged = disk->state.term != 0;
     } else {
-        begin_behind_base(host);
+        begin_behind_base(disk);
     }
-    *state = disk->state;
-    state->amnesiac |= disk->damaged;
     if (disk->damaged) {
-        /* Nothing in a damaged log counts. */
+        /* Nothing in a damaged log counts, and that will not be forgotten. */
+        disk->state.amnesiac = TRUE;
         disk->first = 1;
         disk->last = 0;
         disk->damaged = FALSE;
     }
+    *state = disk->state;
 }
 
 gboolean sim_disk_replay(SimHost *host, GError **errp)

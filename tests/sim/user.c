@@ -94,6 +94,7 @@ void sim_user_skipped(void *opaque, const ApusSnapshot *snapshot)
     }
     host->vm.broken = TRUE;
     host->vm.delivered = snapshot->index;
+    host->vm.barrier = FALSE; /* nothing is left to wait for */
 }
 
 static SimSubmission *submission(Sim *sim, uint64_t number)
@@ -555,7 +556,7 @@ void sim_user_event(SimHost *host, const SimEvent *event)
     default:
         if (event->arg == TURN) {
             turn(host);
-        } else if (host->core->state == APUS_STATE_FOLLOWER) {
+        } else if (host->core->state == APUS_STATE_FOLLOWER && !sim->quiet) {
             sim_trace(sim, "%u has led and starts anew", host->id);
             sim_host_kill(host);
             sim_host_restart(host, sim_magnitude(&sim->random, SIM_MS,
