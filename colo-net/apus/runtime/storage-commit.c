@@ -1,0 +1,215 @@
+/*
+ * The storage: a batch goes to disk
+ *
+ * By io_uring, where there is one and the files are the system's own: the
+ * write, around the page cache and with RWF_DSYNC, is begun in the loop's
+ * thread, which does not wait for it, and its end is an event of the loop; no
+ * other thread has to wake up in between. Else the writer does it.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include <errno.h>
+#include <liburing.h>
+
+#include "storage-internal.h"
+
+#define RING_ENTRIES 8
+/* A write that is shorter than it should be is begun again so often. */
+#define MAX_TRIES 16
+
+typedef struct {
+    ApusJob job;
+    Committer *committer;
+    Work *work;
+    int fd;
+    int result;
+} CommitJob;
+
+struct Committer {
+    ApusStorage *storage;
+    unsigned under_way;
+    gboolean has_ring;
+    struct io_uring ring;
+    CommitJob job[DEPTH]; /* without a ring */
+};
+
+static void written(Committer *committer, Work *work, int result)
+{
+    ApusStorage *storage = committer->storage;
+
+    committer->under_way--;
+    if (storage->failure) {
+        return;
+    }
+    if (apus_files_is_full(result)) {
+        /* A file system that copies on write says this. All of the batch is
+         * written again, so nothing depends on what became of this write. */
+        work->full = TRUE;
+        apus_storage_full(storage);
+    } else if (result == -EINTR || result == -EAGAIN ||
+               (result >= 0 && (size_t)result < work->size)) {
+        if (work->tries++ < MAX_TRIES) {
+            apus_commit_write(storage, work);
+        } else {
+            apus_storage_fail(storage, "cannot write the log", -EIO);
+        }
+    } else if (result < 0) {
+        apus_storage_fail(storage, "cannot write the log", result);
+    } else {
+        work->written = TRUE;
+        work->full = FALSE;
+        apus_orders_written(storage);
+    }
+}
+
+/* --- io_uring -------------------------------------------------------------- */
+
+static gboolean start_ring(Committer *committer)
+{
+    /* The loop asks for completions when it comes to it; it need not be
+     * interrupted. Kernels before 5.19 do not know that. */
+    if (io_uring_queue_init(RING_ENTRIES, &committer->ring,
+                            IORING_SETUP_COOP_TASKRUN |
+                            IORING_SETUP_TASKRUN_FLAG) == 0) {
+        return TRUE;
+    }
+    return io_uring_queue_init(RING_ENTRIES, &committer->ring, 0) == 0;
+}
+
+static void write_by_ring(Committer *committer, Work *work)
+{
+    struct io_uring_sqe *entry = io_uring_get_sqe(&committer->ring);
+    int submitted;
+
+    g_assert(entry);
+    io_uring_prep_write(entry, work->segment->fd, work->memory, work->size,
+                        work->offset);
+    entry->rw_flags = RWF_DSYNC;
+    io_uring_sqe_set_data(entry, work);
+    submitted = io_uring_submit(&committer->ring);
+    if (submitted < 0 && submitted != -EINTR && submitted != -EAGAIN &&
+        submitted != -EBUSY) {
+        apus_storage_fail(committer->storage, "cannot write the log",
+                          submitted);
+    }
+}
+
+static void collect_from_ring(Committer *committer)
+{
+    struct io_uring_cqe *entry;
+
+    /* What could not be submitted before. */
+    if (io_uring_sq_ready(&committer->ring) > 0) {
+        io_uring_submit(&committer->ring);
+    }
+    while (io_uring_peek_cqe(&committer->ring, &entry) == 0) {
+        Work *work = io_uring_cqe_get_data(entry);
+        int result = entry->res;
+
+        io_uring_cqe_seen(&committer->ring, entry);
+        written(committer, work, result);
+    }
+}
+
+/* --- the writer ------------------------------------------------------------ */
+
+static void run(ApusJob *base)
+{
+    CommitJob *job = (CommitJob *)base;
+    const Work *work = job->work;
+
+    job->result = apus_files_write(job->committer->storage->files, job->fd,
+                                   work->memory, work->size, work->offset,
+                                   TRUE);
+}
+
+static void done(ApusJob *base)
+{
+    CommitJob *job = (CommitJob *)base;
+    Work *work = job->work;
+
+    job->work = NULL;
+    written(job->committer, work, job->result < 0 ? job->result
+                                                  : (int)work->size);
+}
+
+static void write_by_writer(Committer *committer, Work *work)
+{
+    for (unsigned i = 0; i < DEPTH; i++) {
+        CommitJob *job = &committer->job[i];
+
+        if (!job->work) {
+            *job = (CommitJob) {
+                .job = { .run = run, .done = done },
+                .committer = committer,
+                .work = work,
+                .fd = work->segment->fd,
+            };
+            apus_worker_do(committer->storage->writer, &job->job);
+            return;
+        }
+    }
+    g_assert_not_reached();
+}
+
+/* --- either ---------------------------------------------------------------- */
+
+void apus_commit_start(ApusStorage *storage)
+{
+    Committer *committer = g_new0(Committer, 1);
+
+    committer->storage = storage;
+    committer->has_ring = storage->real &&
+                          storage->durability == APUS_DURABILITY_DISK &&
+                          start_ring(committer);
+    storage->committer = committer;
+}
+
+unsigned apus_commit_under_way(const ApusStorage *storage)
+{
+    return storage->committer ? storage->committer->under_way : 0;
+}
+
+void apus_commit_write(ApusStorage *storage, Work *work)
+{
+    storage->committer->under_way++;
+    if (storage->committer->has_ring) {
+        write_by_ring(storage->committer, work);
+    } else {
+        write_by_writer(storage->committer, work);
+    }
+}
+
+void apus_commit_retry(ApusStorage *storage)
+{
+    for (GList *item = storage->queue.head; item; item = item->next) {
+        Work *work = item->data;
+
+        if (work->kind == WORK_BATCH && work->full) {
+            apus_commit_write(storage, work);
+        }
+    }
+}
+
+int apus_commit_fd(const ApusStorage *storage)
+{
+    Committer *committer = storage->committer;
+
+    return committer && committer->has_ring ? committer->ring.ring_fd : -1;
+}
+
+void apus_commit_collect(ApusStorage *storage)
+{
+    if (storage->committer && storage->committer->has_ring) {
+        collect_from_ring(storage->committer);
+    }
+}
+
+void apus_commit_free(ApusStorage *storage)
+{
+    if (storage->committer && storage->committer->has_ring) {
+        io_uring_queue_exit(&storage->committer->ring);
+    }
+    g_free(storage->committer);
+}
