@@ -261,6 +261,61 @@ static void entries_survive_encoding(void)
     g_assert_true(message.entries.gone);
 }
 
+static const struct {
+    ApusMessageType type;
+    size_t at; /* in ApusMessage */
+    guint byte; /* in the frame */
+} flags[] = {
+    { APUS_MESSAGE_APPEND, offsetof(ApusMessage, append.beat.confirmed),
+      AT_BODY + 32 },
+    { APUS_MESSAGE_APPEND, offsetof(ApusMessage, append.beat.alone),
+      AT_BODY + 33 },
+    { APUS_MESSAGE_ACK, offsetof(ApusMessage, ack.amnesiac), AT_BODY + 1 },
+    { APUS_MESSAGE_SNAPSHOT, offsetof(ApusMessage, install.beat.confirmed),
+      AT_BODY + 32 },
+    { APUS_MESSAGE_SNAPSHOT, offsetof(ApusMessage, install.beat.alone),
+      AT_BODY + 33 },
+    { APUS_MESSAGE_ASK_VOTE, offsetof(ApusMessage, ask_vote.pre), AT_BODY },
+    { APUS_MESSAGE_VOTE, offsetof(ApusMessage, vote.pre), AT_BODY },
+    { APUS_MESSAGE_ENTRIES, offsetof(ApusMessage, entries.gone),
+      AT_BODY + 24 },
+};
+
+static gboolean *flag(ApusMessage *message, size_t i)
+{
+    return (gboolean *)((char *)message + flags[i].at);
+}
+
+/* Of all flags of @type only @only is set. */
+static void check_flag(ApusMessageType type, size_t only)
+{
+    g_autoptr(GByteArray) bytes = NULL;
+    ApusMessage sent, came;
+
+    sample_message(&sent, type);
+    for (size_t i = 0; i < G_N_ELEMENTS(flags); i++) {
+        if (flags[i].type == type) {
+            *flag(&sent, i) = i == only;
+        }
+    }
+    bytes = encode(&sent, NULL);
+    decode(&came, bytes);
+    for (size_t i = 0; i < G_N_ELEMENTS(flags); i++) {
+        if (flags[i].type == type) {
+            g_assert_cmpint(*flag(&came, i), ==, i == only);
+            g_assert_cmpint(bytes->data[flags[i].byte], ==, i == only);
+        }
+    }
+}
+
+static void each_flag_survives_encoding(void)
+{
+    for (size_t i = 0; i < G_N_ELEMENTS(flags); i++) {
+        check_flag(flags[i].type, i);
+        check_flag(flags[i].type, SIZE_MAX);
+    }
+}
+
 static void records_of_two_pieces_arrive_in_one(void)
 {
     g_autoptr(GByteArray) append =
@@ -539,12 +594,9 @@ static void unknown_kinds_are_refused(void)
 
 static void flags_are_0_or_1(void)
 {
-    forged_is_refused(APUS_MESSAGE_APPEND, AT_BODY + 32, 2);
-    forged_is_refused(APUS_MESSAGE_APPEND, AT_BODY + 33, 2);
-    forged_is_refused(APUS_MESSAGE_ACK, AT_BODY + 1, 2);
-    forged_is_refused(APUS_MESSAGE_ASK_VOTE, AT_BODY, 2);
-    forged_is_refused(APUS_MESSAGE_VOTE, AT_BODY, 2);
-    forged_is_refused(APUS_MESSAGE_ENTRIES, AT_BODY + 24, 2);
+    for (size_t i = 0; i < G_N_ELEMENTS(flags); i++) {
+        forged_is_refused(flags[i].type, flags[i].byte, 2);
+    }
 }
 
 static void reserved_bytes_in_use_are_refused(void)
@@ -557,6 +609,8 @@ static void reserved_bytes_in_use_are_refused(void)
         { APUS_MESSAGE_RESIGN, 17, 17 },
         { APUS_MESSAGE_RESIGN, 28, 31 },
         { APUS_MESSAGE_APPEND, AT_BODY + 34, AT_BODY + 39 },
+        { APUS_MESSAGE_APPEND, AT_BODY + 34, AT_BODY + 39 },
+        { APUS_MESSAGE_SNAPSHOT, AT_BODY + 34, AT_BODY + 39 },
         { APUS_MESSAGE_ACK, AT_BODY + 2, AT_BODY + 7 },
         { APUS_MESSAGE_ASK_VOTE, AT_BODY + 1, AT_BODY + 7 },
         { APUS_MESSAGE_VOTE, AT_BODY + 2, AT_BODY + 7 },
@@ -605,6 +659,7 @@ int main(int argc, char **argv)
     PROMISE(vote_of_a_member_without_role_survives_encoding);
     PROMISE(fetch_survives_encoding);
     PROMISE(entries_survive_encoding);
+    PROMISE(each_flag_survives_encoding);
     PROMISE(records_of_two_pieces_arrive_in_one);
     PROMISE(messages_are_read_one_after_another);
     PROMISE(bytes_are_the_documented_ones);
