@@ -20,8 +20,10 @@
 
 #define APUS_SEGMENT_VERSION 1
 
-/* Everything that is written is so aligned and has so many bytes, as O_DIRECT
- * wants it. */
+/*
+ * Everything that is written is so aligned and has so many bytes, as O_DIRECT
+ * wants it.
+ */
 #define APUS_BLOCK 4096
 
 #define APUS_BATCH_HEADER 64
@@ -46,16 +48,20 @@ gboolean apus_segment_get(ApusSegment *segment, const uint8_t *data,
 typedef struct {
     uint64_t sequence; /* one more than the batch before it; from 1 */
     uint64_t safe; /* batches up to this one were safe */
-    /* Index of its first record. Entries of earlier batches from there on are
-     * superseded, with or without records in their place. */
+    /*
+     * Index of its first record. Entries of earlier batches from there on are
+     * superseded, with or without records in their place.
+     */
     uint64_t first;
     uint32_t count; /* of records */
     uint32_t bytes; /* of records, directly behind the header */
     uint64_t digest; /* of the records: apus_batch_digest() */
 } ApusBatch;
 
-/* Where a batch that follows one of @bytes bytes of records begins, counted
- * from that one's beginning. */
+/*
+ * Where a batch that follows one of @bytes bytes of records begins, counted
+ * from that one's beginning.
+ */
 size_t apus_batch_size(uint32_t bytes);
 
 /* Write the header to the APUS_BATCH_HEADER bytes at @out. */
@@ -68,8 +74,10 @@ void apus_batch_put(uint8_t *out, const ApusBatch *batch, uint64_t nonce);
 gboolean apus_batch_get(ApusBatch *batch, const uint8_t *data, size_t size,
                         uint64_t nonce);
 
-/* The digest of no records, and of those so far and a further one, of which
- * the first bytes, its own checksum, are at @record. */
+/*
+ * The digest of no records, and of those so far and a further one, of which
+ * the first bytes, its own checksum, are at @record.
+ */
 #define APUS_DIGEST_NONE 0
 uint64_t apus_batch_digest(uint64_t digest, const uint8_t *record);
 

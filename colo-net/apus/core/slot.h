@@ -25,8 +25,10 @@ typedef struct {
     char cluster[APUS_CLUSTER_SIZE];
     ApusId id;
     ApusDurability durability; /* that it was written with */
-    /* Batches of the log: those before @log_start are none of its, those up
-     * to @log_safe were safe when the slot was written. */
+    /*
+     * Batches of the log: those before @log_start are none of its, those up
+     * to @log_safe were safe when the slot was written.
+     */
     uint64_t log_start, log_safe;
     ApusHardState state;
 } ApusSlot;

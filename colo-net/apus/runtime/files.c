@@ -46,8 +46,10 @@ static int list(void *opaque, const char *path, GPtrArray *names)
     return 0;
 }
 
-/* A lock of the open file, not of the process: a second one in the same
- * process is refused as well. */
+/*
+ * A lock of the open file, not of the process: a second one in the same
+ * process is refused as well.
+ */
 static int take_lock(void *opaque, const char *path)
 {
     struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };

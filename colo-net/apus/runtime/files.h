@@ -24,8 +24,10 @@ struct ApusFileOps {
     int (*make_directory)(void *opaque, const char *path);
     /* Adds the names in the directory at @path to @names. */
     int (*list)(void *opaque, const char *path, GPtrArray *names);
-    /* Returns a descriptor that holds the lock; -EWOULDBLOCK: another has it.
-     * The file is made if it is not there. */
+    /*
+     * Returns a descriptor that holds the lock; -EWOULDBLOCK: another has it.
+     * The file is made if it is not there.
+     */
     int (*lock)(void *opaque, const char *path);
     /* @flags as open() has them; with O_DIRECT where the system can. */
     int (*open)(void *opaque, const char *path, int flags);
@@ -36,8 +38,10 @@ struct ApusFileOps {
     /* May write less. With @sync what it wrote is safe when it returns. */
     ssize_t (*write)(void *opaque, int fd, const void *data, size_t size,
                      uint64_t offset, gboolean sync);
-    /* All that was written is safe when it returns; of a directory: what was
-     * made, renamed and removed in it. */
+    /*
+     * All that was written is safe when it returns; of a directory: what was
+     * made, renamed and removed in it.
+     */
     int (*sync)(void *opaque, int fd);
     /* Have the space that @size bytes need. */
     int (*allocate)(void *opaque, int fd, uint64_t size);

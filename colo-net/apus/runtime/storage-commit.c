@@ -43,8 +43,10 @@ static void written(Committer *committer, Work *work, int result)
         return;
     }
     if (apus_files_is_full(result)) {
-        /* A file system that copies on write says this. All of the batch is
-         * written again, so nothing depends on what became of this write. */
+        /*
+         * A file system that copies on write says this. All of the batch is
+         * written again, so nothing depends on what became of this write.
+         */
         work->full = TRUE;
         apus_storage_full(storage);
     } else if (result == -EINTR || result == -EAGAIN ||
@@ -63,12 +65,14 @@ static void written(Committer *committer, Work *work, int result)
     }
 }
 
-/* --- io_uring -------------------------------------------------------------- */
+/* --- io_uring ------------------------------------------------------------- */
 
 static gboolean start_ring(Committer *committer)
 {
-    /* The loop asks for completions when it comes to it; it need not be
-     * interrupted. Kernels before 5.19 do not know that. */
+    /*
+     * The loop asks for completions when it comes to it; it need not be
+     * interrupted. Kernels before 5.19 do not know that.
+     */
     if (io_uring_queue_init(RING_ENTRIES, &committer->ring,
                             IORING_SETUP_COOP_TASKRUN |
                             IORING_SETUP_TASKRUN_FLAG) == 0) {
@@ -112,7 +116,7 @@ static void collect_from_ring(Committer *committer)
     }
 }
 
-/* --- the writer ------------------------------------------------------------ */
+/* --- the writer ----------------------------------------------------------- */
 
 static void run(ApusJob *base)
 {
@@ -153,7 +157,7 @@ static void write_by_writer(Committer *committer, Work *work)
     g_assert_not_reached();
 }
 
-/* --- either ---------------------------------------------------------------- */
+/* --- either --------------------------------------------------------------- */
 
 void apus_commit_start(ApusStorage *storage)
 {

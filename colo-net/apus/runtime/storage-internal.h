@@ -126,16 +126,18 @@ struct ApusStorage {
     Committer *committer; /* storage-commit.c */
 };
 
-/* --- storage.c --- */
+/* --- storage.c ------------------------------------------------------------ */
 
 void apus_storage_fail(ApusStorage *storage, const char *what, int error);
-/* Something has found the disk full, or not any more: see to it that it is
- * tried again, and that the user knows. */
+/*
+ * Something has found the disk full, or not any more: see to it that it is
+ * tried again, and that the user knows.
+ */
 void apus_storage_full(ApusStorage *storage);
 /* Say which orders are safe. */
 void apus_storage_tell(ApusStorage *storage);
 
-/* --- storage-orders.c --- */
+/* --- storage-orders.c ----------------------------------------------------- */
 
 /* Begin what can be begun. */
 void apus_orders_kick(ApusStorage *storage);
@@ -147,7 +149,7 @@ gboolean apus_orders_wait_for_segment(const ApusStorage *storage);
 gboolean apus_orders_found_full(const ApusStorage *storage);
 void apus_orders_free(ApusStorage *storage);
 
-/* --- storage-slots.c --- */
+/* --- storage-slots.c ------------------------------------------------------ */
 
 /* Both places of @fd, read; the newest into @slot. */
 gboolean apus_slots_read(const ApusFileOps *files, int fd, ApusSlot *slot,
@@ -166,7 +168,7 @@ void apus_slots_mark(ApusStorage *storage, gboolean soon);
 gboolean apus_slots_clean(const ApusStorage *storage);
 void apus_slots_free(ApusStorage *storage);
 
-/* --- storage-segments.c --- */
+/* --- storage-segments.c --------------------------------------------------- */
 
 int apus_segments_find(const ApusFileOps *files, const char *directory,
                        GArray *numbers);
@@ -179,13 +181,15 @@ void apus_segments_tend(ApusStorage *storage);
 void apus_segments_written(ApusStorage *storage);
 void apus_segments_free(ApusStorage *storage);
 
-/* --- storage-commit.c --- */
+/* --- storage-commit.c ----------------------------------------------------- */
 
 void apus_commit_start(ApusStorage *storage);
 void apus_commit_write(ApusStorage *storage, Work *work);
 void apus_commit_retry(ApusStorage *storage);
-/* A descriptor that becomes readable when there is something to collect; -1:
- * the writer's. */
+/*
+ * A descriptor that becomes readable when there is something to collect; -1:
+ * the writer's.
+ */
 int apus_commit_fd(const ApusStorage *storage);
 void apus_commit_collect(ApusStorage *storage);
 /* Writes that the kernel or the writer has. */

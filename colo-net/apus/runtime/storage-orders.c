@@ -59,7 +59,7 @@ static void retire(ApusStorage *storage, Work *work)
     }
 }
 
-/* --- ordering -------------------------------------------------------------- */
+/* --- ordering ------------------------------------------------------------- */
 
 static void kick_later(ApusStorage *storage)
 {
@@ -175,7 +175,7 @@ size_t apus_storage_backlog(const ApusStorage *storage)
     return storage->backlog;
 }
 
-/* --- carrying out ---------------------------------------------------------- */
+/* --- carrying out --------------------------------------------------------- */
 
 static gboolean begin_batch(ApusStorage *storage, Work *work)
 {

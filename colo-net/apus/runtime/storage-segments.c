@@ -96,8 +96,10 @@ static int write_header(const ApusFileOps *files, int fd,
     return result < 0 ? result : files->sync(files->opaque, fd);
 }
 
-/* @from, open as @fd, becomes the segment of @header. Returns @fd, or closes
- * it. */
+/*
+ * @from, open as @fd, becomes the segment of @header. Returns @fd, or closes
+ * it.
+ */
 static int become(const ApusFileOps *files, const char *directory,
                   const char *from, int fd, const ApusSegment *header)
 {
@@ -235,8 +237,10 @@ static void give_job(ApusStorage *storage, Segment *segment, gboolean remove)
     apus_worker_do(storage->keeper, &job->job);
 }
 
-/* Entries that nobody needs, and that the base of a state that is safe stands
- * for. The segment of the newest batch stays: it says where the log ends. */
+/*
+ * Entries that nobody needs, and that the base of a state that is safe stands
+ * for. The segment of the newest batch stays: it says where the log ends.
+ */
 static void collect_trimmed(ApusStorage *storage)
 {
     uint64_t index = MIN(storage->trim, storage->base);

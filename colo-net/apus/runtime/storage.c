@@ -77,7 +77,7 @@ static gboolean take_lock(const ApusFileOps *files, const char *directory,
     return *lock >= 0 || cannot(errp, "lock", path, *lock);
 }
 
-/* --- founding -------------------------------------------------------------- */
+/* --- founding ------------------------------------------------------------- */
 
 static gboolean check_empty(const ApusFileOps *files, const char *directory,
                             GError **errp)
@@ -179,7 +179,7 @@ gboolean apus_storage_found(const ApusStorageConfig *config,
     return founded;
 }
 
-/* --- opening --------------------------------------------------------------- */
+/* --- opening -------------------------------------------------------------- */
 
 static void add_note(GPtrArray *notes, char *note)
 {
@@ -217,8 +217,10 @@ static gboolean open_state(ApusStorage *storage,
                       storage->slot.id, storage->slot.cluster, config->id,
                       config->cluster);
     }
-    /* What was read may have been written by a process that died before it
-     * was safe. */
+    /*
+     * What was read may have been written by a process that died before it
+     * was safe.
+     */
     result = files->sync(files->opaque, storage->slots);
     return result >= 0 || cannot(errp, "sync", path, result);
 }
@@ -436,7 +438,7 @@ gboolean apus_storage_replay(ApusStorage *storage,
     return TRUE;
 }
 
-/* --- running --------------------------------------------------------------- */
+/* --- running -------------------------------------------------------------- */
 
 void apus_storage_tell(ApusStorage *storage)
 {
@@ -559,7 +561,7 @@ gboolean apus_storage_start(ApusStorage *storage, ApusLoop *loop,
     return TRUE;
 }
 
-/* --- closing --------------------------------------------------------------- */
+/* --- closing -------------------------------------------------------------- */
 
 static gboolean has_jobs(const ApusStorage *storage)
 {
