@@ -721,7 +721,7 @@ static void log_is_like_its_model(void)
 {
     static const size_t sizes[] = { 512, 1024, 4096 };
 
-    for (int run = 0; run < 60; run++) {
+    for (int run = 0; run < 36; run++) {
         size_t size = sizes[run % G_N_ELEMENTS(sizes)];
         ApusSnapshot base;
         Model *model;
@@ -730,7 +730,7 @@ static void log_is_like_its_model(void)
         sample_base(&base, run % 2 ? UINT32_MAX - 2000 : 0);
         base.index = run % 3 ? UINT32_MAX - 100 : 0;
         model = model_new(size, &base);
-        for (int step = 0; step < 400; step++) {
+        for (int step = 0; step < 300; step++) {
             model_step(model);
             model_check(model);
         }
