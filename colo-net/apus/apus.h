@@ -88,6 +88,13 @@ typedef struct {
     void (*log)(void *opaque, GLogLevelFlags level, const char *text);
 } ApusHandlers;
 
+/*
+ * Can @config be? What a state directory or an address is like is not looked
+ * at. @handlers may be NULL.
+ */
+gboolean apus_config_check(const ApusConfig *config,
+                           const ApusHandlers *handlers, GError **errp);
+
 /* In the member's thread; exactly once for each accepted submission. */
 typedef void ApusDone(void *opaque, ApusFate fate, uint64_t index);
 

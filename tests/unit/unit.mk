@@ -6,15 +6,18 @@
 # the other .c files in tests/unit/. Each is built plain, with ASan and UBSan,
 # and with TSan, below build/core/.
 
-core_libraries := net bench runtime apus plover gannet
+core_libraries := net bench daemon runtime apus plover gannet
 core_net := colo-net/core
 core_apus := colo-net/apus/core
 core_runtime := colo-net/apus/runtime
 core_bench := colo-net/apus/tools/bench
+core_daemon := colo-net/apus/tools/daemon
 core_plover := plover-sync/core
 core_gannet := gannet-blk/core
 
-core_link = $(glib_libs) -lxxhash -llz4 -lgnutls -luring -pthread
+# Most programs need only some of these.
+core_link = -Wl,--as-needed $(glib_libs) -lxxhash -llz4 -lgnutls -luring \
+    -lsystemd -pthread
 
 core_variants := plain asan tsan
 core_flags_plain := -O2
@@ -24,10 +27,13 @@ core_flags_tsan := -O1 -fsanitize=thread
 core_cflags = -std=c11 -g -Wall -Wextra -Werror -Wmissing-prototypes \
     -Wstrict-prototypes -Wold-style-definition -Wvla -fno-omit-frame-pointer \
     -D_GNU_SOURCE -I. $(glib_cflags)
+core_packages := glib-2.0 json-glib-1.0
 # Asked for once, and only when something is compiled.
-glib_cflags = $(eval glib_cflags := $$(shell pkg-config --cflags glib-2.0)\
+glib_cflags = $(eval glib_cflags := $$(shell pkg-config --cflags \
+    $(core_packages))\
     )$(glib_cflags)
-glib_libs = $(eval glib_libs := $$(shell pkg-config --libs glib-2.0)\
+glib_libs = $(eval glib_libs := $$(shell pkg-config --libs \
+    $(core_packages))\
     )$(glib_libs)
 
 unit_names := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test-*.c))

@@ -5,6 +5,7 @@
  */
 
 #include <string.h>
+#include <sys/random.h>
 
 #include "apus-internal.h"
 
@@ -158,6 +159,18 @@ gboolean apus_config_check(const ApusConfig *config,
                       "handler");
     }
     return TRUE;
+}
+
+uint64_t apus_random(void)
+{
+    uint64_t number = 0;
+
+    while (number == 0) {
+        if (getrandom(&number, sizeof(number), 0) != sizeof(number)) {
+            number = 0;
+        }
+    }
+    return number;
 }
 
 void apus_config_copy(ApusConfig *copy, const ApusConfig *config)

@@ -10,21 +10,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
-#include <sys/random.h>
-
 #include "apus-internal.h"
-
-uint64_t apus_random(void)
-{
-    uint64_t number = 0;
-
-    while (number == 0) {
-        if (getrandom(&number, sizeof(number), 0) != sizeof(number)) {
-            number = 0;
-        }
-    }
-    return number;
-}
 
 void apus_log(Apus *apus, GLogLevelFlags level, const char *format, ...)
 {

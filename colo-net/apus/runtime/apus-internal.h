@@ -86,12 +86,10 @@ struct Apus {
 
 /* --- apus-config.c ------------------------------------------------------- */
 
-/* Can @config be? @handlers is NULL where none are needed yet. */
-gboolean apus_config_check(const ApusConfig *config,
-                           const ApusHandlers *handlers, GError **errp);
 /* A copy that has the defaults in place of what is 0. */
 void apus_config_copy(ApusConfig *copy, const ApusConfig *config);
 void apus_config_clear(ApusConfig *copy);
+uint64_t apus_random(void); /* never 0 */
 
 /* --- apus-glue.c --------------------------------------------------------- */
 
@@ -105,7 +103,6 @@ void apus_tick(void *opaque);
 
 void apus_log(Apus *apus, GLogLevelFlags level, const char *format, ...)
     G_GNUC_PRINTF(3, 4);
-uint64_t apus_random(void); /* never 0 */
 
 /* --- apus-submit.c ------------------------------------------------------- */
 
