@@ -22,6 +22,12 @@
 
 #define NEVER UINT64_MAX
 
+/*
+ * No candidate is one for more timeouts than this, so that a vote that was
+ * given longer ago is not counted any more (see beat() in leader.c).
+ */
+#define LONGEST 4
+
 /* Bytes of records in one message: many messages overlap on their way. */
 #define CHUNK (256u << 10)
 
@@ -72,6 +78,7 @@ struct ApusCore {
 
     /* What is known of the group */
     ApusLog *log;
+    ApusSnapshot remembered; /* by an amnesiac, of what it had acknowledged */
     uint64_t generation, term;
     ApusId vote;
     gboolean amnesiac, blank;
@@ -92,13 +99,14 @@ struct ApusCore {
     /* election.c */
     uint64_t quarantine; /* no vote before */
     ApusId promised; /* to whom no other is preferred */
-    uint64_t promised_life, promise; /* until when */
+    uint64_t promised_life, promised_term, promise; /* until when */
     uint64_t campaign_at; /* when to ask for votes; NEVER: not now */
     uint64_t ask_at; /* when to ask those again who have not answered */
     uint64_t give_up_at;
     unsigned tries;
     ApusId granting; /* who gets the vote when it is safe; or APUS_NOBODY */
-    ApusId fetching; /* from whom; or APUS_NOBODY */
+    uint64_t candidate_at; /* since when */
+    ApusId fetching; /* from whom, behind @match; or APUS_NOBODY */
 
     /* leader.c */
     uint64_t elected_index; /* of the ROLE that began the term */
@@ -168,7 +176,9 @@ uint64_t apus_core_safe(const ApusCore *core);
 gboolean apus_core_eligible(const ApusCore *core, const ApusRole *role);
 void apus_core_suspect_leader(ApusCore *core);
 void apus_core_promise(ApusCore *core, Peer *leader);
-void apus_core_release_promise(ApusCore *core, ApusId to, uint64_t life);
+/* What was promised in @term and before. */
+void apus_core_release_promise(ApusCore *core, ApusId to, uint64_t life,
+                               uint64_t term);
 void apus_core_on_ask_vote(ApusCore *core, Peer *peer, const ApusMessage *m);
 void apus_core_on_vote(ApusCore *core, Peer *peer, const ApusMessage *m);
 void apus_core_on_fetch(ApusCore *core, Peer *peer, const ApusMessage *m);

@@ -48,10 +48,9 @@ ApusCore *apus_core_new(const ApusCoreConfig *config, const ApusCoreOps *ops,
     g_assert(config->id != APUS_NOBODY && config->life && config->incarnation);
     g_assert(config->lease < config->timeout);
     if (state->amnesiac && config->durability == APUS_DURABILITY_MEMORY) {
-        /* What the log was is not known, but for who belongs to the group. */
-        base = state->newest;
-        base.index = base.term = base.position = 0;
+        base.index = base.term = base.position = 0; /* the log is gone */
     }
+    core->remembered = state->newest;
     core->config = *config;
     core->ops = ops;
     core->opaque = opaque;
@@ -161,21 +160,35 @@ gboolean apus_core_member(const ApusCore *core, ApusId id)
     return apus_members_find(&apus_log_newest(core->log)->members, id) >= 0;
 }
 
-/* Those to be connected with: members, and who is to become one. */
+static void want(const ApusCore *core, ApusMembers *wanted,
+                 const ApusMember *member)
+{
+    if (member->id != core->config.id && wanted->count < APUS_MAX_MEMBERS &&
+        apus_members_find(wanted, member->id) < 0) {
+        wanted->member[wanted->count++] = *member;
+    }
+}
+
+/*
+ * Those to be connected with: members, who is to become one, and those whom
+ * an amnesiac remembers.
+ */
 static void wanted_peers(const ApusCore *core, ApusMembers *wanted)
 {
     const ApusMembers *members = &apus_log_newest(core->log)->members;
 
     *wanted = (ApusMembers) { .count = 0 };
     for (unsigned i = 0; i < members->count; i++) {
-        if (members->member[i].id != core->config.id) {
-            wanted->member[wanted->count++] = members->member[i];
-        }
+        want(core, wanted, &members->member[i]);
     }
-    if (core->changing && core->change_new.id != APUS_NOBODY &&
-        wanted->count < APUS_MAX_MEMBERS &&
-        apus_members_find(wanted, core->change_new.id) < 0) {
-        wanted->member[wanted->count++] = core->change_new;
+    if (core->changing && core->change_new.id != APUS_NOBODY) {
+        want(core, wanted, &core->change_new);
+    }
+    if (core->amnesiac) {
+        members = &core->remembered.members;
+        for (unsigned i = 0; i < members->count; i++) {
+            want(core, wanted, &members->member[i]);
+        }
     }
 }
 
@@ -241,6 +254,7 @@ void apus_core_connected(ApusCore *core, ApusId id, uint64_t life,
     if (peer->life != life) {
         peer->life = life;
         peer->patience = 0;
+        peer->answered = FALSE; /* that was another life's vote */
         apus_core_reset_peer(core, peer);
         /* The process that led is no more. */
         if (core->leader == id && core->leader_life != life) {
@@ -275,7 +289,7 @@ void apus_core_refused(ApusCore *core, ApusId id, uint64_t life, uint64_t now)
 
     advance(core, now);
     if (!core->config.lease_strict) {
-        apus_core_release_promise(core, id, life);
+        apus_core_release_promise(core, id, life, NEVER);
     }
     if (!peer || peer->life != life) {
         return;
@@ -365,7 +379,7 @@ void apus_core_receive(ApusCore *core, const ApusMessage *m, uint64_t now)
         apus_core_on_entries(core, peer, m);
         break;
     case APUS_MESSAGE_RESIGN:
-        apus_core_release_promise(core, peer->id, peer->life);
+        apus_core_release_promise(core, peer->id, peer->life, m->term);
         if (core->leader == peer->id && m->term == core->term) {
             apus_core_suspect_leader(core);
         }

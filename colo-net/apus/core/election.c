@@ -43,12 +43,15 @@ void apus_core_promise(ApusCore *core, Peer *leader)
 {
     core->promised = leader->id;
     core->promised_life = leader->life;
+    core->promised_term = core->term;
     core->promise = core->now + core->config.timeout;
 }
 
-void apus_core_release_promise(ApusCore *core, ApusId to, uint64_t life)
+void apus_core_release_promise(ApusCore *core, ApusId to, uint64_t life,
+                               uint64_t term)
 {
-    if (core->promised == to && core->promised_life == life) {
+    if (core->promised == to && core->promised_life == life &&
+        core->promised_term <= term) {
         core->promise = 0;
     }
 }
@@ -227,6 +230,7 @@ static void become_candidate(ApusCore *core)
     core->term_ticket = apus_core_save(core);
     forget_answers(core);
     core->ask_at = core->now + core->config.heartbeat;
+    core->candidate_at = core->now;
     core->give_up_at = core->now + core->config.timeout;
     apus_core_tell(core);
     ask(core, FALSE);
@@ -258,16 +262,20 @@ static gboolean may_lead_by_best(ApusCore *core)
     return apus_core_eligible(core, &best->vote.role);
 }
 
-static void fetch(ApusCore *core, Peer *from)
+/* Ask for what follows our entry at core->match, until that is the last. */
+static void fetch(ApusCore *core)
 {
+    Peer *from = apus_core_peer(core, core->fetching);
     ApusMessage message = {
         .type = APUS_MESSAGE_FETCH,
         .fetch.prev_index = core->match,
     };
 
-    apus_log_term(core->log, core->match, &message.fetch.prev_term);
-    core->fetching = from->id;
-    apus_core_send(core, from, &message);
+    core->ask_at = core->now + core->config.heartbeat;
+    if (from && apus_log_term(core->log, core->match,
+                              &message.fetch.prev_term)) {
+        apus_core_send(core, from, &message);
+    }
 }
 
 static void count_votes(ApusCore *core)
@@ -282,8 +290,10 @@ static void count_votes(ApusCore *core)
     }
     if (best && !APUS_BROKEN(NO_ADOPTION)) {
         if (core->fetching != best->id) {
-            core->match = core->commit;
-            fetch(core, best);
+            core->fetching = best->id;
+            core->match = MIN(apus_log_last_index(core->log),
+                              best->vote.last_index);
+            fetch(core);
         }
         return;
     }
@@ -362,8 +372,8 @@ void apus_core_election_tick(ApusCore *core)
             ask_later(core);
         } else if (core->now >= core->ask_at) {
             core->ask_at = core->now + core->config.heartbeat;
-            core->fetching = APUS_NOBODY;
             ask(core, TRUE);
+            fetch(core);
         }
         break;
     default:
@@ -404,17 +414,17 @@ static ApusVerdict verdict(const ApusCore *core, const Peer *candidate,
                                                        : APUS_VOTE_GRANTED;
 }
 
-static void grant(ApusCore *core, Peer *candidate, uint64_t term)
+static void grant(ApusCore *core, ApusId candidate, uint64_t term)
 {
-    core->granting = candidate->id;
+    core->granting = candidate;
     core->ops->fence(core->opaque, term);
     if (core->term == term) {
         return; /* it has asked before, perhaps an earlier life */
     }
     apus_core_step_down(core);
     core->term = term;
-    core->vote = candidate->id;
-    core->granting = candidate->id;
+    core->vote = candidate;
+    core->granting = candidate;
     core->term_ticket = apus_core_save(core);
 }
 
@@ -434,7 +444,7 @@ void apus_core_on_ask_vote(ApusCore *core, Peer *peer, const ApusMessage *m)
 
     if (answer.vote.verdict == APUS_VOTE_GRANTED && !m->ask_vote.pre) {
         /* The answer follows when it is safe: apus_core_election_flush(). */
-        grant(core, peer, m->term);
+        grant(core, peer->id, m->term);
         return;
     }
     apus_core_send(core, peer, &answer);
@@ -491,26 +501,43 @@ void apus_core_on_fetch(ApusCore *core, Peer *peer, const ApusMessage *m)
     apus_core_send(core, peer, &answer);
 }
 
+/* Have what came. FALSE: nothing did, or there is no room for it. */
+static gboolean adopt(ApusCore *core, const ApusEntries *entries)
+{
+    uint64_t done = core->delivers ? core->delivered : core->commit;
+
+    core->match = apus_core_take(core, entries->prev_index, core->term,
+                                 &entries->records);
+    if (core->match == entries->prev_index) {
+        /* Nobody but us needs what we have delivered, if we are to lead. */
+        apus_core_trim(core, MIN(core->commit, done));
+        core->match = apus_core_take(core, entries->prev_index, core->term,
+                                     &entries->records);
+    }
+    return core->match > entries->prev_index;
+}
+
 void apus_core_on_entries(ApusCore *core, Peer *peer, const ApusMessage *m)
 {
     const ApusEntries *entries = &m->entries;
+    uint64_t longest = core->candidate_at + LONGEST * core->config.timeout;
 
     if (core->state != APUS_STATE_CANDIDATE || m->term != core->term ||
         core->fetching != peer->id || entries->prev_index != core->match) {
         core->count.stale_messages++;
         return;
     }
-    if (entries->gone) {
+    if (entries->gone && core->match > core->commit) {
+        core->match = core->commit; /* up to here it is the same for sure */
+        fetch(core);
+    } else if (entries->gone) {
         ask_later(core);
-        return;
-    }
-    core->match = apus_core_take(core, entries->prev_index, core->term,
-                                 &entries->records);
-    core->give_up_at = core->now + core->config.timeout;
-    peer = apus_core_peer(core, m->from); /* adopted members: others may go */
-    if (peer && core->match < entries->last_index) {
-        fetch(core, peer);
+    } else if (entries->last_index > core->match && !adopt(core, entries)) {
+        ask_later(core);
+    } else if (core->match < entries->last_index) {
+        core->give_up_at = MIN(core->now + core->config.timeout, longest);
+        fetch(core);
     } else {
-        core->fetching = APUS_NOBODY; /* count again: flush */
+        core->fetching = APUS_NOBODY; /* counted again in the flush */
     }
 }

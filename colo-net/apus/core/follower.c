@@ -104,9 +104,7 @@ static gboolean from_leader(ApusCore *core, Peer *peer, const ApusMessage *m,
     apus_core_follow(core, peer, !beat->alone);
     if (!beat->alone) {
         core->echo = MAX(core->echo, beat->sent);
-        if (!core->amnesiac) {
-            apus_core_promise(core, peer);
-        }
+        apus_core_promise(core, peer);
     }
     return TRUE;
 }
@@ -136,6 +134,7 @@ void apus_core_cure(ApusCore *core)
     core->amnesiac = FALSE;
     core->blank = FALSE;
     core->cure_ticket = apus_core_save(core);
+    apus_core_sync_peers(core);
     core->ack_due = TRUE;
     apus_core_tell(core);
 }
@@ -165,6 +164,10 @@ void apus_core_on_append(ApusCore *core, Peer *peer, const ApusMessage *m)
     if (prev < base || apus_core_has(core, prev, append->prev_term) ||
         (APUS_BROKEN(NO_PREV_CHECK) &&
          prev <= apus_log_last_index(core->log))) {
+        /* First what makes room: then the ring is as full as the leader's. */
+        core->match = MAX(core->match, prev);
+        apus_core_commit_to(core, MIN(append->beat.commit, core->match));
+        trim(core, append->beat.trim);
         core->match = MAX(core->match,
                           apus_core_take(core, prev, m->term,
                                          &append->records));

@@ -140,11 +140,6 @@ static uint64_t reached(const ApusCore *core, uint64_t own,
     return value[apus_members_majority(members) - 1];
 }
 
-static gboolean counts(const Peer *peer)
-{
-    return !peer->amnesiac || APUS_BROKEN(AMNESIAC_ACKS);
-}
-
 /* What OFFSET_COMPARED compares: the place in the ring behind an entry. */
 static uint64_t offset_of(const ApusCore *core, uint64_t index)
 {
@@ -160,15 +155,15 @@ static uint64_t offset_of(const ApusCore *core, uint64_t index)
 static uint64_t match_of(const ApusCore *core, const Peer *peer)
 {
     if (APUS_BROKEN(OFFSET_COMPARED)) {
-        return counts(peer) ? offset_of(core, peer->match) : 0;
+        return peer->amnesiac ? 0 : offset_of(core, peer->match);
     }
-    return counts(peer) ? peer->match : 0;
+    return peer->amnesiac ? 0 : peer->match;
 }
 
 static uint64_t echo_of(const ApusCore *core, const Peer *peer)
 {
     (void)core;
-    return counts(peer) ? peer->echo : 0;
+    return peer->amnesiac ? 0 : peer->echo;
 }
 
 static uint64_t answered_at(const ApusCore *core, const Peer *peer)
@@ -273,7 +268,9 @@ static ApusBeat beat(ApusCore *core, Peer *peer)
         .last = apus_log_last_index(core->log),
         .commit = core->commit,
         .trim = apus_log_base(core->log)->index,
-        .confirmed = apus_core_backed(core) > peer->connected_at,
+        /* So long after it that no candidate counts what it has forgotten. */
+        .confirmed = apus_core_backed(core) >
+                     peer->connected_at + (LONGEST + 1) * core->config.timeout,
         .alone = reached(core, core->now, answered_at) +
                      core->config.timeout < core->now,
     };
@@ -507,6 +504,11 @@ static gboolean check_role(ApusCore *core, const uint8_t *payload,
     }
     if (role.secondary == APUS_NOBODY) {
         return TRUE;
+    }
+    if (role.secondary == newest->members.leaving ||
+        (core->changing && role.secondary == core->change_old)) {
+        return refuse(errp, APUS_ERROR_ROLE, "the secondary is about to leave "
+                      "the group");
     }
     peer = apus_core_peer(core, role.secondary);
     if (!peer || !peer->connected || peer->amnesiac ||

@@ -25,7 +25,8 @@ uint64_t apus_core_save(ApusCore *core)
         .amnesiac = core->amnesiac,
         .blank = core->blank,
         .base = *apus_log_base(core->log),
-        .newest = *apus_log_newest(core->log),
+        .newest = core->amnesiac ? core->remembered
+                                 : *apus_log_newest(core->log),
     };
 
     core->saved_base = state.base.position;
