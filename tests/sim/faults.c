@@ -136,7 +136,7 @@ static void break_cut(Sim *sim, ApusId who)
 
 /* --- processes --------------------------------------------------------------------------- */
 
-static void kill_it(Sim *sim, const SimFault *fault, SimHost *host)
+static void kill_it(const SimFault *fault, SimHost *host)
 {
     if (fault->kind == SIM_FAULT_POWER) {
         host->powered = FALSE;
@@ -146,7 +146,6 @@ static void kill_it(Sim *sim, const SimFault *fault, SimHost *host)
         sim_disk_damage(host);
     }
     sim_host_restart(host, fault->lasting);
-    (void)sim;
 }
 
 /* The members, as an operator sees them. */
@@ -205,7 +204,7 @@ static void replace(Sim *sim, const SimFault *fault)
     }
 }
 
-static void resign(Sim *sim, const SimFault *fault, SimHost *host)
+static void resign(const SimFault *fault, SimHost *host)
 {
     if (!host->core || host->frozen) {
         return;
@@ -219,7 +218,34 @@ static void resign(Sim *sim, const SimFault *fault, SimHost *host)
     } else {
         sim_host_done(host);
     }
-    (void)sim;
+}
+
+static gboolean deadly(const SimFault *fault)
+{
+    switch (fault->kind) {
+    case SIM_FAULT_KILL:
+    case SIM_FAULT_POWER:
+    case SIM_FAULT_EXIT:
+    case SIM_FAULT_DISK_FAILS:
+    case SIM_FAULT_DAMAGE:
+    case SIM_FAULT_LOSE_DISK:
+        return TRUE;
+    default:
+        return FALSE;
+    }
+}
+
+/*
+ * What a group can never recover from ends the schedule early: it happens, but
+ * not often. Who must not die is frozen instead.
+ */
+static SimFaultKind spare(Sim *sim, const SimFault *fault, const SimHost *host)
+{
+    if (deadly(fault) && fault->dice % 8 != 0 &&
+        !sim_hopeful(sim, host->id)) {
+        return SIM_FAULT_FREEZE;
+    }
+    return fault->kind;
 }
 
 /* --- begin and end ------------------------------------------------------------------------ */
@@ -234,14 +260,15 @@ static void begin(Sim *sim, unsigned number)
     state->whom = choose(sim, fault->whom, state, fault->dice / 16,
                          state->who);
     host = &sim->host[state->who];
+    state->kind = spare(sim, fault, host);
     sim_trace(sim, "FAULT %u: %s, %u -> %u, for %.1f ms", number,
-              sim_fault_name(fault->kind), state->who, state->whom,
+              sim_fault_name(state->kind), state->who, state->whom,
               fault->lasting / 1e6);
-    switch (fault->kind) {
+    switch (state->kind) {
     case SIM_FAULT_KILL:
     case SIM_FAULT_POWER:
     case SIM_FAULT_DAMAGE:
-        kill_it(sim, fault, host);
+        kill_it(fault, host);
         return;
     case SIM_FAULT_LOSE_DISK:
         lose_disk(sim, fault, host);
@@ -277,7 +304,7 @@ static void begin(Sim *sim, unsigned number)
         return;
     case SIM_FAULT_RESIGN:
     case SIM_FAULT_EXIT:
-        resign(sim, fault, host);
+        resign(fault, host);
         return;
     case SIM_FAULT_REPLACE:
         replace(sim, fault);
@@ -305,8 +332,8 @@ static void end(Sim *sim, unsigned number)
     SimHost *host = &sim->host[state->who];
 
     sim_trace(sim, "FAULT %u ends: %s, %u", number,
-              sim_fault_name(fault->kind), state->who);
-    switch (fault->kind) {
+              sim_fault_name(state->kind), state->who);
+    switch (state->kind) {
     case SIM_FAULT_DISK_FAILS:
         sim_host_kill(host);
         sim_host_restart(host, SIM_MS);

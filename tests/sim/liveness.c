@@ -3,9 +3,10 @@
  *
  * Some groups cannot go on by themselves, whatever the protocol: too many have
  * forgotten what they acknowledged, or the VM that may lead is no more. Which
- * ones is computed from what all members have: could some majority with one
- * eligible member among it elect that one? If it could, or if one leads whom
- * nobody has outvoted, the group has to come back to work.
+ * ones is computed from what all members have: if the best of all logs names a
+ * member that a majority can elect, or if one leads whom nobody has outvoted,
+ * the group has to come back to work. If only a majority that leaves out the
+ * best log could elect somebody, that depends on who is heard first.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -75,22 +76,22 @@ static gboolean can_be_elected(Sim *sim, const SimHost *candidate,
            candidate->core->commit >= apus_log_base(best->core->log)->index;
 }
 
-/* Those who may vote. */
-static unsigned sane(Sim *sim)
+/* Those who may vote, without @but. */
+static unsigned sane(Sim *sim, ApusId but)
 {
     unsigned set = 0;
 
     for (ApusId id = 1; id <= sim->hosts; id++) {
         const SimHost *host = &sim->host[id];
 
-        if (host->core && !host->core->amnesiac) {
+        if (host->core && !host->core->amnesiac && id != but) {
             set |= 1u << id;
         }
     }
     return set;
 }
 
-static gboolean unchallenged(Sim *sim, const SimHost *leader)
+static gboolean unchallenged(Sim *sim, const SimHost *leader, ApusId but)
 {
     const ApusMembers *members = &apus_log_newest(leader->core->log)->members;
     unsigned with = 0;
@@ -98,26 +99,24 @@ static gboolean unchallenged(Sim *sim, const SimHost *leader)
     for (unsigned i = 0; i < members->count; i++) {
         const SimHost *host = &sim->host[members->member[i].id];
 
-        with += host->core && host->core->term <= leader->core->term &&
-                !host->core->amnesiac;
+        with += host->core && host->id != but &&
+                host->core->term <= leader->core->term && !host->core->amnesiac;
     }
     return with >= apus_members_majority(members);
 }
 
-static gboolean hopeful(Sim *sim)
+gboolean sim_hopeful(Sim *sim, ApusId but)
 {
     const SimHost *leader = sim_leader(sim);
-    unsigned all = sane(sim);
+    unsigned all = sane(sim, but);
 
-    if (leader && unchallenged(sim, leader)) {
+    if (leader && leader->id != but && unchallenged(sim, leader, but)) {
         return TRUE;
     }
-    for (unsigned set = all; set; set = (set - 1) & all) {
-        for (ApusId id = 1; id <= sim->hosts; id++) {
-            if ((set >> id & 1) && sim->host[id].can_run &&
-                can_be_elected(sim, &sim->host[id], set)) {
-                return TRUE;
-            }
+    for (ApusId id = 1; id <= sim->hosts; id++) {
+        if ((all >> id & 1) && sim->host[id].can_run &&
+            can_be_elected(sim, &sim->host[id], all)) {
+            return TRUE;
         }
     }
     return FALSE;
@@ -182,7 +181,7 @@ void sim_liveness_judge(Sim *sim)
 {
     if (!sim->judge_by) {
         sim->judge_by = sim->now + DEADLINE;
-        if (!hopeful(sim)) {
+        if (!sim_hopeful(sim, APUS_NOBODY)) {
             sim_trace(sim, "the group cannot go on by itself");
             sim->count.hopeless++;
             sim->ended = TRUE;

@@ -231,6 +231,7 @@ typedef struct {
 typedef struct {
     ApusId subject, object; /* of the trigger */
     ApusId who, whom;
+    SimFaultKind kind; /* what it has become */
 } SimFaultState;
 
 /* What happened, to see that a simulation does not pass by doing nothing. */
@@ -406,6 +407,8 @@ gboolean sim_names(const ApusRole *role, const SimHost *host);
 
 void sim_liveness_start(Sim *sim);
 void sim_liveness_judge(Sim *sim);
+/* Could the group go on by itself, if it were not for @but? */
+gboolean sim_hopeful(Sim *sim, ApusId but);
 
 /* --- mutations.c ----------------------------------------------------------------- */
 

@@ -556,7 +556,8 @@ void sim_user_event(SimHost *host, const SimEvent *event)
     default:
         if (event->arg == TURN) {
             turn(host);
-        } else if (host->core->state == APUS_STATE_FOLLOWER && !sim->quiet) {
+        } else if (host->core->state == APUS_STATE_FOLLOWER && !sim->quiet &&
+                   sim_hopeful(sim, host->id)) {
             sim_trace(sim, "%u has led and starts anew", host->id);
             sim_host_kill(host);
             sim_host_restart(host, sim_magnitude(&sim->random, SIM_MS,
