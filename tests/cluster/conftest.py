@@ -33,7 +33,7 @@ def pytest_runtest_makereport(item):
     report = (yield).get_result()
     groups = getattr(item, 'colony_groups', None)
     if groups and report.failed and report.when in ('setup', 'call'):
-        name = re.sub(r'[^\w.=-]+', '-', item.name).strip('-')
+        name = re.sub(r'[^\w.=-]+', '-', item.name).strip('-')[:100]
         folder = paths.LOGS / name
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)

@@ -154,6 +154,11 @@ static void log_line(void *opaque, GLogLevelFlags level, const char *text)
     Node *node = opaque;
 
     trace_event(node->trace, "log", "%d %s", level & G_LOG_LEVEL_MASK, text);
+    if (g_str_has_prefix(text, "cannot store")) {
+        trace_event(node->trace, "stalled", "%s", "");
+    } else if (g_str_has_prefix(text, "storing goes on")) {
+        trace_event(node->trace, "goes-on", "%s", "");
+    }
 }
 
 /* --- commands, in the main thread ---------------------------------------- */
@@ -308,7 +313,7 @@ static void run(Node *node)
         if (g_atomic_int_compare_and_exchange(&node->resume, TRUE, FALSE)) {
             apus_resume(node->apus);
         }
-        if (node->alive) {
+        if (node->alive && node->options.config.alive_timeout) {
             apus_alive(node->apus);
         }
         vm_speak(node->vm, node->apus);

@@ -101,7 +101,7 @@ gboolean options_read(Options *options, int argc, char **argv, GError **errp)
     g_autoptr(GOptionContext) context = g_option_context_new(NULL);
     g_autofree char *key = NULL;
     int id = 0, leader = 0, heartbeat = 0, timeout = 0, lease = 0;
-    int submit_timeout = 0;
+    int submit_timeout = 0, alive_timeout = 0;
     gint64 incarnation = 0, log_size = 0;
     GOptionEntry entries[] = {
         { "id", 0, 0, G_OPTION_ARG_INT, &id, "", "N" },
@@ -128,6 +128,7 @@ gboolean options_read(Options *options, int argc, char **argv, GError **errp)
           NULL },
         { "submit-timeout", 0, 0, G_OPTION_ARG_INT, &submit_timeout, "",
           "MS" },
+        { "alive-timeout", 0, 0, G_OPTION_ARG_INT, &alive_timeout, "", "MS" },
         { "power-cut", 0, 0, G_OPTION_ARG_NONE, &options->power_cut,
           "what is not synced dies with the process", NULL },
         { "records", 0, 0, G_OPTION_ARG_STRING, &options->records,
@@ -165,6 +166,7 @@ gboolean options_read(Options *options, int argc, char **argv, GError **errp)
     config->timeout = (uint64_t)timeout * MS;
     config->lease = (uint64_t)lease * MS;
     config->submit_timeout = (uint64_t)submit_timeout * MS;
+    config->alive_timeout = (uint64_t)alive_timeout * MS;
     return TRUE;
 }
 

@@ -19,6 +19,12 @@
 #define MS G_GUINT64_CONSTANT(1000000)
 #define ANSWER_TIMEOUT (500 * MS)
 #define AGAIN (5 * MS)
+/*
+ * How long a secondary may be suspected before it is given up: on a busy
+ * machine a process may stand still for longer than the library's timeout, and
+ * a test that kills the leader needs the secondary.
+ */
+#define PATIENCE (300 * MS)
 #define NEAR 1000 /* entries behind the leader: up to date enough */
 
 typedef enum {
@@ -39,6 +45,8 @@ struct Protect {
     gint naming_nobody; /* a ROLE(none) is under way */
     gint naming; /* a ROLE with a secondary is under way */
     gint leads; /* and accepts, without a secondary */
+    /* Since when the secondary is suspected, though not dead; 0: it is not. */
+    uint64_t suspected; /* atomic */
 
     /* main thread */
     Step step;
@@ -126,31 +134,46 @@ static void nobody_named(void *opaque, G_GNUC_UNUSED ApusFate fate)
     g_atomic_int_set(&protect->naming_nobody, FALSE);
 }
 
-static gboolean suspected(const ApusStatus *status, ApusId id)
+static const ApusPeerStatus *find_peer(const ApusStatus *status, ApusId id)
 {
     for (unsigned i = 0; i < status->peers; i++) {
         if (status->peer[i].id == id) {
-            return status->peer[i].suspected;
+            return &status->peer[i];
         }
     }
-    return FALSE;
+    return NULL;
+}
+
+static void name_nobody(Protect *protect, Apus *apus)
+{
+    if (!g_atomic_int_get(&protect->on) ||
+        !g_atomic_int_compare_and_exchange(&protect->naming_nobody, FALSE,
+                                           TRUE)) {
+        return;
+    }
+    trace_event(protect->trace, "unprotect", "%s", "");
+    if (!load_submit_role(protect->load, apus, APUS_NOBODY, nobody_named,
+                          protect, NULL)) {
+        g_atomic_int_set(&protect->naming_nobody, FALSE);
+    }
 }
 
 void protect_changed(Protect *protect, Apus *apus, const ApusStatus *status)
 {
     gboolean leads = status->accepts && status->state == APUS_STATE_LEADER;
     ApusId secondary = status->role.secondary;
+    const ApusPeerStatus *peer = find_peer(status, secondary);
+    uint64_t since = __atomic_load_n(&protect->suspected, __ATOMIC_RELAXED);
 
     g_atomic_int_set(&protect->leads, leads && !secondary);
-    if (leads && secondary && g_atomic_int_get(&protect->on) &&
-        !g_atomic_int_get(&protect->naming_nobody) &&
-        suspected(status, secondary)) {
-        g_atomic_int_set(&protect->naming_nobody, TRUE);
-        trace_event(protect->trace, "unprotect", "secondary=%u", secondary);
-        if (!load_submit_role(protect->load, apus, APUS_NOBODY, nobody_named,
-                              protect, NULL)) {
-            g_atomic_int_set(&protect->naming_nobody, FALSE);
-        }
+    if (!leads || !peer || !peer->suspected) {
+        since = 0;
+    } else if (since == 0) {
+        since = apus_clock();
+    }
+    __atomic_store_n(&protect->suspected, since, __ATOMIC_RELAXED);
+    if (leads && peer && peer->dead) {
+        name_nobody(protect, apus);
     }
 }
 
@@ -246,6 +269,11 @@ static void name_peer(Protect *protect, Apus *apus)
 
 static void lead(Protect *protect, Apus *apus)
 {
+    uint64_t since = __atomic_load_n(&protect->suspected, __ATOMIC_RELAXED);
+
+    if (since && apus_clock() > since + PATIENCE) {
+        name_nobody(protect, apus);
+    }
     switch (protect->step) {
     case STEP_NONE:
         if (g_atomic_int_get(&protect->leads) &&

@@ -5,7 +5,8 @@
  * is connected and has the log is chosen; the leader keeps its log from here
  * on for it (apus_pin()) and gives it the state of its VM, over a socket that
  * has nothing to do with the group's network; when it goes on from there it is
- * named in a ROLE. A secondary that is suspected is named no more.
+ * named in a ROLE. A secondary that is dead, or suspected for a while, is named
+ * no more.
  *
  * The socket is UNIX, of datagrams, one for each member in a folder that all
  * see:

@@ -10,62 +10,41 @@ import pathlib
 
 import pytest
 
-ROOM = 24 << 20
+ROOM = 40 << 20
+# What is left for the member: one segment of the log (8 MiB), and not two.
+LEFT = 12 << 20
 
 
 def on_small_disk(member):
-    """From its next start on it has a small file system of its own."""
+    """It gets a small file system of its own, which is nearly full."""
     member.directory.mkdir(parents=True, exist_ok=True)
     member.wrapper = [
-        'unshare', '--mount', 'sh', '-c',
-        f'mount -t tmpfs -o size={ROOM} none {member.directory} && '
+        'unshare', '--mount', 'sh', '-ec',
+        f'mount -t tmpfs -o size={ROOM} none {member.directory}\n'
+        f'head -c {ROOM - LEFT} /dev/zero > {member.directory}/ballast\n'
         'exec "$@"', 'sh']
     member.directory = member.directory / 'state'
 
 
-def seen_inside(member):
-    """The folder that holds its directory, through the process."""
-    return pathlib.Path(f'/proc/{member.run.process.pid}/root',
-                        *member.directory.parent.parts[1:])
-
-
-def fill(member):
-    """Take all that is free."""
-    path = seen_inside(member) / 'ballast'
-    with open(path, 'wb', buffering=0) as file:
-        size = 1 << 20
-        while size >= 1:
-            try:
-                if file.write(bytes(size)) == 0:
-                    size //= 2
-            except OSError:
-                size //= 2
-
-
-def empty(member):
-    """Give it back."""
-    os.unlink(seen_inside(member) / 'ballast')
+def make_room(member):
+    """Throw away what fills the disk, seen through the member's process."""
+    os.unlink(pathlib.Path(f'/proc/{member.run.process.pid}/root',
+                           *member.directory.parent.parts[1:], 'ballast'))
 
 
 @pytest.mark.parametrize('role', ['leader', 'secondary', 'witness'])
 def test_member_waits_for_room(new_group, role):
-    group = new_group('rrw', 'disk', load='closed:8,size=2000-8000',
-                      options=['--log-size=4194304'])
+    group = new_group('rrw', 'disk', load='paced:4000,size=2000-8000')
     place = {'leader': 1, 'secondary': 2, 'witness': 3}[role]
-    on_small_disk(group.member(place))
-    group.found()
-    group.wait_progress()
     victim = group.member(place)
-    mark = victim.run.events.mark()
-    fill(victim)
-
-    victim.run.events.wait('log', 20, mark)
-    if role != 'leader':
-        group.wait_progress(200)
-    empty(victim)
-
-    group.wait_progress(100, 20)
+    on_small_disk(victim)
+    group.found()
+    victim.run.events.wait('stalled', 20)
+    group.wait_progress(200)
+    make_room(victim)
+    victim.run.events.wait('goes-on', 20)
     group.wait_protected()
+    group.wait_progress()
     group.finish()
 
 
@@ -77,8 +56,9 @@ def test_member_whose_writes_fail_takes_no_part(new_group):
     leader, secondary, witness = (group.leader(), group.secondary(),
                                   group.witness())
     assert witness.run.ask('disk full') is None
+    mark = witness.run.events.mark()
     leader.kill()
-    witness.run.events.wait('log', 20, witness.run.events.mark())
+    witness.run.events.wait('stalled', 20, mark)
     assert group.leader() is None
     assert witness.run.ask('disk honest') is None
     assert group.wait_leader(20) is secondary

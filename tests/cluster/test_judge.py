@@ -42,7 +42,7 @@ class Story:
                        2: ['58 state state=leader term=2']}
         self.code = {1: 0, 2: 0}
 
-    def judge(self):
+    def judge(self, **options):
         """Have it judged."""
         runs = []
         for number in 1, 2:
@@ -59,7 +59,7 @@ class Story:
                 events=SimpleNamespace(all=events, tail=lambda: ''),
                 process=SimpleNamespace(
                     poll=lambda code=self.code[number]: code)))
-        return judge.check(runs)
+        return judge.check(runs, **options)
 
 
 @pytest.fixture
@@ -116,6 +116,11 @@ def test_submission_is_there_twice(story):
 def test_acknowledged_submission_is_lost(story):
     del story.entries[2][3]
     refused(story, '4 was acknowledged to run-2 and is lost')
+
+
+def test_last_acknowledged_submission_of_a_stalled_group(story):
+    del story.entries[2][3]
+    story.judge(stalled=True)
 
 
 def test_acknowledged_submission_is_another(story):

@@ -107,8 +107,10 @@ def test_wrong_key_is_a_stranger(start_group):
 
 
 @pytest.mark.parametrize('data', [
-    b'GET / HTTP/1.1\r\n\r\n', bytes(65536), b'\xff' * 65536,
-    bytes(range(256)) * 16])
+    pytest.param(b'GET / HTTP/1.1\r\n\r\n', id='http'),
+    pytest.param(bytes(65536), id='zeros'),
+    pytest.param(b'\xff' * 65536, id='ones'),
+    pytest.param(bytes(range(256)) * 16, id='count')])
 def test_stranger_is_refused_and_counted(start_group, data):
     group = start_group('rrw')
     leader = group.leader()

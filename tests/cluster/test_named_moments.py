@@ -16,7 +16,7 @@ ELECTION = ['asking', 'candidate', 'elected', 'leader', 'state-write',
             'state-synced']
 
 OPTIONS = ['--power-cut']
-LOAD = 'closed:16,size=64-2000,sync=50'
+LOAD = 'paced:4000,size=64-2000,sync=50'
 
 
 def start(start_group, durability='memory'):
@@ -60,7 +60,7 @@ def test_leader_dies_at(start_group, point):
         wait()
         if point != 'named':
             # Nobody else was named: only it could have gone on.
-            group.judge()
+            group.judge(stalled=True)
             return
     else:
         strike(group, leader, point)()

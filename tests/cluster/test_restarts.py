@@ -76,6 +76,19 @@ def test_resigned_leader_can_be_secondary(start_group):
     group.finish()
 
 
+def test_leader_whose_main_loop_is_stuck_is_replaced(start_group):
+    """Its library runs on, but must not make it look alive."""
+    group = start_group(options=['--alive-timeout=200'])
+    group.wait_progress()
+    leader = group.leader()
+    assert leader.run.ask('alive off') is None
+    group.wait_leader(other_than=leader)
+    group.wait_progress()
+    assert leader.run.ask('alive on') is None
+    group.wait_protected()
+    group.finish()
+
+
 @pytest.mark.parametrize('durability', ['memory', 'disk'])
 def test_witness_that_was_just_started_is_enough(start_group, durability):
     """The leader dies as soon as the restarted witness is up to date."""

@@ -20,7 +20,7 @@ class Cluster:
     """
 
     def __init__(self, lab, kinds='rrw', durability='memory',
-                 load='closed:32,size=64-2000', options=()):
+                 load='paced:4000,size=64-2000', options=()):
         self.lab = lab
         self.board = Board()
         self.folder = lab.folder / f'group-{len(lab.hosts)}'
@@ -162,10 +162,13 @@ class Cluster:
                 member.stop()
         return self.judge(expect_failed)
 
-    def judge(self, expect_failed=()):
-        """What must be true of all that was written down, now."""
+    def judge(self, expect_failed=(), stalled=False):
+        """
+        What must be true of all that was written down, now.  @stalled: nobody
+        may lead any more, so not all that is committed was delivered.
+        """
         runs = [run for member in self.members for run in member.runs]
-        return judge.check(runs, expect_failed)
+        return judge.check(runs, expect_failed, stalled)
 
     def tails(self):
         """The last events of all, as text."""
