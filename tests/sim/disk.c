@@ -115,7 +115,10 @@ static void append(SimHost *host, const SimOrder *order, size_t size)
     ApusEntry entry;
     gssize n;
 
-    if (order->index != disk->last + 1 && order->index > disk->last) {
+    if (size == 0 && order->index > disk->last) {
+        return; /* nothing to cut off */
+    }
+    if (order->index > disk->last + 1) {
         /* Behind a snapshot: what was before it is of no use. */
         disk->first = order->index;
     }

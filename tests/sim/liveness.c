@@ -57,8 +57,16 @@ static gboolean can_be_elected(Sim *sim, const SimHost *candidate,
 {
     const SimHost *best = best_of(sim, set);
     const ApusSnapshot *newest = apus_log_newest(best->core->log);
-    unsigned votes = 0;
+    const ApusMembers *own = &apus_log_newest(candidate->core->log)->members;
+    unsigned votes = 0, first = 0;
 
+    /* It begins with those it knows. */
+    for (unsigned i = 0; i < own->count; i++) {
+        first += set >> own->member[i].id & 1;
+    }
+    if (first < apus_members_majority(own)) {
+        return FALSE;
+    }
     for (unsigned i = 0; i < newest->members.count; i++) {
         ApusId id = newest->members.member[i].id;
 
