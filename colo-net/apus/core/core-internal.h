@@ -33,6 +33,7 @@
 
 typedef struct {
     ApusId id;
+    gboolean guest; /* by our list no member: is answered, and no more */
     gboolean connected, dead;
     uint64_t life, incarnation;
     uint64_t connected_at, heard; /* our clock */

@@ -192,10 +192,27 @@ static void wanted_peers(const ApusCore *core, ApusMembers *wanted)
     }
 }
 
+/* Guests that are connected stay, as far as there is room. */
+static unsigned keep_guests(const ApusCore *core, const ApusMembers *wanted,
+                            Peer *peers)
+{
+    unsigned count = wanted->count;
+
+    for (unsigned i = 0; i < core->peers && count < APUS_MAX_MEMBERS; i++) {
+        const Peer *peer = &core->peer[i];
+
+        if (peer->guest && apus_members_find(wanted, peer->id) < 0) {
+            peers[count++] = *peer;
+        }
+    }
+    return count;
+}
+
 void apus_core_sync_peers(ApusCore *core)
 {
     ApusMembers wanted;
     Peer peers[APUS_MAX_MEMBERS];
+    unsigned count;
 
     wanted_peers(core, &wanted);
     for (unsigned i = 0; i < wanted.count; i++) {
@@ -208,11 +225,30 @@ void apus_core_sync_peers(ApusCore *core)
         if (!known) {
             apus_core_reset_peer(core, &peers[i]);
         }
+        peers[i].guest = FALSE;
     }
-    memcpy(core->peer, peers, wanted.count * sizeof(peers[0]));
-    core->peers = wanted.count;
+    count = keep_guests(core, &wanted, peers);
+    memcpy(core->peer, peers, count * sizeof(peers[0]));
+    core->peers = count;
     core->ops->peers(core->opaque, &wanted);
     apus_core_tell(core);
+}
+
+/*
+ * Who has the group's key, but is not in our list: it may be a member by a
+ * newer one, even the leader, and the only one who can tell us.
+ */
+static Peer *new_guest(ApusCore *core, ApusId id)
+{
+    Peer *peer = &core->peer[core->peers];
+
+    if (core->peers == APUS_MAX_MEMBERS || id == core->config.id) {
+        return NULL;
+    }
+    core->peers++;
+    *peer = (Peer) { .id = id, .guest = TRUE, .heard = core->now };
+    apus_core_reset_peer(core, peer);
+    return peer;
 }
 
 uint64_t apus_core_patience(const ApusCore *core, const Peer *peer)
@@ -243,6 +279,7 @@ void apus_core_connected(ApusCore *core, ApusId id, uint64_t life,
     Peer *peer = apus_core_peer(core, id);
 
     advance(core, now);
+    peer = peer ? peer : new_guest(core, id);
     if (!peer) {
         return;
     }
@@ -281,6 +318,11 @@ void apus_core_disconnected(ApusCore *core, ApusId id, uint64_t now)
         peer->connected = FALSE;
         apus_core_tell(core);
     }
+    if (peer && peer->guest) {
+        core->peers--;
+        memmove(peer, peer + 1,
+                (core->peer + core->peers - peer) * sizeof(*peer));
+    }
 }
 
 void apus_core_refused(ApusCore *core, ApusId id, uint64_t life, uint64_t now)
@@ -291,7 +333,7 @@ void apus_core_refused(ApusCore *core, ApusId id, uint64_t life, uint64_t now)
     if (!core->config.lease_strict) {
         apus_core_release_promise(core, id, life, NEVER);
     }
-    if (!peer || peer->life != life) {
+    if (!peer || peer->guest || peer->life != life) {
         return;
     }
     peer->connected = FALSE;
@@ -603,8 +645,10 @@ void apus_core_status(const ApusCore *core, ApusStatus *status, uint64_t now)
     status->stored = apus_core_safe(core);
     status->room = apus_log_room(core->log);
     status->pending = core->pending.length;
-    status->peers = core->peers;
     for (unsigned i = 0; i < core->peers; i++) {
-        peer_status(core, &core->peer[i], &status->peer[i], now);
+        if (!core->peer[i].guest) {
+            peer_status(core, &core->peer[i], &status->peer[status->peers++],
+                        now);
+        }
     }
 }

@@ -167,7 +167,11 @@ void apus_core_found(ApusHardState *state, const ApusMembers *members,
 void apus_core_receive(ApusCore *core, const ApusMessage *message,
                        uint64_t now);
 
-/* There is a connection with @peer, which lives @life and runs @incarnation. */
+/*
+ * There is a connection with @peer, which lives @life and runs @incarnation.
+ * One that is no member, as far as is known here, is a guest until it is
+ * disconnected: it is answered, and followed if it leads.
+ */
 void apus_core_connected(ApusCore *core, ApusId peer, uint64_t life,
                          uint64_t incarnation, uint64_t now);
 /* It is gone: that says nothing about the peer (R8). */

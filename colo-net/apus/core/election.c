@@ -37,6 +37,8 @@
 
 #include "core-internal.h"
 
+#define PATIENT_TRIES 4
+
 /* --- promises (R9) ------------------------------------------------------- */
 
 void apus_core_promise(ApusCore *core, Peer *leader)
@@ -262,6 +264,18 @@ static gboolean may_lead_by_best(ApusCore *core)
     return apus_core_eligible(core, &best->vote.role);
 }
 
+/*
+ * Is there a majority that would vote? Members who are gone for good may keep
+ * it from us, by a list that is not the newest any more: after some tries one
+ * voter with a better log is worth the term that it costs.
+ */
+static gboolean may_stand(ApusCore *core)
+{
+    return (has_majority(core) ||
+            (best_voter(core) && core->tries >= PATIENT_TRIES)) &&
+           may_lead_by_best(core);
+}
+
 /* Ask for what follows our entry at core->match, until that is the last. */
 static void fetch(ApusCore *core)
 {
@@ -285,9 +299,13 @@ static void count_votes(ApusCore *core)
     if (core->stored < core->term_ticket && !APUS_BROKEN(VOTE_UNSAVED)) {
         return;
     }
-    if (!has_majority(core)) {
+    if (APUS_BROKEN(OLD_MEMBERS_ELECT) && !has_majority(core)) {
         return;
     }
+    /*
+     * By a better log others may be the members: whose votes are enough is
+     * asked last. What is cut off by a better log was never committed.
+     */
     if (best && !APUS_BROKEN(NO_ADOPTION)) {
         if (core->fetching != best->id) {
             core->fetching = best->id;
@@ -297,8 +315,12 @@ static void count_votes(ApusCore *core)
         }
         return;
     }
-    if (!apus_core_eligible(core, &apus_log_newest(core->log)->role) &&
-        !APUS_BROKEN(ELIGIBLE_FIRST)) {
+    if (!has_majority(core) && !APUS_BROKEN(OLD_MEMBERS_ELECT)) {
+        return;
+    }
+    if (!apus_core_member(core, core->config.id) ||
+        (!apus_core_eligible(core, &apus_log_newest(core->log)->role) &&
+         !APUS_BROKEN(ELIGIBLE_FIRST))) {
         ask_later(core);
         return;
     }
@@ -327,8 +349,7 @@ void apus_core_election_flush(ApusCore *core)
             apus_core_send(core, peer, &message);
         }
     }
-    if (core->state == APUS_STATE_ASKING && has_majority(core) &&
-        may_lead_by_best(core)) {
+    if (core->state == APUS_STATE_ASKING && may_stand(core)) {
         become_candidate(core);
     }
     if (core->state == APUS_STATE_CANDIDATE) {

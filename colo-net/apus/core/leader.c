@@ -67,8 +67,7 @@ static gboolean append_own_role(ApusCore *core)
     apus_role_append(payload, &role);
     if (!apus_log_fits(core->log, payload->len)) {
         /* Nobody but us needs what we have delivered. */
-        apus_log_trim(core->log, core->delivers ? core->delivered
-                                                : core->commit);
+        apus_core_trim(core, core->delivers ? core->delivered : core->commit);
     }
     return apus_core_append(core, APUS_ENTRY_ROLE, payload->data,
                             payload->len);
@@ -372,7 +371,7 @@ void apus_core_leader_send(ApusCore *core)
     while (more) {
         more = FALSE;
         for (unsigned i = 0; i < core->peers; i++) {
-            if (core->peer[i].connected &&
+            if (core->peer[i].connected && !core->peer[i].guest &&
                 send_some(core, &core->peer[i])) {
                 more = TRUE;
             }
@@ -447,7 +446,8 @@ static uint64_t needed_by_nobody(ApusCore *core)
     for (unsigned i = 0; i < core->peers; i++) {
         Peer *peer = &core->peer[i];
 
-        if (peer->connected && !peer->suspected && peer->match < floor &&
+        if (peer->connected && !peer->guest && !peer->suspected &&
+            peer->match < floor &&
             apus_log_room(core->log) > core->config.log_size / 2) {
             floor = peer->match;
         }
@@ -600,7 +600,7 @@ void apus_core_leader_tick(ApusCore *core)
     for (unsigned i = 0; i < core->peers; i++) {
         Peer *peer = &core->peer[i];
 
-        if (!peer->suspected &&
+        if (!peer->guest && !peer->suspected &&
             core->now > peer->heard + apus_core_patience(core, peer)) {
             peer->suspected = TRUE;
             apus_core_tell(core);
@@ -623,6 +623,9 @@ uint64_t apus_core_leader_deadline(const ApusCore *core)
     for (unsigned i = 0; i < core->peers; i++) {
         const Peer *peer = &core->peer[i];
 
+        if (peer->guest) {
+            continue;
+        }
         if (peer->connected) {
             when = MIN(when, peer->beat_at + core->config.heartbeat);
         }

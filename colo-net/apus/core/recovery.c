@@ -21,7 +21,6 @@ struct ApusRecovery {
     uint64_t claim; /* batches up to here were safe */
     gboolean traces; /* of batches that do not count */
     uint64_t low, high; /* indices that the batches have; high < low: none */
-    gboolean met_base; /* they have the base's index, with another term */
     GArray *kept; /* Kept, of consecutive entries up to high */
     GByteArray *records;
 };
@@ -74,24 +73,18 @@ static void cut(ApusRecovery *recovery, uint64_t first)
     }
     recovery->high = first - 1;
     recovery->low = MIN(recovery->low, first);
-    if (first <= base_of(recovery)->index) {
-        recovery->met_base = FALSE;
-    }
 }
 
 static void keep(ApusRecovery *recovery, const ApusEntry *entry,
                  const uint8_t *record)
 {
-    const ApusSnapshot *base = base_of(recovery);
     Kept kept = { .at = recovery->records->len, .term = entry->term };
 
     recovery->high = entry->index;
-    if (entry->index > base->index) {
+    if (entry->index > base_of(recovery)->index) {
         g_array_append_val(recovery->kept, kept);
         g_byte_array_append(recovery->records, record,
                             apus_record_size(entry));
-    } else if (entry->index == base->index) {
-        recovery->met_base = entry->term != base->term;
     }
 }
 
@@ -233,10 +226,11 @@ gboolean apus_recovery_end(ApusRecovery *recovery, char **note)
     }
     /*
      * A log that was begun anew behind a base that came from a leader: what
-     * was stored behind that index before belongs to a history that is gone.
+     * was stored behind that index before belongs to another history. Had its
+     * entry there a term as new as the base's, the leader of that term would
+     * have had the base, and the histories would be one.
      */
-    if (recovery->kept->len > 0 &&
-        (recovery->met_base || kept_at(recovery, 0)->term < base->term)) {
+    if (recovery->kept->len > 0 && kept_at(recovery, 0)->term < base->term) {
         *note = g_strdup_printf(
             "the log was begun anew behind index %" PRIu64
             ": %u older entries are dropped", base->index,

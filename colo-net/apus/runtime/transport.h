@@ -9,6 +9,12 @@
  * before it says connected(): cluster, key, member id, and that both have the
  * same ring size.
  *
+ * Who proves to have the key, but is not among the peers that were given, is a
+ * guest: accepted, two at most, and handled like the others, but never dialled.
+ * It may be a new member that this one has not heard of yet. For the same
+ * reason the member that is to be dialled dials itself when nobody does.
+ * Without a key there are no guests.
+ *
  * A connection belongs to one life of each side. connected() is called for a
  * new life of a peer after disconnected() for its older one. When a connection
  * closes, the transport at once tries the listening socket of that peer: if
