@@ -187,17 +187,6 @@ static void role_done(void *opaque, ApusFate fate)
                 fate == APUS_FATE_COMMITTED);
 }
 
-/* A leader: how many members do not count now, because they forgot. */
-static unsigned amnesiacs(const ApusStatus *status)
-{
-    unsigned count = status->amnesiac;
-
-    for (unsigned i = 0; i < status->peers; i++) {
-        count += !status->peer[i].connected || status->peer[i].amnesiac;
-    }
-    return count;
-}
-
 static gboolean command_status(Node *node, GError **errp)
 {
     ApusTransportCounters counters;
@@ -213,11 +202,11 @@ static gboolean command_status(Node *node, GError **errp)
                 " commit=%" PRIu64 " delivered=%" PRIu64 " stored=%" PRIu64
                 " pending=%u open=%u elections=%" PRIu64 " snapshots=%" PRIu64
                 " corrupt=%" PRIu64 " strangers=%" PRIu64
-                " amnesiacs=%u speaks=%d", text, status.base, status.last,
+                " speaks=%d", text, status.base, status.last,
                 status.commit, status.delivered, status.stored, status.pending,
                 load_pending(node->load), status.elections, status.snapshots,
                 status.corrupt_records, counters.strangers,
-                amnesiacs(&status), apus_may_speak(node->apus));
+                apus_may_speak(node->apus));
     return TRUE;
 }
 
