@@ -235,7 +235,8 @@ void apus_core_send_ack(ApusCore *core)
         .ack = {
             .kind = core->differs ? APUS_ACK_DIFFERS : APUS_ACK_SAME,
             .amnesiac = amnesiac,
-            .echo = amnesiac ? 0 : core->echo,
+            .echo = amnesiac && !APUS_BROKEN(AMNESIAC_ECHOES) ? 0
+                                                              : core->echo,
             .match = core->differs ? core->hint : match,
             .delivered = core->delivered,
             .base = apus_log_base(core->log)->index,

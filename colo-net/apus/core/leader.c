@@ -162,7 +162,7 @@ static uint64_t match_of(const ApusCore *core, const Peer *peer)
 static uint64_t echo_of(const ApusCore *core, const Peer *peer)
 {
     (void)core;
-    return peer->amnesiac ? 0 : peer->echo;
+    return peer->amnesiac && !APUS_BROKEN(AMNESIAC_ECHOES) ? 0 : peer->echo;
 }
 
 static uint64_t answered_at(const ApusCore *core, const Peer *peer)

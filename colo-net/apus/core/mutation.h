@@ -22,6 +22,7 @@
     X(OLD_TERM_COMMIT, "entries of older terms are counted") \
     X(OFFSET_COMPARED, "places in the ring are compared, not indices") \
     X(AMNESIAC_VOTES, "an amnesiac votes") \
+    X(AMNESIAC_ECHOES, "an amnesiac's answer counts for the lease") \
     X(BLANK_UNCONFIRMED, "a leader of the past cures who has lost its disk") \
     X(LIFE_IGNORED, "what was sent to an earlier life is accepted") \
     X(INCARNATION_IGNORED, "a role names members, not incarnations") \

@@ -77,7 +77,8 @@ void apus_core_appended(ApusCore *core, ApusEntryKind kind)
 
 void apus_core_cut(ApusCore *core, uint64_t first)
 {
-    uint64_t newest = apus_log_newest_of(core->log, APUS_ENTRY_MEMBER);
+    uint64_t member = apus_log_newest_of(core->log, APUS_ENTRY_MEMBER);
+    uint64_t role = apus_log_newest_of(core->log, APUS_ENTRY_ROLE);
 
     apus_log_cut(core->log, first);
     core->ordered = MIN(core->ordered, first - 1);
@@ -86,11 +87,11 @@ void apus_core_cut(ApusCore *core, uint64_t first)
 
         unsafe->first = MIN(unsafe->first, first);
     }
-    if (newest >= first) {
+    if (member >= first) {
         apus_core_sync_peers(core);
     }
-    if (!on_disk(core)) {
-        apus_core_save(core);
+    if (!on_disk(core) && MAX(member, role) >= first) {
+        hold_back(core, apus_core_save(core), first);
     }
     apus_core_tell(core);
 }
