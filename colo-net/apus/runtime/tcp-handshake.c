@@ -1,0 +1,265 @@
+/*
+ * Who is it? The handshake of core/hello.h, on a connection that stands
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include <errno.h>
+#include <poll.h>
+#include <sys/random.h>
+
+#include "tcp-internal.h"
+
+static void say_hello(TcpConnection *connection, ApusId to)
+{
+    ApusHello *mine = &connection->mine;
+
+    *mine = connection->tcp->hello;
+    mine->to = to;
+    /* Never blocks, nor is it cut short, once the system is up. */
+    while (getrandom(mine->nonce, sizeof(mine->nonce), 0) !=
+           sizeof(mine->nonce)) {
+        g_assert(errno == EINTR);
+    }
+    apus_hello_encode(connection->mine_bytes, mine);
+    tcp_connection_say(connection, connection->mine_bytes, APUS_HELLO_SIZE);
+}
+
+static void mac(const TcpConnection *connection, gboolean caller,
+                uint8_t out[APUS_MAC_SIZE])
+{
+    const Tcp *tcp = connection->tcp;
+
+    apus_hello_mac(out, tcp->key, tcp->key_size, tcp->cluster, caller,
+                   connection->called ? connection->mine_bytes :
+                   connection->theirs_bytes,
+                   connection->called ? connection->theirs_bytes :
+                   connection->mine_bytes);
+}
+
+static void say_proof(TcpConnection *connection)
+{
+    uint8_t proof[APUS_PROOF_SIZE], sum[APUS_MAC_SIZE];
+
+    mac(connection, connection->called, sum);
+    apus_proof_encode(proof, sum);
+    tcp_connection_say(connection, proof, sizeof(proof));
+}
+
+static gboolean proves(TcpConnection *connection, const uint8_t *data)
+{
+    uint8_t sum[APUS_MAC_SIZE];
+
+    mac(connection, !connection->called, sum);
+    if (!apus_proof_check(data, sum)) {
+        tcp_connection_refuse(connection, APUS_ANSWER_KEY, "%s",
+                              apus_answer_text(APUS_ANSWER_KEY));
+        return FALSE;
+    }
+    return TRUE;
+}
+
+/* --- the messages --------------------------------------------------------- */
+
+/* Called: may who says @theirs call us? */
+static ApusAnswer may_call(const Tcp *tcp, const ApusHello *theirs)
+{
+    ApusAnswer answer = apus_hello_match(&tcp->hello, theirs);
+
+    if (answer != APUS_ANSWER_WELCOME) {
+        return answer;
+    }
+    if (theirs->from == tcp->hello.from) {
+        return APUS_ANSWER_DUPLICATE;
+    }
+    if (!tcp_find(tcp, theirs->from)) {
+        return APUS_ANSWER_UNKNOWN;
+    }
+    return theirs->from > tcp->hello.from ? APUS_ANSWER_TURN :
+        APUS_ANSWER_WELCOME;
+}
+
+static void take_hello(TcpConnection *connection, const uint8_t *data)
+{
+    g_autoptr(GError) error = NULL;
+    Tcp *tcp = connection->tcp;
+    ApusAnswer answer;
+
+    if (!apus_hello_decode(&connection->theirs, data, &error)) {
+        tcp_connection_refuse(connection, TCP_REASON_GARBAGE, "%s",
+                              error->message);
+        return;
+    }
+    memcpy(connection->theirs_bytes, data, APUS_HELLO_SIZE);
+    answer = connection->called ?
+        apus_hello_match(&connection->mine, &connection->theirs) :
+        may_call(tcp, &connection->theirs);
+    if (answer != APUS_ANSWER_WELCOME) {
+        tcp_connection_refuse(connection, answer, "%s",
+                              apus_answer_text(answer));
+        return;
+    }
+    connection->stage = TCP_PROOF;
+    if (!connection->called) {
+        say_hello(connection, connection->theirs.from);
+        say_proof(connection);
+    }
+}
+
+/* It has been closed, but the loop has not come to it yet. */
+static gboolean has_ended(const TcpConnection *connection)
+{
+    struct pollfd ask = { .fd = connection->fd, .events = POLLRDHUP };
+
+    return poll(&ask, 1, 0) > 0 &&
+        (ask.revents & (POLLRDHUP | POLLHUP | POLLERR));
+}
+
+/* Called: is it the only one with that id? */
+static gboolean is_alone(TcpConnection *connection)
+{
+    TcpPeer *peer = tcp_find(connection->tcp, connection->theirs.from);
+    TcpConnection *other;
+
+    if (!peer) {
+        tcp_connection_refuse(connection, APUS_ANSWER_UNKNOWN, "%s",
+                              apus_answer_text(APUS_ANSWER_UNKNOWN));
+        return FALSE;
+    }
+    other = peer->open;
+    if (!other) {
+        return TRUE;
+    }
+    if (other->theirs.life == connection->theirs.life || has_ended(other)) {
+        /* Nobody calls again while the first connection is any good. */
+        tcp_connection_close(other, ECONNRESET, "it has connected again");
+        return TRUE;
+    }
+    tcp_connection_refuse(connection, APUS_ANSWER_DUPLICATE, "%s",
+                          apus_answer_text(APUS_ANSWER_DUPLICATE));
+    return FALSE;
+}
+
+static void take_proof(TcpConnection *connection, const uint8_t *data)
+{
+    uint8_t answer[APUS_ANSWER_SIZE];
+
+    if (!proves(connection, data)) {
+        return;
+    }
+    if (connection->called) {
+        say_proof(connection);
+        connection->stage = TCP_ANSWER;
+        return;
+    }
+    /* Handlers are called: the peer may go, or the transport be closed. */
+    tcp_sweep(connection->tcp);
+    if (is_alone(connection) && connection->stage != TCP_CLOSED) {
+        apus_answer_encode(answer, APUS_ANSWER_WELCOME);
+        tcp_connection_say(connection, answer, sizeof(answer));
+        tcp_connection_open(connection);
+    }
+}
+
+static void take_answer(TcpConnection *connection, const uint8_t *data)
+{
+    g_autoptr(GError) error = NULL;
+    ApusAnswer answer;
+
+    if (!apus_answer_decode(&answer, data, &error)) {
+        tcp_connection_refuse(connection, TCP_REASON_GARBAGE, "%s",
+                              error->message);
+    } else if (answer != APUS_ANSWER_WELCOME) {
+        tcp_connection_refuse(connection, answer, "refuses us: %s",
+                              apus_answer_text(answer));
+    } else if (connection->stage != TCP_ANSWER) {
+        tcp_connection_refuse(connection, TCP_REASON_GARBAGE,
+                              "a welcome out of turn");
+    } else {
+        tcp_connection_open(connection);
+    }
+}
+
+/* --- their order ---------------------------------------------------------- */
+
+static gboolean is_expected(const TcpConnection *connection,
+                            ApusHandshakeKind kind)
+{
+    switch (kind) {
+    case APUS_HANDSHAKE_HELLO:
+        return connection->stage == TCP_HELLO;
+    case APUS_HANDSHAKE_PROOF:
+        return connection->stage == TCP_PROOF;
+    case APUS_HANDSHAKE_ANSWER:
+        return connection->called;
+    }
+    return FALSE;
+}
+
+static void take_one(TcpConnection *connection, ApusHandshakeKind kind,
+                     const uint8_t *data)
+{
+    if (!is_expected(connection, kind)) {
+        tcp_connection_refuse(connection, TCP_REASON_GARBAGE,
+                              "a message of the handshake out of turn");
+        return;
+    }
+    switch (kind) {
+    case APUS_HANDSHAKE_HELLO:
+        take_hello(connection, data);
+        break;
+    case APUS_HANDSHAKE_PROOF:
+        take_proof(connection, data);
+        break;
+    case APUS_HANDSHAKE_ANSWER:
+        take_answer(connection, data);
+        break;
+    }
+}
+
+void tcp_handshake_begin(TcpConnection *connection)
+{
+    connection->stage = TCP_HELLO;
+    if (connection->called) {
+        say_hello(connection, connection->peer->id);
+    }
+}
+
+/* What does not even look like a handshake. */
+static void refuse_garbage(TcpConnection *connection, const GError *error)
+{
+    const TcpBuffer *in = &connection->in;
+
+    if (g_error_matches(error, APUS_ERROR, APUS_ERROR_VERSION)) {
+        tcp_connection_refuse(connection, APUS_ANSWER_VERSION, "%s",
+                              error->message);
+    } else if (!connection->tls && in->data[in->start] == 0x16) {
+        tcp_connection_refuse(connection, TCP_REASON_TLS,
+                              "it wants TLS, which is off here");
+    } else {
+        tcp_connection_refuse(connection, TCP_REASON_GARBAGE, "%s",
+                              error->message);
+    }
+}
+
+void tcp_handshake_go_on(TcpConnection *connection)
+{
+    TcpBuffer *in = &connection->in;
+
+    while (connection->stage < TCP_OPEN) {
+        g_autoptr(GError) error = NULL;
+        ApusHandshakeKind kind;
+        gssize size = apus_handshake_peek(in->data + in->start,
+                                          tcp_buffer_size(in), &kind, &error);
+
+        if (size < 0) {
+            refuse_garbage(connection, error);
+            return;
+        }
+        if (size == 0 || (size_t)size > tcp_buffer_size(in)) {
+            return;
+        }
+        in->start += size;
+        take_one(connection, kind, in->data + in->start - size);
+    }
+}

@@ -1,0 +1,139 @@
+/*
+ * Who connects with us
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "tcp-internal.h"
+
+#define BACKLOG 128
+#define AT_ONCE 16 /* accepted in a round of the loop */
+#define PATIENCE (100 * TCP_MILLISECOND)
+
+/* Room for one more. */
+static void drop_oldest(Tcp *tcp, const char *why)
+{
+    TcpConnection *oldest = g_queue_peek_head(&tcp->strangers);
+
+    if (oldest) {
+        tcp_connection_refuse(oldest, TCP_REASON_FLOOD, "%s", why);
+    }
+}
+
+/* A connection stays in the backlog, or is gone with who wanted it. */
+static void cannot_accept(Tcp *tcp, int error)
+{
+    tcp_complain(tcp, TCP_REASON_SYSTEM, NULL,
+                 "cannot accept connections at %s: %s", tcp->address,
+                 g_strerror(error));
+    apus_watch_change(tcp->listener_watch, 0);
+    apus_timer_set(tcp->listener_pause, apus_clock() + PATIENCE);
+    drop_oldest(tcp, "no descriptors left");
+}
+
+static void accept_again(void *opaque)
+{
+    Tcp *tcp = opaque;
+
+    apus_watch_change(tcp->listener_watch, EPOLLIN);
+}
+
+static gboolean accept_one(Tcp *tcp)
+{
+    ApusAddress address = { .size = sizeof(address.storage) };
+    int fd = accept4(tcp->listener, (struct sockaddr *)&address.storage,
+                     &address.size, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+    if (fd >= 0) {
+        if (g_queue_get_length(&tcp->strangers) >= TCP_MAX_STRANGERS) {
+            drop_oldest(tcp, "too many handshakes at once");
+        }
+        tcp_connection_new(tcp, fd, &address, NULL);
+        return TRUE;
+    }
+    switch (errno) {
+    case EAGAIN:
+        return FALSE;
+    case EMFILE:
+    case ENFILE:
+    case ENOBUFS:
+    case ENOMEM:
+        cannot_accept(tcp, errno);
+        return FALSE;
+    default: /* of the connection that was to be accepted */
+        return TRUE;
+    }
+}
+
+static void ready(void *opaque, uint32_t events G_GNUC_UNUSED)
+{
+    Tcp *tcp = opaque;
+
+    /* A handler may close the transport. */
+    for (unsigned i = 0; i < AT_ONCE && tcp->listener >= 0; i++) {
+        if (!accept_one(tcp)) {
+            break;
+        }
+    }
+}
+
+static gboolean bind_and_listen(int fd, const ApusAddress *address)
+{
+    int on = 1, off = 0;
+
+    /*
+     * A member that starts anew does not wait for its old connections to be
+     * forgotten; it still cannot listen where another process does.
+     */
+    if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0) {
+        return FALSE;
+    }
+    /* [::] is for IPv4 too, whatever the system's default. */
+    if (address->storage.ss_family == AF_INET6 &&
+        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off)) < 0) {
+        return FALSE;
+    }
+    return bind(fd, (struct sockaddr *)&address->storage,
+                address->size) == 0 && listen(fd, BACKLOG) == 0;
+}
+
+gboolean tcp_listen(Tcp *tcp, const char *text, GError **errp)
+{
+    ApusAddress address;
+
+    if (!apus_address_parse(&address, text, TRUE, errp)) {
+        return FALSE;
+    }
+    tcp->listener = tcp_socket(&address);
+    if (tcp->listener < 0 ||
+        !bind_and_listen(tcp->listener, &address) ||
+        getsockname(tcp->listener, (struct sockaddr *)&address.storage,
+                    &address.size) < 0) {
+        g_set_error(errp, APUS_ERROR, errno == EADDRINUSE ?
+                    APUS_ERROR_IN_USE : APUS_ERROR_IO,
+                    "cannot listen at %s: %s", text, g_strerror(errno));
+        return FALSE;
+    }
+    tcp->address = apus_address_text(&address);
+    tcp->listener_watch = apus_loop_watch(tcp->loop, tcp->listener, EPOLLIN,
+                                          ready, tcp);
+    tcp->listener_pause = apus_loop_timer(tcp->loop, accept_again, tcp);
+    return TRUE;
+}
+
+void tcp_listen_stop(Tcp *tcp)
+{
+    apus_timer_free(tcp->listener_pause);
+    tcp->listener_pause = NULL;
+    apus_watch_free(tcp->listener_watch);
+    tcp->listener_watch = NULL;
+    if (tcp->listener >= 0) {
+        close(tcp->listener);
+        tcp->listener = -1;
+    }
+}

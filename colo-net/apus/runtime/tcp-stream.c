@@ -1,0 +1,302 @@
+/*
+ * Bytes out and in, with and without TLS
+ *
+ * A round of the loop costs one system call for each direction: what has come
+ * is read at once, as much as there is room for, and what goes out goes
+ * straight from where the caller has it. Only what the socket does not take is
+ * copied.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "tcp-internal.h"
+
+/* Read at once; with longer frames, as much as is missing of one. */
+#define READ_SIZE (256u << 10)
+/* Who is not known yet gets less memory. */
+#define READ_SIZE_STRANGER 4096
+
+/* --- buffers -------------------------------------------------------------- */
+
+void tcp_buffer_clear(TcpBuffer *buffer)
+{
+    g_free(buffer->data);
+    *buffer = (TcpBuffer) { 0 };
+}
+
+static void move_to_front(TcpBuffer *buffer)
+{
+    size_t size = tcp_buffer_size(buffer);
+
+    if (buffer->start > 0) {
+        memmove(buffer->data, buffer->data + buffer->start, size);
+        buffer->start = 0;
+        buffer->end = size;
+    }
+}
+
+void tcp_buffer_reserve(TcpBuffer *buffer, size_t bytes)
+{
+    size_t wanted = tcp_buffer_size(buffer) + bytes;
+
+    if (buffer->end + bytes <= buffer->capacity) {
+        return;
+    }
+    /* Not over and over: at least as much was used as has to be moved. */
+    if (wanted <= buffer->capacity &&
+        tcp_buffer_size(buffer) <= buffer->start) {
+        move_to_front(buffer);
+        return;
+    }
+    move_to_front(buffer);
+    if (wanted > buffer->capacity) {
+        buffer->capacity = MAX(wanted, 2 * buffer->capacity);
+        buffer->data = g_realloc(buffer->data, buffer->capacity);
+    }
+}
+
+void tcp_buffer_append(TcpBuffer *buffer, const void *data, size_t size)
+{
+    tcp_buffer_reserve(buffer, size);
+    memcpy(buffer->data + buffer->end, data, size);
+    buffer->end += size;
+}
+
+static void use(TcpBuffer *buffer, size_t size)
+{
+    buffer->start += size;
+    if (buffer->start == buffer->end) {
+        buffer->start = buffer->end = 0;
+    }
+}
+
+/* --- in ------------------------------------------------------------------- */
+
+static TcpGot got_end(int error)
+{
+    errno = error;
+    return TCP_GOT_END;
+}
+
+/* How much of what comes next there should be room for. */
+static size_t to_be_read(const TcpConnection *connection)
+{
+    size_t have = tcp_buffer_size(&connection->in);
+    size_t usual = connection->stage == TCP_OPEN ? READ_SIZE :
+        READ_SIZE_STRANGER;
+
+    /*
+     * The rest of a long frame and not a byte more: the next one begins at the
+     * front of the buffer again, and nothing has to be moved there.
+     */
+    return MAX(connection->need, usual) - have;
+}
+
+static ssize_t receive(TcpConnection *connection, TcpBuffer *into, size_t size)
+{
+    ssize_t n;
+
+    tcp_buffer_reserve(into, size);
+    do {
+        n = recv(connection->fd, into->data + into->end, size, 0);
+    } while (n < 0 && errno == EINTR);
+    connection->tcp->counters.reads++;
+    if (n > 0) {
+        into->end += n;
+        connection->heard = TRUE;
+        connection->tcp->counters.bytes_received += n;
+    }
+    return n;
+}
+
+static ssize_t pull(void *opaque, void *data, size_t size)
+{
+    TcpConnection *connection = opaque;
+    TcpBuffer *cipher = &connection->cipher;
+
+    if (tcp_buffer_size(cipher) == 0) {
+        ssize_t n;
+
+        if (!connection->may_read) {
+            errno = EAGAIN;
+            return -1;
+        }
+        connection->may_read = FALSE;
+        n = receive(connection, cipher, connection->stage == TCP_OPEN ?
+                    READ_SIZE : READ_SIZE_STRANGER);
+        if (n <= 0) {
+            return n;
+        }
+    }
+    size = MIN(size, tcp_buffer_size(cipher));
+    memcpy(data, cipher->data + cipher->start, size);
+    use(cipher, size);
+    return size;
+}
+
+static void push(void *opaque, const void *data, size_t size)
+{
+    TcpConnection *connection = opaque;
+
+    tcp_buffer_append(&connection->out, data, size);
+}
+
+const ApusTlsCarrier tcp_stream_carrier = {
+    .pull = pull,
+    .push = push,
+};
+
+void tcp_stream_round(TcpConnection *connection)
+{
+    connection->may_read = TRUE;
+}
+
+static TcpGot read_tls(TcpConnection *connection, GError **errp)
+{
+    TcpBuffer *in = &connection->in;
+    size_t size = to_be_read(connection);
+    ssize_t n;
+
+    tcp_buffer_reserve(in, size);
+    n = apus_tls_read(connection->tls, in->data + in->end, size, errp);
+    switch (n) {
+    case 0:
+        return got_end(0);
+    case -1:
+        return TCP_GOT_NOTHING;
+    case -2:
+        return got_end(EPROTO);
+    default:
+        in->end += n;
+        return TCP_GOT_SOME;
+    }
+}
+
+TcpGot tcp_stream_read(TcpConnection *connection, GError **errp)
+{
+    ssize_t n;
+
+    if (tcp_buffer_size(&connection->in) == 0) {
+        connection->in.start = connection->in.end = 0;
+    }
+    if (connection->tls) {
+        return read_tls(connection, errp);
+    }
+    n = receive(connection, &connection->in, to_be_read(connection));
+    if (n > 0) {
+        return TCP_GOT_SOME;
+    }
+    if (n < 0 && errno == EAGAIN) {
+        return TCP_GOT_NOTHING;
+    }
+    return got_end(n < 0 ? errno : 0);
+}
+
+/* --- out ------------------------------------------------------------------ */
+
+/*
+ * Nothing goes out any more. What has come in before the connection broke is
+ * still read, so this does not end it; the loop meets its end behind that.
+ */
+static void fall_silent(TcpConnection *connection)
+{
+    connection->mute = TRUE;
+    connection->out.start = connection->out.end = 0;
+    shutdown(connection->fd, SHUT_RDWR);
+}
+
+/* How many bytes of @pieces the socket takes; 0 if none, also when broken. */
+static size_t transmit(TcpConnection *connection, const struct iovec *pieces,
+                       int n)
+{
+    struct msghdr message = {
+        .msg_iov = (struct iovec *)pieces,
+        .msg_iovlen = n,
+    };
+    ssize_t sent;
+
+    do {
+        sent = sendmsg(connection->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    } while (sent < 0 && errno == EINTR);
+    connection->tcp->counters.writes++;
+    if (sent >= 0) {
+        connection->tcp->counters.bytes_sent += sent;
+        return sent;
+    }
+    if (errno != EAGAIN) {
+        fall_silent(connection);
+    }
+    return 0;
+}
+
+void tcp_stream_flush(TcpConnection *connection)
+{
+    TcpBuffer *out = &connection->out;
+    struct iovec piece = {
+        .iov_base = out->data + out->start,
+        .iov_len = tcp_buffer_size(out),
+    };
+    size_t sent;
+
+    if (piece.iov_len > 0) {
+        sent = transmit(connection, &piece, 1);
+        if (!connection->mute) {
+            use(out, sent);
+        }
+    }
+    tcp_connection_watch(connection);
+}
+
+/* What the socket did not take: all but the first @sent bytes. */
+static void keep(TcpConnection *connection, const struct iovec *pieces, int n,
+                 size_t sent)
+{
+    for (int i = 0; i < n; i++) {
+        size_t size = pieces[i].iov_len;
+        size_t skipped = MIN(sent, size);
+
+        sent -= skipped;
+        if (size > skipped) {
+            tcp_buffer_append(&connection->out,
+                              (uint8_t *)pieces[i].iov_base + skipped,
+                              size - skipped);
+        }
+    }
+}
+
+static void write_tls(TcpConnection *connection, const struct iovec *pieces,
+                      int n)
+{
+    gboolean behind = tcp_buffer_size(&connection->out) > 0;
+
+    if (!apus_tls_write(connection->tls, pieces, n, NULL)) {
+        fall_silent(connection);
+    } else if (!behind) {
+        tcp_stream_flush(connection);
+    }
+}
+
+void tcp_stream_write(TcpConnection *connection, const struct iovec *pieces,
+                      int n)
+{
+    size_t sent = 0;
+
+    if (connection->mute) {
+        return;
+    }
+    if (connection->tls) {
+        write_tls(connection, pieces, n);
+        return;
+    }
+    if (tcp_buffer_size(&connection->out) == 0) {
+        sent = transmit(connection, pieces, n);
+    }
+    if (!connection->mute) {
+        keep(connection, pieces, n, sent);
+        tcp_connection_watch(connection);
+    }
+}

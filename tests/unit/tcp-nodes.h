@@ -1,0 +1,88 @@
+/*
+ * TCP transports of several members in one loop, on loopback
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef TCP_NODES_H
+#define TCP_NODES_H
+
+#include "colo-net/apus/core/wire.h"
+#include "colo-net/apus/runtime/transport.h"
+
+#define MAX_NODES 4
+#define NODES_RING ((size_t)16 << 20)
+#define NODES_CLUSTER "cluster"
+/* Whatever a test waits for happens within this time, also on a busy machine
+ * below a sanitizer. */
+#define NODES_PATIENCE (20 * G_TIME_SPAN_SECOND)
+
+typedef struct TcpNodes TcpNodes;
+
+typedef struct {
+    TcpNodes *nodes;
+    ApusTransport *transport; /* NULL: not there */
+    ApusTransportConfig config; /* to be changed before it is started */
+    char *address;
+
+    gboolean connected[MAX_NODES + 1]; /* by id */
+    uint64_t life[MAX_NODES + 1], incarnation[MAX_NODES + 1];
+    uint64_t refused_life[MAX_NODES + 1];
+    unsigned connects, disconnects, refusals, writables;
+    GPtrArray *complaints;
+
+    unsigned messages;
+    ApusMessage last; /* whose records are in: */
+    GByteArray *records;
+    /* NULL, or what is done with a message instead of copying its records. */
+    void (*on_message)(void *opaque, const ApusMessage *message);
+    void *opaque;
+} TcpNode;
+
+struct TcpNodes {
+    ApusLoop *loop;
+    ApusTimer *tick;
+    ApusMembers members;
+    TcpNode node[MAX_NODES + 1]; /* by id */
+};
+
+void nodes_set_up(TcpNodes *nodes);
+void nodes_tear_down(TcpNodes *nodes);
+
+/* Node @id listens, as process @life. It keeps its address. */
+void node_start(TcpNodes *nodes, ApusId id, uint64_t life);
+void node_stop(TcpNodes *nodes, ApusId id);
+/* Nodes that were started, and who was added, are made known to each other. */
+void nodes_introduce(TcpNodes *nodes);
+/* Somebody else, at @address, who is to be a member. */
+void nodes_add(TcpNodes *nodes, ApusId id, const char *address);
+
+/* Go once round the loop. */
+void nodes_round(TcpNodes *nodes);
+
+/* Until @condition is true; the test fails when that takes too long. */
+#define nodes_until(nodes, condition) \
+    do { \
+        gint64 nodes_end = g_get_monotonic_time() + NODES_PATIENCE; \
+        while (!(condition)) { \
+            if (g_get_monotonic_time() > nodes_end) { \
+                g_error("%s:%d: %s: not in time", __FILE__, __LINE__, \
+                        #condition); \
+            } \
+            nodes_round(nodes); \
+        } \
+    } while (0)
+
+/* Start 1 to @count, and wait until all are connected. */
+void nodes_connect(TcpNodes *nodes, unsigned count);
+
+/* Has one of @node's complaints @text in it? */
+gboolean node_complains(const TcpNode *node, const char *text);
+
+ApusTransportCounters node_counters(const TcpNode *node);
+
+/* A message with @records, which may be NULL, from @from to @to. */
+void node_send(TcpNodes *nodes, ApusId from, ApusId to,
+               const ApusRecords *records);
+
+#endif
