@@ -2,10 +2,11 @@
 #
 # The programs of APUS, in build/bin: each .c file of this folder is one.
 
-apus_tools := apus-bench
+apus_tools := apus-bench apusctl apusd
 
 $(apus_tools:%=build/bin/%): build/bin/%: \
     build/core/plain/colo-net/apus/tools/%.o build/core/plain/libbench.a \
+    build/core/plain/libdaemon.a \
     build/core/plain/libruntime.a build/core/plain/libapus.a
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  LINK    $@"; )$(CC) -o $@ $^ $(core_link)
