@@ -78,11 +78,13 @@ static ApusDeliver deliver(void *opaque, const ApusEntry *entry)
 static void committed(void *opaque, ApusFate fate, uint64_t index)
 {
     BenchSlot *slot = opaque;
+    Member *member = slot->opaque;
 
     (void)index;
-    /* A lost entry stays under way: the loop dries up, which is noticed. */
-    if (fate == APUS_FATE_COMMITTED) {
-        bench_load_done(slot);
+    if (fate != APUS_FATE_COMMITTED) {
+        end(member, g_strdup("an entry was not committed"));
+    } else if (!bench_load_done(slot)) {
+        end(member, g_strdup("no entry could be submitted"));
     }
 }
 

@@ -82,6 +82,7 @@ static gboolean begin_phase(BenchLoad *load)
     load->idle = NULL;
     for (unsigned i = 0; i < inflight; i++) {
         load->slots[i].load = load;
+        load->slots[i].opaque = load->opaque;
         load->slots[i].next = load->idle;
         load->idle = &load->slots[i];
     }

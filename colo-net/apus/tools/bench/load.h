@@ -24,6 +24,7 @@ typedef struct BenchLoad BenchLoad;
 typedef struct BenchSlot BenchSlot;
 struct BenchSlot {
     BenchLoad *load;
+    void *opaque; /* the user's */
     uint64_t begun;
     BenchSlot *next; /* of those not under way */
 };
