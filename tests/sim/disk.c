@@ -256,9 +256,7 @@ static void begin_behind_base(SimDisk *disk)
     if (disk->last > base->index && disk->first > base->index + 1) {
         disk->damaged = TRUE;
     } else if (disk->last > base->index &&
-               ((disk->first <= base->index &&
-                 stored_at(disk, base->index)->term != base->term) ||
-                stored_at(disk, base->index + 1)->term < base->term)) {
+               stored_at(disk, base->index + 1)->term < base->term) {
         disk->last = base->index;
     }
 }

@@ -71,7 +71,7 @@ static gboolean can_be_elected(Sim *sim, const SimHost *candidate,
         ApusId id = newest->members.member[i].id;
 
         if (set >> id & 1) {
-            if (!knows(candidate, &sim->host[id]) ||
+            if (!knows(candidate, &sim->host[id]) &&
                 !knows(&sim->host[id], candidate)) {
                 return FALSE;
             }

@@ -17,6 +17,8 @@
 /* Between two attempts to connect. */
 #define RETRY_MIN (2 * SIM_MS)
 #define RETRY_MAX (20 * SIM_MS)
+/* With whom a member is connected without having asked for it. */
+#define MAX_GUESTS 2
 
 static uint64_t delay(Sim *sim)
 {
@@ -224,6 +226,23 @@ static bool wants(const SimHost *host, ApusId peer)
     return apus_members_find(&host->peers, peer) >= 0;
 }
 
+/* One dials, and the other accepts whoever has the key. */
+static bool either_wants(const SimHost *a, const SimHost *b)
+{
+    return (a->core && wants(a, b->id)) || (b->core && wants(b, a->id));
+}
+
+/* Can @host take @peer, perhaps as a guest? */
+static bool has_place(const SimHost *host, ApusId peer)
+{
+    unsigned guests = 0;
+
+    for (ApusId id = 1; id < SIM_HOSTS; id++) {
+        guests += id != peer && host->connection[id].up && !wants(host, id);
+    }
+    return wants(host, peer) || guests < MAX_GUESTS;
+}
+
 static bool cut(const Sim *sim, ApusId a, ApusId b)
 {
     return sim->link[a][b].cut || sim->link[b][a].cut;
@@ -307,7 +326,7 @@ void sim_net_peers(void *opaque, const ApusMembers *members)
         if (peer == host->id) {
             continue;
         }
-        if (wants(host, peer)) {
+        if (either_wants(host, &sim->host[peer])) {
             try_later(sim, host->id, peer, delay(sim));
         } else {
             take_down(sim, host->id, peer, TRUE, TRUE);
@@ -369,13 +388,13 @@ static void attempt(Sim *sim, ApusId a, ApusId b)
     SimPair *pair = pair_of(sim, a, b);
 
     pair->pending = FALSE;
-    if (pair->up || (!one->core && !other->core) ||
-        (one->core && !wants(one, b)) || (other->core && !wants(other, a))) {
+    if (pair->up || !either_wants(one, other)) {
         return;
     }
     if (!cut(sim, a, b)) {
         if (one->core && other->core && !one->frozen && !other->frozen &&
-            one->listens && other->listens) {
+            one->listens && other->listens && has_place(one, b) &&
+            has_place(other, a)) {
             connect(sim, a, b);
             return;
         }

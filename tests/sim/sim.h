@@ -187,6 +187,7 @@ typedef struct {
 
 typedef struct {
     uint64_t term;
+    uint64_t since; /* the term in which it was committed */
     uint64_t hash; /* of kind and payload */
     ApusEntryKind kind;
     uint32_t role; /* the newest one up to here: index into roles */

@@ -468,9 +468,10 @@ static void dismiss(SimHost *leader, const ApusStatus *status)
     for (ApusId id = 1; id <= sim->hosts; id++) {
         SimHost *host = &sim->host[id];
 
-        if (!host->gone && apus_members_find(&status->members, id) < 0 &&
+        if (!host->gone && !host->frozen && apus_members_find(&status->members, id) < 0 &&
             sim_chance(&sim->random, 500)) {
             sim_trace(sim, "%u is switched off for good", id);
+            sim->count.replaced++;
             host->gone = TRUE;
             sim_host_kill(host);
         }

@@ -1,0 +1,182 @@
+/*
+ * APUS in the simulator: nothing is violated, and what is broken is noticed
+ *
+ * APUS_SIM_SEEDS says how many schedules are run for each size of a group.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "pool.h"
+
+#define SEEDS 2000
+
+static uint64_t seeds(void)
+{
+    const char *text = g_getenv("APUS_SIM_SEEDS");
+    uint64_t count = text ? g_ascii_strtoull(text, NULL, 10) : 0;
+
+    return count ? count : SEEDS;
+}
+
+static unsigned run(SimPool *pool, SimReport *reports, SimCounts *counts)
+{
+    unsigned failures;
+
+    pool->from = 1;
+    pool->jobs = g_get_num_processors();
+    failures = sim_pool_run(pool, reports, counts);
+    for (unsigned i = 0; i < MIN(failures, 5); i++) {
+        g_test_message("%u members, seed %" PRIu64 " at %.3f ms violates %s: "
+                       "%s", pool->options.members, reports[i].seed,
+                       reports[i].at / 1e6, reports[i].rule,
+                       reports[i].what);
+    }
+    return failures;
+}
+
+/* --- nothing is violated ------------------------------------------------------------------ */
+
+/* A schedule in which nothing happens proves nothing. */
+static void check_counts(const SimCounts *counts, uint64_t schedules)
+{
+    g_assert_cmpuint(counts->events, >, 2000 * schedules);
+    g_assert_cmpuint(counts->committed, >, 100 * schedules);
+    g_assert_cmpuint(counts->elected, >, schedules);
+    g_assert_cmpuint(counts->protected, >, schedules);
+    g_assert_cmpuint(counts->restarts, >, 3 * schedules);
+    g_assert_cmpuint(counts->failovers, >, schedules / 4);
+    g_assert_cmpuint(counts->cured, >, schedules / 4);
+    g_assert_cmpuint(counts->snapshots, >, schedules);
+    g_assert_cmpuint(counts->replaced, >, schedules / 8);
+    g_assert_cmpuint(counts->adopted, >, schedules / 50);
+    g_assert_cmpuint(counts->judged, >, schedules / 5 * 4);
+}
+
+static void test_nothing_is_violated(const void *data)
+{
+    SimPool pool = {
+        .options.members = GPOINTER_TO_UINT(data),
+        .to = seeds(),
+        .most = 5,
+    };
+    SimReport reports[SIM_MAX_REPORTS];
+    SimCounts counts = { 0 };
+
+    apus_mutation = APUS_MUTATION_NONE;
+    g_assert_cmpuint(run(&pool, reports, &counts), ==, 0);
+    check_counts(&counts, pool.to);
+}
+
+/* --- what is broken is noticed -------------------------------------------------------------- */
+
+/* In which group, and within how many schedules. */
+static const struct {
+    unsigned members;
+    uint64_t seeds;
+} noticed[APUS_MUTATIONS_END] = {
+#include "noticed.h"
+};
+
+static void test_broken_rule_is_noticed(const void *data)
+{
+    ApusMutation mutation = GPOINTER_TO_UINT(data);
+    SimPool pool = {
+        .options.members = noticed[mutation].members,
+        .to = noticed[mutation].seeds,
+        .most = 1,
+        .silent = TRUE,
+    };
+    SimReport reports[SIM_MAX_REPORTS];
+    SimCounts counts = { 0 };
+
+    /* A rule that was added needs an entry in the table. */
+    g_assert_cmpuint(pool.to, >, 0);
+    apus_mutation = mutation;
+    g_assert_cmpuint(run(&pool, reports, &counts), >, 0);
+}
+
+/* --- what the simulator promises -------------------------------------------------------------- */
+
+static void test_seed_replays_exactly(void)
+{
+    SimOptions options = { .members = 3 };
+    SimCounts counts[2];
+    uint64_t end[2];
+
+    apus_mutation = APUS_MUTATION_NONE;
+    for (options.seed = 1; options.seed <= 10; options.seed++) {
+        for (unsigned i = 0; i < 2; i++) {
+            Sim *sim = sim_new();
+
+            /* The second time in a simulator that was in use. */
+            if (i == 1) {
+                SimOptions other = { .members = 5, .seed = 77 };
+
+                sim_run(sim, &other);
+            }
+            sim_run(sim, &options);
+            counts[i] = sim->count;
+            end[i] = sim->now;
+            sim_free(sim);
+        }
+        g_assert_cmpmem(&counts[0], sizeof(counts[0]), &counts[1],
+                        sizeof(counts[1]));
+        g_assert_cmpuint(end[0], ==, end[1]);
+    }
+}
+
+static void test_failing_schedule_is_made_small(void)
+{
+    SimPool pool = {
+        .options.members = 3,
+        .from = 1,
+        .to = 1000,
+        .jobs = 1,
+        .most = 1,
+    };
+    SimReport reports[SIM_MAX_REPORTS];
+    SimCounts counts = { 0 };
+    g_autofree char *text = NULL;
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+    SimOptions options;
+    SimPlan plan, small;
+
+    apus_mutation = APUS_MUTATION_LEASE_UNPROMISED;
+    g_assert_cmpuint(sim_pool_run(&pool, reports, &counts), ==, 1);
+    options = pool.options;
+    options.seed = reports[0].seed;
+    sim_shrink(&options, out);
+    fclose(out);
+    sim_plan_make(&plan, options.seed, options.members, 0, 0);
+    sim_plan_make(&small, options.seed, options.members, options.dropped,
+                  options.plain);
+    g_assert_cmpuint(small.faults, <, plan.faults);
+    g_assert_true(sim_pool_try(&options, TRUE, reports));
+    g_assert_nonnull(strstr(text, "--mutation=LEASE_UNPROMISED"));
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_set_nonfatal_assertions();
+    g_test_add_data_func("/sim/nothing-is-violated/3-members",
+                         GUINT_TO_POINTER(3), test_nothing_is_violated);
+    g_test_add_data_func("/sim/nothing-is-violated/5-members",
+                         GUINT_TO_POINTER(5), test_nothing_is_violated);
+    for (unsigned i = APUS_MUTATION_NONE + 1; i < APUS_MUTATIONS_END; i++) {
+        g_autofree char *path = g_strdup_printf("/sim/is-noticed/%s",
+                                                sim_mutation_name(i));
+
+        g_test_add_data_func(path, GUINT_TO_POINTER(i),
+                             test_broken_rule_is_noticed);
+    }
+    g_test_add_func("/sim/seed-replays-exactly", test_seed_replays_exactly);
+    g_test_add_func("/sim/failing-schedule-is-made-small",
+                    test_failing_schedule_is_made_small);
+    return g_test_run();
+}
