@@ -13,8 +13,10 @@
 #define MAX_NODES 4
 #define NODES_RING ((size_t)16 << 20)
 #define NODES_CLUSTER "cluster"
-/* Whatever a test waits for happens within this time, also on a busy machine
- * below a sanitizer. */
+/*
+ * Whatever a test waits for happens within this time, also on a busy machine
+ * below a sanitizer.
+ */
 #define NODES_PATIENCE (20 * G_TIME_SPAN_SECOND)
 
 typedef struct TcpNodes TcpNodes;

@@ -30,8 +30,10 @@
 
 #define TCP_MILLISECOND UINT64_C(1000000)
 
-/* Connections that have not said yet who they are; one more, and the oldest
- * goes. */
+/*
+ * Connections that have not said yet who they are; one more, and the oldest
+ * goes.
+ */
 #define TCP_MAX_STRANGERS 64
 
 typedef struct Tcp Tcp;
@@ -149,8 +151,10 @@ struct Tcp {
 
 /* NULL: no peer has that id. */
 TcpPeer *tcp_find(const Tcp *tcp, ApusId id);
-/* Free what is closed, let go who is no peer any more. Not from within a
- * connection that is closed. */
+/*
+ * Free what is closed, let go who is no peer any more. Not from within a
+ * connection that is closed.
+ */
 void tcp_sweep(Tcp *tcp);
 void tcp_sweep_soon(Tcp *tcp);
 int tcp_socket(const ApusAddress *address);
@@ -164,8 +168,10 @@ void tcp_peer_set_address(TcpPeer *peer, const char *text);
 gboolean tcp_peer_is_called(const TcpPeer *peer);
 /* Call in this round of the loop or the next. */
 void tcp_peer_call_soon(TcpPeer *peer);
-/* The connection that was being made was not; @error is an errno. @heard: the
- * other side has said something. */
+/*
+ * The connection that was being made was not; @error is an errno. @heard: the
+ * other side has said something.
+ */
 void tcp_peer_call_failed(TcpPeer *peer, int error, gboolean heard);
 /* @connection is open: it is the one to use. */
 void tcp_peer_opened(TcpPeer *peer, TcpConnection *connection);

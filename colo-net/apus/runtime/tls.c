@@ -11,8 +11,10 @@
 #include "../core/types.h"
 #include "tls.h"
 
-/* ECDHE besides the key: who learns the key later cannot read what was said
- * before. */
+/*
+ * ECDHE besides the key: who learns the key later cannot read what was said
+ * before.
+ */
 #define PRIORITY "NORMAL:-VERS-ALL:+VERS-TLS1.3:-KX-ALL:+ECDHE-PSK:" \
     "-CIPHER-ALL:+AES-128-GCM:+CHACHA20-POLY1305:+AES-256-GCM"
 

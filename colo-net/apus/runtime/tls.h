@@ -29,8 +29,10 @@ ApusTlsKeys *apus_tls_keys_new(const char *cluster, const uint8_t *key,
 void apus_tls_keys_free(ApusTlsKeys *keys);
 
 typedef struct {
-    /* Up to @size bytes into @data: how many; 0 at the end; -1 with errno,
-     * EAGAIN when there are none yet. */
+    /*
+     * Up to @size bytes into @data: how many; 0 at the end; -1 with errno,
+     * EAGAIN when there are none yet.
+     */
     ssize_t (*pull)(void *opaque, void *data, size_t size);
     /* Take all of it. */
     void (*push)(void *opaque, const void *data, size_t size);
