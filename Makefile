@@ -89,14 +89,14 @@ workers ?= $(shell n=$$(($$(nproc) / 2)); echo $$((n > 1 ? n : 1)))
 pytest = $(PYTHON) -B -m pytest -p no:cacheprovider -n $(workers)
 results = build/check
 
-.PHONY: check check-unit check-fuzz check-qtest check-system check-soak
-.PHONY: check-upstream bench
+.PHONY: check check-unit check-fuzz check-model check-qtest check-system
+.PHONY: check-soak check-upstream bench
 
 demo: qemu guest build/packages-check ## a VM survives the death of its host
 	$(call landed,tests/system/demo.py,the demo)
 	@$(PYTHON) -B tests/system/demo.py
 
-parts := unit fuzz $(if $(wildcard tests/qtest/*.c),qtest) \
+parts := unit fuzz model $(if $(wildcard tests/qtest/*.c),qtest) \
     $(if $(wildcard tests/system/conftest.py),system)
 check: all build/packages-check ## all tests but the long ones
 	@rm -f $(parts:%=$(results)/%.xml); \
@@ -111,6 +111,10 @@ check-unit: ## the core libraries alone; seconds
 check-fuzz: ## garbage for each decoder; a minute, or FUZZ_SECONDS for each
 	@$(PYTHON) -B tests/fuzz/run.py --seconds=$(FUZZ_SECONDS) \
 	    --jobs=$(workers) build/fuzz $(results)/fuzz.xml $(fuzz_programs)
+
+check-model: build/packages-check ## APUS as a model, in spin; a minute
+	@$(PYTHON) -B tests/model/run.py --jobs=2 build/model \
+	    $(results)/model.xml
 
 check-qtest: qemu ## our tests of QEMU's objects and commands
 	@qemu/build.sh patched colony-qtests
