@@ -28,6 +28,9 @@
  */
 #define LONGEST 4
 
+/* Members, and guests: a transport takes no more than two. */
+#define MAX_PEERS (APUS_MAX_MEMBERS + 2)
+
 /* Bytes of records in one message: many messages overlap on their way. */
 #define CHUNK (256u << 10)
 
@@ -87,7 +90,7 @@ struct ApusCore {
     uint64_t leader_life;
     uint64_t commit;
     unsigned peers;
-    Peer peer[APUS_MAX_MEMBERS];
+    Peer peer[MAX_PEERS];
 
     /* orders.c */
     uint64_t ticket, stored; /* the last one given, and the last one safe */

@@ -198,7 +198,7 @@ static unsigned keep_guests(const ApusCore *core, const ApusMembers *wanted,
 {
     unsigned count = wanted->count;
 
-    for (unsigned i = 0; i < core->peers && count < APUS_MAX_MEMBERS; i++) {
+    for (unsigned i = 0; i < core->peers && count < MAX_PEERS; i++) {
         const Peer *peer = &core->peer[i];
 
         if (peer->guest && apus_members_find(wanted, peer->id) < 0) {
@@ -211,7 +211,7 @@ static unsigned keep_guests(const ApusCore *core, const ApusMembers *wanted,
 void apus_core_sync_peers(ApusCore *core)
 {
     ApusMembers wanted;
-    Peer peers[APUS_MAX_MEMBERS];
+    Peer peers[MAX_PEERS];
     unsigned count;
 
     wanted_peers(core, &wanted);
@@ -242,7 +242,7 @@ static Peer *new_guest(ApusCore *core, ApusId id)
 {
     Peer *peer = &core->peer[core->peers];
 
-    if (core->peers == APUS_MAX_MEMBERS || id == core->config.id) {
+    if (core->peers == MAX_PEERS || id == core->config.id) {
         return NULL;
     }
     core->peers++;

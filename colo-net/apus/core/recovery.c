@@ -114,12 +114,31 @@ static void take(ApusRecovery *recovery, const ApusBatch *batch,
     use->newest = MAX(use->newest, recovery->high);
 }
 
-static gboolean is_next(const ApusRecovery *recovery, const ApusBatch *batch)
+/*
+ * Older segments are gone, and perhaps not the oldest ones: what a power cut
+ * leaves of several removals is anyone's guess. If all batches before this one
+ * were safe, and the base stands for all that it does not supersede, nothing
+ * is missing.
+ */
+static gboolean begins_anew(const ApusRecovery *recovery,
+                            const ApusBatch *batch)
 {
-    if (recovery->sequence == 0) {
-        return batch->sequence >= recovery->slot.log_start;
+    return batch->safe + 1 == batch->sequence &&
+           batch->sequence > apus_recovery_sequence(recovery) &&
+           batch->first <= base_of(recovery)->index + 1;
+}
+
+static gboolean is_next(ApusRecovery *recovery, const ApusBatch *batch,
+                        size_t at)
+{
+    if (batch->sequence == apus_recovery_sequence(recovery) + 1) {
+        return TRUE;
     }
-    return batch->sequence == recovery->sequence + 1;
+    if (at != APUS_BLOCK || !begins_anew(recovery, batch)) {
+        return FALSE;
+    }
+    cut(recovery, recovery->low);
+    return TRUE;
 }
 
 /* Returns FALSE if what is at @data says nothing of this log. */
@@ -179,8 +198,8 @@ gboolean apus_recovery_segment(ApusRecovery *recovery, uint64_t number,
     }
     while (at < size &&
            hear(recovery, &batch, data + at, size - at, segment.nonce) &&
-           is_next(recovery, &batch) &&
-           apus_batch_check(&batch, data + at + APUS_BATCH_HEADER)) {
+           apus_batch_check(&batch, data + at + APUS_BATCH_HEADER) &&
+           is_next(recovery, &batch, at)) {
         take(recovery, &batch, data + at + APUS_BATCH_HEADER, use);
         at += apus_batch_size(batch.bytes);
     }
