@@ -5,6 +5,8 @@ election, of a re-protection, of a submission, a call of its storage.  What was
 not synced is lost with it.
 """
 
+import os
+
 import pytest
 
 LEADING = ['submitted:300', 'done:300', 'delivered:300', 'sync:3', 'take',
@@ -27,15 +29,17 @@ def start(start_group, durability='memory'):
 
 
 def strike(group, member, point, kind='kill'):
-    """Let @member be struck at @point; wait until it was."""
+    """Let @member be struck at @point; a function that waits until it was."""
     run = member.run
-    if kind == 'kill':
-        run.killed = True
-    else:
-        run.frozen = True
+    run.killed, run.frozen = kind == 'kill', kind == 'stop'
     assert run.ask(f'strike {point}={kind}') is None
-    return lambda: (run.events.wait('strike', 10),
-                    kind == 'kill' and run.ended())
+
+    def wait():
+        run.events.wait('strike', 10)
+        # It has told before it does it.
+        os.waitid(os.P_PID, run.process.pid,
+                  os.WEXITED | os.WSTOPPED | os.WNOWAIT)
+    return wait
 
 
 def recover(group, *members):

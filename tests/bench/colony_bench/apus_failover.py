@@ -11,6 +11,7 @@ clock.  In the end everything that they have written down is judged.
 
 import os
 import sys
+import time
 
 from . import TOP
 
@@ -21,6 +22,7 @@ from colony_cluster.cluster import Cluster          # noqa: E402
 from colony_cluster.events import now               # noqa: E402
 from colony_test.lab import Lab                     # noqa: E402
 
+MS = 1000000
 TIMEOUT = 100       # ms, of the members
 LOAD = 'paced:2000,size=64-64'
 # (fault, members, durability): how often, and with FULL=1.
@@ -56,11 +58,15 @@ def _strike(fault, member):
     return when
 
 
-def _heal(fault, member):
+def _heal(fault, member, when):
+    """Undo it.  A host that is back sooner than after three timeouts is taken
+    for a slow one, and given more time the next time."""
     if fault == 'kill':
         member.run.ended()
         member.start()
-    elif fault == 'freeze':
+        return
+    _sleep_until(when + 3 * TIMEOUT * MS)
+    if fault == 'freeze':
         member.thaw()
     else:
         member.host.restore()
@@ -79,16 +85,33 @@ def _phases(run, mark, when):
     return took, before - when
 
 
-def _one(group, fault):
-    """One failover: nanoseconds for each phase, and altogether."""
+def _sleep_until(when):
+    time.sleep(max(0, when - now()) / 1e9)
+
+
+def _settle(group, fault, healed):
+    """
+    Until a failover shows what it takes: there is a secondary; nobody abstains
+    from voting any more because it has just been started; and what TCP could
+    not send while a link was down has been sent again.
+    """
     group.wait_protected(30)
     group.wait_progress(20)
+    started = max(member.run.started for member in group.members)
+    _sleep_until(started + 2 * TIMEOUT * MS)
+    if fault == 'cut':
+        _sleep_until(healed + 1000 * MS)
+
+
+def _one(group, fault):
+    """One failover: nanoseconds for each phase, and altogether."""
     old, new = group.leader(), group.secondary()
     mark = new.run.events.mark()
     when = _strike(fault, old)
     group.wait_leader(30, other_than=old)
     took = _phases(new.run, mark, when)
-    _heal(fault, old)
+    _heal(fault, old, when)
+    _settle(group, fault, now())
     return took
 
 
@@ -103,12 +126,12 @@ def _campaign(report, pinning, fault, kinds, durability, times):
             cpus = pinning.taskset(number % len(pinning.replicas))
             member.wrapper = ['taskset', '-c', cpus]
         group.found()
+        _settle(group, fault, now())
         for _ in range(times):
             took, total = _one(group, fault)
             whole.append(total / 1e6)
             for phase, nanoseconds in took.items():
                 phases[phase].append(nanoseconds / 1e6)
-        group.wait_protected(30)
         found = group.finish()
     report.samples('apus', fault, 'failover', 'ms', params, whole)
     for phase, samples in phases.items():

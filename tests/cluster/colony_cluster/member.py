@@ -12,7 +12,7 @@ import subprocess
 from colony_test.paths import patient
 
 from . import TOP
-from .events import Events
+from .events import Events, now
 from .tapes import Tapes
 
 NODE = pathlib.Path(os.environ.get('COLONY_NODE',
@@ -37,6 +37,7 @@ class Run:
         self.process = member.host.spawn(
             self.argv, stdin=subprocess.PIPE, stdout=self.events.writer,
             stderr=(self.folder / 'stderr').open('wb'))
+        self.started = now()
         self.events.started()
 
     def _hear(self, event):
@@ -92,7 +93,7 @@ class Member:
 
     run      its newest process
     runs     all of them
-    options  for node, beside those that all have
+    wrapper  a command that runs its processes
     """
 
     def __init__(self, cluster, number, host, can_run):
@@ -100,12 +101,12 @@ class Member:
         self.number = number
         self.host = host
         self.can_run = can_run
-        self.name = f'member-{number}'
+        self.name = f'member-{number}-on-{host.name}'
         self.folder = cluster.folder / self.name
         self.folder.mkdir()
         self.directory = self.folder / 'state'
         self.runs = []
-        self.wrapper = []       # a command that runs node
+        self.wrapper = []
 
     @property
     def run(self):
