@@ -32,27 +32,6 @@ enum {
 
 static const uint8_t magic[4] = { 'A', 'P', 'U', 'S' };
 
-gboolean apus_cluster_check(const char *name, GError **errp)
-{
-    size_t length = name ? strlen(name) : 0;
-
-    if (length < 1 || length > APUS_CLUSTER_MAX) {
-        g_set_error(errp, APUS_ERROR, APUS_ERROR_CONFIG,
-                    "the name of a cluster has 1 to %d characters, not %zu",
-                    APUS_CLUSTER_MAX, length);
-        return FALSE;
-    }
-    for (size_t i = 0; i < length; i++) {
-        if (!g_ascii_isprint(name[i])) {
-            g_set_error(errp, APUS_ERROR, APUS_ERROR_CONFIG,
-                        "the name of a cluster has printable ASCII"
-                        " characters only");
-            return FALSE;
-        }
-    }
-    return TRUE;
-}
-
 uint64_t apus_hello_cluster(const char *name)
 {
     g_autoptr(GChecksum) sum = g_checksum_new(G_CHECKSUM_SHA256);

@@ -9,8 +9,8 @@
  *   caller  PROOF
  *   called         ANSWER: welcome
  *
- * Instead of any of its messages the called one may send an ANSWER that says
- * why it refuses. docs/internals/apus-tcp.rst has every byte. A HELLO fits in
+ * Instead of any of its messages each may send an ANSWER that says why it
+ * refuses. docs/internals/apus-tcp.rst has every byte. A HELLO fits in
  * the private data of an RDMA connection request, which has 56 bytes, HELLO
  * and PROOF in that of its acceptance.
  *
@@ -30,7 +30,6 @@
 #define APUS_PROOF_SIZE 40
 #define APUS_ANSWER_SIZE 8
 
-#define APUS_CLUSTER_MAX 63 /* characters, printable ASCII */
 #define APUS_NONCE_SIZE 16
 #define APUS_MAC_SIZE 32
 
@@ -64,9 +63,6 @@ typedef struct {
     uint64_t ring_size; /* bytes, a power of two */
     uint8_t nonce[APUS_NONCE_SIZE]; /* random, new in each handshake */
 } ApusHello;
-
-/* May a cluster have that name? APUS_ERROR_CONFIG if not. */
-gboolean apus_cluster_check(const char *name, GError **errp);
 
 /* What stands for a cluster's @name in a HELLO. */
 uint64_t apus_hello_cluster(const char *name);

@@ -38,24 +38,6 @@ enum {
 G_STATIC_ASSERT(AT_CLUSTER + APUS_CLUSTER_SIZE == AT_SNAPSHOTS);
 G_STATIC_ASSERT(AT_SNAPSHOTS + 2 * APUS_SNAPSHOT_MAX <= APUS_SLOT_SIZE);
 
-gboolean apus_cluster_check(const char *cluster, GError **errp)
-{
-    size_t length = cluster ? strlen(cluster) : 0;
-
-    for (size_t i = 0; i < length; i++) {
-        if (!g_ascii_isprint(cluster[i])) {
-            length = 0;
-        }
-    }
-    if (length == 0 || length >= APUS_CLUSTER_SIZE) {
-        g_set_error(errp, APUS_ERROR, APUS_ERROR_CONFIG,
-                    "the name of a cluster has 1 to %d printable ASCII "
-                    "characters", APUS_CLUSTER_SIZE - 1);
-        return FALSE;
-    }
-    return TRUE;
-}
-
 void apus_slot_put(uint8_t *out, const ApusSlot *slot)
 {
     const ApusHardState *state = &slot->state;

@@ -18,7 +18,7 @@
 #define APUS_SLOT_VERSION 1
 
 /* A cluster's name, with its terminating 0. */
-#define APUS_CLUSTER_SIZE 64
+#define APUS_CLUSTER_SIZE (APUS_CLUSTER_MAX + 1)
 
 typedef struct {
     uint64_t sequence; /* the valid slot with the higher one counts */
@@ -32,9 +32,6 @@ typedef struct {
     uint64_t log_start, log_safe;
     ApusHardState state;
 } ApusSlot;
-
-/* Is @cluster a name: 1 to 63 printable ASCII characters? */
-gboolean apus_cluster_check(const char *cluster, GError **errp);
 
 /* Write @slot to the APUS_SLOT_SIZE bytes at @out. */
 void apus_slot_put(uint8_t *out, const ApusSlot *slot);

@@ -151,3 +151,24 @@ gboolean apus_role_check(const ApusRole *role, const ApusMembers *members,
     return role->secondary == APUS_NOBODY ||
            check_runs(members, role->secondary, "secondary", errp);
 }
+
+gboolean apus_cluster_check(const char *name, GError **errp)
+{
+    size_t length = name ? strlen(name) : 0;
+
+    if (length < 1 || length > APUS_CLUSTER_MAX) {
+        g_set_error(errp, APUS_ERROR, APUS_ERROR_CONFIG,
+                    "the name of a cluster has 1 to %d characters, not %zu",
+                    APUS_CLUSTER_MAX, length);
+        return FALSE;
+    }
+    for (size_t i = 0; i < length; i++) {
+        if (!g_ascii_isprint(name[i])) {
+            g_set_error(errp, APUS_ERROR, APUS_ERROR_CONFIG,
+                        "the name of a cluster has printable ASCII"
+                        " characters only");
+            return FALSE;
+        }
+    }
+    return TRUE;
+}

@@ -152,4 +152,9 @@ gboolean apus_members_check(const ApusMembers *members, GError **errp);
 gboolean apus_role_check(const ApusRole *role, const ApusMembers *members,
                          GError **errp);
 
+#define APUS_CLUSTER_MAX 63 /* characters of a cluster's name */
+
+/* May a cluster have that name? APUS_ERROR_CONFIG if not. */
+gboolean apus_cluster_check(const char *name, GError **errp);
+
 #endif
