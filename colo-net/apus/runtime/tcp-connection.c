@@ -384,10 +384,12 @@ void tcp_connection_refuse(TcpConnection *connection, unsigned reason,
     text = g_strdup_vprintf(format, arguments);
     va_end(arguments);
 
-    if (connection->stage != TCP_OPEN && !connection->called) {
-        peer = tcp_find(tcp, connection->theirs.from);
-        tcp->counters.strangers++;
-        if (reason < APUS_ANSWERS) {
+    if (connection->stage < TCP_OPEN) {
+        if (!connection->called) {
+            peer = tcp_find(tcp, connection->theirs.from);
+            tcp->counters.strangers++;
+        }
+        if (reason < APUS_ANSWERS && !connection->refused) {
             uint8_t answer[APUS_ANSWER_SIZE];
 
             apus_answer_encode(answer, reason);

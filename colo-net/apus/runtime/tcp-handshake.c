@@ -170,6 +170,7 @@ static void take_answer(TcpConnection *connection, const uint8_t *data)
         tcp_connection_refuse(connection, TCP_REASON_GARBAGE, "%s",
                               error->message);
     } else if (answer != APUS_ANSWER_WELCOME) {
+        connection->refused = TRUE;
         tcp_connection_refuse(connection, answer, "refuses us: %s",
                               apus_answer_text(answer));
     } else if (connection->stage != TCP_ANSWER) {
@@ -191,7 +192,7 @@ static gboolean is_expected(const TcpConnection *connection,
     case APUS_HANDSHAKE_PROOF:
         return connection->stage == TCP_PROOF;
     case APUS_HANDSHAKE_ANSWER:
-        return connection->called;
+        return connection->called || connection->stage == TCP_PROOF;
     }
     return FALSE;
 }

@@ -73,6 +73,7 @@ struct TcpConnection {
     size_t need; /* bytes that the frame at the start of @in has; 0: unknown */
     gboolean mute; /* writing failed: only what is there is still read */
     gboolean heard; /* the other side has said something */
+    gboolean refused; /* and that it refuses us */
     TcpBuffer cipher; /* with TLS: as it came in */
     gboolean may_read; /* with TLS: nothing was read in this round yet */
 

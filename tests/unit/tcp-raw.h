@@ -1,0 +1,50 @@
+/*
+ * The other end of a TCP transport's connection, byte by byte
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef TCP_RAW_H
+#define TCP_RAW_H
+
+#include "colo-net/apus/core/hello.h"
+#include "tests/unit/tcp-nodes.h"
+
+typedef struct {
+    TcpNodes *nodes;
+    int fd;
+    ApusHello mine, theirs;
+    uint8_t mine_bytes[APUS_HELLO_SIZE], theirs_bytes[APUS_HELLO_SIZE];
+} Raw;
+
+/* A connection with node @to. */
+void raw_call(Raw *raw, TcpNodes *nodes, ApusId to);
+/* A listening socket on loopback, and its address, to be freed. */
+int raw_listen(char **address);
+/* Accept what a node calls. */
+void raw_accept(Raw *raw, TcpNodes *nodes, int listener);
+gboolean raw_can_accept(int listener);
+void raw_close(Raw *raw);
+
+void raw_write(Raw *raw, const void *data, size_t size);
+/* Exactly @size bytes; the loop goes on meanwhile. */
+void raw_read(Raw *raw, void *data, size_t size);
+/* Up to @size bytes; 0: none yet; -1: it was closed. */
+gssize raw_try(Raw *raw, void *data, size_t size);
+/* Until the other side closes; what comes before is ignored. */
+void raw_wait_for_end(Raw *raw);
+
+/* Begin to be @from, in process @life, who wants to speak with @to. */
+void raw_prepare(Raw *raw, ApusId from, ApusId to, uint64_t life);
+void raw_mac(Raw *raw, const char *key, gboolean caller, gboolean called,
+             uint8_t mac[APUS_MAC_SIZE]);
+
+/* The whole handshake, of who has called; until the answer. */
+ApusAnswer raw_greet(Raw *raw, const char *key);
+/* Likewise, of who was called by @from. */
+void raw_welcome(Raw *raw);
+
+/* Send the first @size bytes of the frame of a message with @records. */
+GByteArray *raw_frame(Raw *raw, const GByteArray *records);
+
+#endif
