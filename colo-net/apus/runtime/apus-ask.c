@@ -8,9 +8,13 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
+#include <time.h>
+
 #include "apus-internal.h"
 
-#define PATIENCE 1000000 /* microseconds: an answer takes no longer */
+#define NANOSECONDS 1000000000ull
+
+#define PATIENCE NANOSECONDS /* an answer takes no longer */
 
 typedef struct Ask Ask;
 
@@ -32,6 +36,24 @@ struct Ask {
 gboolean apus_is_own_thread(const Apus *apus)
 {
     return atomic_load(&((Apus *)apus)->runner) == g_thread_self();
+}
+
+uint64_t apus_monotonic(void)
+{
+    struct timespec time;
+
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return time.tv_sec * NANOSECONDS + time.tv_nsec;
+}
+
+gboolean apus_wait_until(Apus *apus, uint64_t deadline)
+{
+    struct timespec time = {
+        .tv_sec = deadline / NANOSECONDS,
+        .tv_nsec = deadline % NANOSECONDS,
+    };
+
+    return pthread_cond_timedwait(&apus->cond, &apus->lock, &time) == 0;
 }
 
 /* --- wishes -------------------------------------------------------------- */
@@ -104,17 +126,17 @@ void apus_ask_serve(Apus *apus)
     if (!atomic_load(&apus->asked)) {
         return;
     }
-    g_mutex_lock(&apus->lock);
+    pthread_mutex_lock(&apus->lock);
     atomic_store(&apus->asked, false);
     while ((ask = g_queue_pop_head(&apus->asks))) {
         ask->running = TRUE;
-        g_mutex_unlock(&apus->lock);
+        pthread_mutex_unlock(&apus->lock);
         ask->result = ask->answer(apus, ask, &ask->error);
-        g_mutex_lock(&apus->lock);
+        pthread_mutex_lock(&apus->lock);
         ask->done = TRUE;
-        g_cond_broadcast(&apus->cond);
+        pthread_cond_broadcast(&apus->cond);
     }
-    g_mutex_unlock(&apus->lock);
+    pthread_mutex_unlock(&apus->lock);
 }
 
 static gboolean not_running(GError **errp)
@@ -128,13 +150,13 @@ void apus_ask_close(Apus *apus)
 {
     Ask *ask;
 
-    g_mutex_lock(&apus->lock);
+    pthread_mutex_lock(&apus->lock);
     while ((ask = g_queue_pop_head(&apus->asks))) {
         ask->done = TRUE;
         not_running(&ask->error);
     }
-    g_cond_broadcast(&apus->cond);
-    g_mutex_unlock(&apus->lock);
+    pthread_cond_broadcast(&apus->cond);
+    pthread_mutex_unlock(&apus->lock);
 }
 
 static gboolean ask_own_thread(Apus *apus, Ask *ask, GError **errp)
@@ -154,13 +176,13 @@ static gboolean ask_own_thread(Apus *apus, Ask *ask, GError **errp)
 /* Wait, under the lock, until @ask is answered or it has taken too long. */
 static void wait_for_answer(Apus *apus, Ask *ask)
 {
-    gint64 deadline = g_get_monotonic_time() + PATIENCE;
+    uint64_t deadline = apus_monotonic() + PATIENCE;
 
     while (!ask->done) {
         if (ask->running) {
-            g_cond_wait(&apus->cond, &apus->lock);
-        } else if (!g_cond_wait_until(&apus->cond, &apus->lock, deadline) &&
-                   !ask->running && !ask->done) {
+            pthread_cond_wait(&apus->cond, &apus->lock);
+        } else if (!apus_wait_until(apus, deadline) && !ask->running &&
+                   !ask->done) {
             g_queue_remove(&apus->asks, ask);
             ask->done = TRUE;
             g_set_error_literal(&ask->error, APUS_ERROR, APUS_ERROR_BUSY,
@@ -175,17 +197,17 @@ static gboolean ask_member(Apus *apus, Ask *ask, GError **errp)
     if (apus_is_own_thread(apus)) {
         return ask_own_thread(apus, ask, errp);
     }
-    g_mutex_lock(&apus->lock);
+    pthread_mutex_lock(&apus->lock);
     if (apus->phase != APUS_PHASE_RUNNING &&
         apus->phase != APUS_PHASE_STOPPING) {
-        g_mutex_unlock(&apus->lock);
+        pthread_mutex_unlock(&apus->lock);
         return not_running(errp);
     }
     g_queue_push_tail(&apus->asks, ask);
     atomic_store(&apus->asked, true);
     apus_loop_wake(apus->loop);
     wait_for_answer(apus, ask);
-    g_mutex_unlock(&apus->lock);
+    pthread_mutex_unlock(&apus->lock);
     if (ask->error) {
         g_propagate_error(errp, ask->error);
     }

@@ -254,9 +254,9 @@ static void flush(Apus *apus)
 
 static void publish(Apus *apus, ApusStatus *status)
 {
-    g_mutex_lock(&apus->lock);
+    pthread_mutex_lock(&apus->lock);
     apus->seen = *status;
-    g_mutex_unlock(&apus->lock);
+    pthread_mutex_unlock(&apus->lock);
     atomic_store(&apus->accepts, status->accepts &&
                                  !atomic_load(&apus->stop));
 }

@@ -15,6 +15,7 @@
 #ifndef APUS_INTERNAL_H
 #define APUS_INTERNAL_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 
@@ -76,8 +77,8 @@ struct Apus {
     atomic_bool asked; /* something is in asks */
     atomic_bool stop;
 
-    GMutex lock; /* of all below */
-    GCond cond; /* an ask was answered, or the phase is another */
+    pthread_mutex_t lock; /* of all below */
+    pthread_cond_t cond; /* an ask was answered, or the phase is another */
     ApusPhase phase;
     uint64_t stop_until; /* by apus_clock() */
     GQueue asks; /* Ask, in the stacks of those who wait */
@@ -122,6 +123,12 @@ void apus_submit_completed(Apus *apus, void *token, ApusFate fate,
 void apus_ask_serve(Apus *apus);
 /* All who wait are told that the member is no more. */
 void apus_ask_close(Apus *apus);
+/*
+ * Wait for the condition, under the lock, until @deadline (nanoseconds of
+ * CLOCK_MONOTONIC). FALSE: it is over.
+ */
+gboolean apus_wait_until(Apus *apus, uint64_t deadline);
+uint64_t apus_monotonic(void);
 /* In the member's thread? */
 gboolean apus_is_own_thread(const Apus *apus);
 

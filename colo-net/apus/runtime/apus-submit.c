@@ -297,7 +297,7 @@ gboolean apus_submit_role(Apus *apus, ApusId secondary, ApusDone *done,
         .secondary = secondary,
     };
 
-    g_mutex_lock(&apus->lock);
+    pthread_mutex_lock(&apus->lock);
     for (unsigned i = 0; i < apus->seen.peers; i++) {
         const ApusPeerStatus *peer = &apus->seen.peer[i];
 
@@ -305,7 +305,7 @@ gboolean apus_submit_role(Apus *apus, ApusId secondary, ApusDone *done,
             role.secondary_incarnation = peer->incarnation;
         }
     }
-    g_mutex_unlock(&apus->lock);
+    pthread_mutex_unlock(&apus->lock);
     if (secondary != APUS_NOBODY && !role.secondary_incarnation) {
         g_set_error(errp, APUS_ERROR, APUS_ERROR_ROLE, "member %u cannot be "
                     "named secondary: it is not connected", secondary);

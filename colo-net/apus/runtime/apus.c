@@ -16,6 +16,7 @@
  */
 
 #include <string.h>
+#include <time.h>
 
 #include "apus-internal.h"
 
@@ -174,6 +175,18 @@ static void close_member(Apus *apus, uint64_t timeout)
     }
 }
 
+/* Not GLib's: TSan does not see those. */
+static void init_lock(Apus *apus)
+{
+    pthread_condattr_t attributes;
+
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&apus->cond, &attributes);
+    pthread_condattr_destroy(&attributes);
+    pthread_mutex_init(&apus->lock, NULL);
+}
+
 Apus *apus_new(const ApusConfig *config, const ApusHandlers *handlers,
                void *opaque, GError **errp)
 {
@@ -190,8 +203,7 @@ Apus *apus_new(const ApusConfig *config, const ApusHandlers *handlers,
     apus->notes = g_ptr_array_new_with_free_func(g_free);
     g_queue_init(&apus->waiting);
     g_queue_init(&apus->asks);
-    g_mutex_init(&apus->lock);
-    g_cond_init(&apus->cond);
+    init_lock(apus);
     if (!open_member(apus, errp)) {
         apus_free(apus);
         return NULL;
@@ -213,8 +225,8 @@ void apus_free(Apus *apus)
     apus_loop_free(apus->loop);
     g_ptr_array_unref(apus->notes);
     g_clear_error(&apus->failure);
-    g_mutex_clear(&apus->lock);
-    g_cond_clear(&apus->cond);
+    pthread_mutex_destroy(&apus->lock);
+    pthread_cond_destroy(&apus->cond);
     apus_config_clear(&apus->config);
     g_free(apus);
 }
@@ -260,9 +272,9 @@ void apus_stopping(Apus *apus)
         apus_loop_wake(apus->loop); /* once more, when it has been sent */
         return;
     }
-    g_mutex_lock(&apus->lock);
+    pthread_mutex_lock(&apus->lock);
     left = apus->stop_until > now ? apus->stop_until - now : 0;
-    g_mutex_unlock(&apus->lock);
+    pthread_mutex_unlock(&apus->lock);
     if (!apus->stop_half) {
         apus->stop_half = now + left / 2;
     }
@@ -286,23 +298,23 @@ static void finish(Apus *apus)
 
     resign(apus); /* it may have been elected again meanwhile */
     apus_submit_close(apus);
-    g_mutex_lock(&apus->lock);
+    pthread_mutex_lock(&apus->lock);
     until = apus->stop_until;
-    g_mutex_unlock(&apus->lock);
+    pthread_mutex_unlock(&apus->lock);
     close_member(apus, until > now ? until - now : 0);
     apus_ask_close(apus);
 }
 
 void apus_run(Apus *apus)
 {
-    g_mutex_lock(&apus->lock);
+    pthread_mutex_lock(&apus->lock);
     g_assert(apus->phase == APUS_PHASE_NEW ||
              apus->phase == APUS_PHASE_RUNNING ||
              apus->phase == APUS_PHASE_STOPPING);
     if (apus->phase == APUS_PHASE_NEW) {
         apus->phase = APUS_PHASE_RUNNING;
     }
-    g_mutex_unlock(&apus->lock);
+    pthread_mutex_unlock(&apus->lock);
 
     atomic_store(&apus->runner, g_thread_self());
     apus->stop_timer = apus_loop_timer(apus->loop, on_stop_timer, apus);
@@ -317,10 +329,10 @@ void apus_run(Apus *apus)
     apus_timer_free(apus->stop_timer);
     atomic_store(&apus->runner, NULL);
 
-    g_mutex_lock(&apus->lock);
+    pthread_mutex_lock(&apus->lock);
     apus->phase = APUS_PHASE_ENDED;
-    g_cond_broadcast(&apus->cond);
-    g_mutex_unlock(&apus->lock);
+    pthread_cond_broadcast(&apus->cond);
+    pthread_mutex_unlock(&apus->lock);
 }
 
 static gpointer run_thread(gpointer opaque)
@@ -344,10 +356,10 @@ gboolean apus_start(Apus *apus, GError **errp)
 
 void apus_stop(Apus *apus, uint64_t timeout)
 {
-    gint64 deadline = g_get_monotonic_time() + timeout / 1000;
+    uint64_t deadline = apus_monotonic() + timeout;
 
     g_assert(!apus_is_own_thread(apus));
-    g_mutex_lock(&apus->lock);
+    pthread_mutex_lock(&apus->lock);
     if (apus->phase == APUS_PHASE_NEW) {
         apus->phase = APUS_PHASE_ENDED;
         close_member(apus, timeout);
@@ -358,9 +370,9 @@ void apus_stop(Apus *apus, uint64_t timeout)
         apus_loop_wake(apus->loop);
     }
     while (apus->phase != APUS_PHASE_ENDED) {
-        if (!g_cond_wait_until(&apus->cond, &apus->lock, deadline)) {
+        if (!apus_wait_until(apus, deadline)) {
             break;
         }
     }
-    g_mutex_unlock(&apus->lock);
+    pthread_mutex_unlock(&apus->lock);
 }
