@@ -32,7 +32,9 @@ def make_room(member):
                            *member.directory.parent.parts[1:], 'ballast'))
 
 
-@pytest.mark.parametrize('role', ['leader', 'secondary', 'witness'])
+@pytest.mark.parametrize('role', [
+    'leader', *(pytest.param(role, marks=pytest.mark.soak)
+                for role in ('secondary', 'witness'))])
 def test_member_waits_for_room(new_group, role):
     group = new_group('rrw', 'disk', load='paced:4000,size=2000-8000')
     place = {'leader': 1, 'secondary': 2, 'witness': 3}[role]

@@ -9,13 +9,27 @@ import os
 
 import pytest
 
-LEADING = ['submitted:300', 'done:300', 'delivered:300', 'sync:3', 'take',
-           'name', 'named']
-FOLLOWING = ['taking', 'delivered:300', 'sync:3']
-STORING = ['state-write', 'state-sync', 'state-synced',
-           'log-write:50', 'log-sync:50', 'log-synced:50']
-ELECTION = ['asking', 'candidate', 'elected', 'leader', 'state-write',
-            'state-synced']
+def soak(*points):
+    """Only in the long tests."""
+    return [pytest.param(*(point if isinstance(point, tuple) else (point,)),
+                         marks=pytest.mark.soak) for point in points]
+
+
+LEADING = ['submitted:300', 'sync:3', 'take', 'named',
+           *soak('done:300', 'delivered:300', 'name')]
+FOLLOWING = ['taking', *soak('delivered:300', 'sync:3')]
+LOGGING = [('log-write:50', 'leader'), ('log-sync:50', 'secondary'),
+           ('log-synced:50', 'witness'),
+           *soak(*((f'log-{step}:{nth}', role)
+                   for step in ('write', 'sync', 'synced')
+                   for nth in (1, 40, 200)
+                   for role in ('leader', 'secondary', 'witness')))]
+VOTING = ['state-sync', *soak('state-write', 'state-synced')]
+CANDIDACY = [('candidate', 'candidate'), ('elected', 'leader'),
+             *soak(*((point, first)
+                     for point in ('asking', 'candidate', 'elected', 'leader',
+                                   'state-write', 'state-synced')
+                     for first in ('leader', 'candidate')))]
 
 OPTIONS = ['--power-cut']
 LOAD = 'paced:4000,size=64-2000,sync=50'
@@ -88,9 +102,8 @@ def test_secondary_dies_at(start_group, point):
     recover(group, secondary)
 
 
-@pytest.mark.parametrize('role', ['leader', 'secondary', 'witness'])
-@pytest.mark.parametrize('point', STORING[3:])
-def test_power_fails_in_the_log(start_group, role, point):
+@pytest.mark.parametrize('point, role', LOGGING)
+def test_power_fails_in_the_log(start_group, point, role):
     group = start(start_group, 'disk')
     victim = getattr(group, role)()
     strike(group, victim, point)()
@@ -100,7 +113,7 @@ def test_power_fails_in_the_log(start_group, role, point):
     recover(group, victim)
 
 
-@pytest.mark.parametrize('point', STORING[:3])
+@pytest.mark.parametrize('point', VOTING)
 def test_power_of_the_voter_fails(start_group, point):
     """The witness is gone while it stores its vote: a third member has one,
     too, and the restarted witness does not contradict itself."""
@@ -115,8 +128,7 @@ def test_power_of_the_voter_fails(start_group, point):
     recover(group, leader)
 
 
-@pytest.mark.parametrize('first', ['leader', 'candidate'])
-@pytest.mark.parametrize('point', ELECTION)
+@pytest.mark.parametrize('point, first', CANDIDACY)
 def test_candidate_freezes_at(start_group, point, first):
     """The old leader froze, too; both go on, @first before the other."""
     group = start(start_group, 'disk')

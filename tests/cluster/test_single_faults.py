@@ -12,25 +12,15 @@ from colony_cluster.faults import FAULTS, VICTIMS, suffer
 SHORT = [
     ('rrw', 'memory', 'kill', 'leader'),
     ('rrw', 'memory', 'kill', 'secondary'),
-    ('rrw', 'memory', 'kill', 'witness'),
-    ('rrw', 'disk', 'kill', 'leader'),
+    ('rrw', 'disk', 'kill', 'witness'),
     ('rrwww', 'disk', 'kill', 'leader'),
     ('rrrww', 'memory', 'kill', 'leader'),
     ('rrw', 'disk', 'wipe', 'secondary'),
-    ('rrw', 'memory', 'wipe', 'witness'),
-    ('rrw', 'memory', 'stop', 'leader'),
-    ('rrw', 'disk', 'stop', 'secondary'),
     ('rrw', 'memory', 'freeze', 'leader'),
-    ('rrrww', 'disk', 'freeze', 'leader'),
-    ('rrw', 'memory', 'freeze', 'secondary'),
-    ('rrw', 'disk', 'freeze', 'witness'),
+    ('rrw', 'disk', 'freeze', 'secondary'),
     ('rrw', 'memory', 'cut', 'leader'),
-    ('rrwww', 'memory', 'cut', 'leader'),
-    ('rrw', 'disk', 'cut', 'secondary'),
     ('rrw', 'memory', 'mute', 'leader'),
     ('rrw', 'memory', 'deaf', 'leader'),
-    ('rrw', 'memory', 'mute', 'secondary'),
-    ('rrw', 'memory', 'deaf', 'witness'),
 ]
 
 ALL = [(kinds, durability, fault, role)

@@ -5,6 +5,8 @@ A group of members on hosts of a lab, and the load on it.
 
 import time
 
+from colony_test.paths import patient
+
 from . import judge
 from .events import Board
 from .member import Member
@@ -96,24 +98,26 @@ class Cluster:
             lambda: self.secondary() and self.leader(), timeout,
             'a secondary is named')
 
+    def poll(self, true, timeout, what):
+        """The same for what has no event: true() is called all the time."""
+        end = time.monotonic() + patient(timeout)
+        while not true():
+            if time.monotonic() > end:
+                raise TimeoutError(f'not within {patient(timeout):g} s: '
+                                   f'{what}\n{self.tails()}')
+            time.sleep(0.005)
+
     # --- progress ------------------------------------------------------------
 
-    def committed(self, member):
-        """How many submissions the newest process of @member had committed."""
-        return sum(fate.committed for fate in member.run.tapes.fates()[1])
-
     def wait_progress(self, number=50, timeout=10):
-        """Wait until the leader has @number more submissions committed."""
-        end = time.monotonic() + timeout
+        """Wait until a leader knows the fates of @number more submissions."""
         before = {}
-        while time.monotonic() < end:
-            leader = self.wait_leader(timeout)
-            run = leader.run
-            before.setdefault(run, self.committed(leader))
-            if self.committed(leader) >= before[run] + number:
-                return
-            time.sleep(0.005)   # tapes do not tell
-        raise TimeoutError(f'no progress within {timeout} s\n{self.tails()}')
+
+        def enough():
+            run = self.wait_leader(timeout).run
+            known = run.tapes.fates_known()
+            return known >= before.setdefault(run, known) + number
+        self.poll(enough, timeout, f'{number} submissions have fates')
 
     def quiet(self, timeout=15):
         """
@@ -124,30 +128,30 @@ class Cluster:
                   if member.runs and member.run.alive]
         for member in living:
             assert member.run.ask('load none') is None
-        end = time.monotonic() + timeout
-        while True:
+        why = []
+
+        def is_quiet():
             status = {member: member.run.status() for member in living}
-            why = self._not_quiet(status)
-            if not why:
-                return
-            if time.monotonic() > end:
-                raise TimeoutError(f'not quiet within {timeout} s: {why}\n'
-                                   f'{self.tails()}')
-            time.sleep(0.01)    # what is waited for has no event
+            why[:] = self._not_quiet(status)
+            return not why
+        try:
+            self.poll(is_quiet, timeout, 'all is quiet')
+        except TimeoutError as error:
+            raise TimeoutError(f'{why}: {error}') from None
 
     def _not_quiet(self, status):
         for member, words in status.items():
             if words['open'] != '0':
-                return f'{member.name} has {words["open"]} open submissions'
+                return [f'{member.name} has {words["open"]} open submissions']
         leader = self.leader()
         if not leader:
-            return 'nobody leads'
+            return ['nobody leads']
         last = status[leader]['last']
         for member in leader, self.secondary():
             if member and status[member]['delivered'] != last:
-                return (f'{member.name} was delivered up to '
-                        f'{status[member]["delivered"]} of {last}')
-        return None
+                return [f'{member.name} was delivered up to '
+                        f'{status[member]["delivered"]} of {last}']
+        return []
 
     # --- the end -------------------------------------------------------------
 

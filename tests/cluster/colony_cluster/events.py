@@ -105,24 +105,28 @@ class Events:
                 break
         os.close(self._reader)
 
-    def find(self, name, since=0, **words):
-        """The first event from mark @since on with these words, or None."""
+    def find(self, name, since=0, text='', **words):
+        """
+        The first event from mark @since on that contains @text and has these
+        words, or None.
+        """
         for event in self.all[since:]:
-            if event.name == name and all(
+            if event.name == name and text in event.text and all(
                     event.words.get(key) == str(value)
                     for key, value in words.items()):
                 return event
         return None
 
-    def wait(self, name, timeout, since=0, **words):
+    def wait(self, name, timeout, since=0, text='', **words):
         """Wait for it."""
         def seen():
-            event = self.find(name, since, **words)
+            event = self.find(name, since, text, **words)
             if event is None and self.ended:
                 raise EOFError(f'{self.name} ended before "{name}" {words}\n'
                                f'{self.tail()}')
             return event
-        return self.board.wait(seen, timeout, f'{self.name}: {name} {words}')
+        return self.board.wait(seen, timeout,
+                               f'{self.name}: {name} {text} {words}')
 
     def mark(self):
         """Where the events are now."""

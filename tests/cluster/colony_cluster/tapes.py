@@ -21,18 +21,24 @@ _FORMATS = {Entry: struct.Struct('QQQQQII'), Fate: struct.Struct('QQQII'),
             Voice: struct.Struct('QQQQ')}
 
 
+def _read_header(file, size):
+    """How many records there are, and the writer's own counter."""
+    head = file.read(HEADER.size)
+    # A process that was killed right after, or before, it made the file.
+    if len(head) < HEADER.size or head[:8] == bytes(8):
+        return 0, 0
+    magic, real_size, records, counter = HEADER.unpack(head)
+    if magic != b'APUSTAPE' or real_size != size:
+        raise ValueError(f'{file.name} is no tape with records of {size}')
+    return records, counter
+
+
 def _read(path, kind):
     """The writer's own counter, and the records."""
     form = _FORMATS[kind]
     with open(path, 'rb') as file:
-        magic, size, records, counter = HEADER.unpack(
-            file.read(HEADER.size))
-        # A process that was killed right after it made the file.
-        if magic == bytes(8):
-            return 0, []
-        if magic != b'APUSTAPE' or size != form.size:
-            raise ValueError(f'{path} is no tape of {kind.__name__}')
-        data = file.read(size * records)
+        records, counter = _read_header(file, form.size)
+        data = file.read(form.size * records)
     return counter, [kind(*fields) for fields in form.iter_unpack(data)]
 
 
@@ -55,6 +61,11 @@ class Tapes:
     def fates(self):
         """How many submissions there were, and all Fates."""
         return self._get('fates', Fate)
+
+    def fates_known(self):
+        """How many Fates there are."""
+        with open(self.folder / 'fates', 'rb') as file:
+            return _read_header(file, _FORMATS[Fate].size)[0]
 
     def voices(self):
         """All Voices, of both threads that look."""
