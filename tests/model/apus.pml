@@ -627,7 +627,7 @@ inline check_end() {
  * of the beat, ends no later than the promise, counted from its arrival. So
  * both end in one step here, at any time.
  */
-#ifdef AMNESIAC_ACKS
+#ifdef AMNESIAC_ECHOES
 #define COUNTS(f) 1
 #else
 #define COUNTS(f) (!amnesiac[f])

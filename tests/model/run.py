@@ -54,6 +54,7 @@ BROKEN = [
     ("OLD_TERM_COMMIT", "apus", "TERMS=4 ENTRIES=4 DEATHS=0 RESTARTS=0"),
     ("AMNESIAC_VOTES", "apus", MEMORY),
     ("AMNESIAC_ACKS", "apus", LOSS),
+    ("AMNESIAC_ECHOES", "apus", LOSS),
     ("BLANK_UNCONFIRMED", "apus", LOSS),
     ("LIFE_IGNORED", "apus", MEMORY),
     ("INCARNATION_IGNORED", "apus", DISK),
