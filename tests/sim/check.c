@@ -302,6 +302,8 @@ void sim_check_save(SimHost *host, const ApusHardState *state)
     }
     if (old->amnesiac && !state->amnesiac) {
         host->sim->count.cured++;
+        sim_trigger(host->sim, SIM_TRIGGER_CURE, host->id,
+                    host->core ? host->core->leader : APUS_NOBODY);
     }
 }
 
@@ -597,6 +599,20 @@ void sim_check_started(SimHost *host)
     host->members = apus_log_newest(host->core->log)->members;
 }
 
+static void note_change(SimHost *host)
+{
+    const ApusLog *log = host->core->log;
+    const ApusMembers *members = &apus_log_newest(log)->members;
+
+    if (apus_log_newest_of(log, APUS_ENTRY_MEMBER) > host->commit &&
+        memcmp(&host->members, members, sizeof(*members)) != 0) {
+        sim_trigger(host->sim,
+                    members->leaving ? SIM_TRIGGER_CHANGE
+                                     : SIM_TRIGGER_DISMISS,
+                    host->id, members->leaving);
+    }
+}
+
 void sim_check_step(SimHost *host)
 {
     const ApusCore *core = host->core;
@@ -625,10 +641,6 @@ void sim_check_step(SimHost *host)
         sim_fail(sim, "room", "%u: %zu bytes are free in a ring of %zu",
                  host->id, apus_log_room(core->log), sim->plan.ring);
     }
-    if (apus_log_newest_of(core->log, APUS_ENTRY_MEMBER) > host->commit &&
-        memcmp(&host->members, &apus_log_newest(core->log)->members,
-               sizeof(host->members)) != 0) {
-        sim_trigger(sim, SIM_TRIGGER_CHANGE, host->id, SIM_NOBODY_YET);
-    }
+    note_change(host);
     host->members = apus_log_newest(core->log)->members;
 }

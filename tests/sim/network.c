@@ -19,6 +19,8 @@
 #define RETRY_MAX (20 * SIM_MS)
 /* With whom a member is connected without having asked for it. */
 #define MAX_GUESTS 2
+/* How many of 10,000 messages are lost, repeated, late while there is noise. */
+#define NOISE 800
 
 static uint64_t delay(Sim *sim)
 {
@@ -65,10 +67,12 @@ static void post(Sim *sim, uint32_t number, ApusId from, ApusId to)
     const SimPlan *plan = &sim->plan;
     SimLink *link = &sim->link[from][to];
     uint64_t at = sim->now + delay(sim) + link->lag;
-    unsigned late = plan->late + (sim->noise ? 300 : 0);
+    unsigned late = plan->late + (sim->noise ? NOISE : 0);
+    uint64_t late_max = sim->noise ? MAX(plan->late_max, 200 * SIM_MS)
+                                   : plan->late_max;
 
     if (sim_chance(&sim->random, late)) {
-        at += sim_magnitude(&sim->random, SIM_MS, plan->late_max);
+        at += sim_magnitude(&sim->random, SIM_MS, late_max);
     } else if (!plan->overtaking) {
         at = MAX(at, link->last + 1);
         link->last = at;
@@ -135,7 +139,7 @@ void sim_net_send(void *opaque, const ApusMessage *message)
     Sim *sim = host->sim;
     ApusId to = message->to;
     const ApusRecords *records = records_of(message);
-    unsigned lost = sim->plan.lost + (sim->noise ? 500 : 0);
+    unsigned lost = sim->plan.lost + (sim->noise ? NOISE : 0);
     GByteArray *bytes;
     uint32_t number;
     size_t head;
@@ -167,7 +171,7 @@ void sim_net_send(void *opaque, const ApusMessage *message)
     }
     g_array_index(sim->packets, SimPacket, number).uses = 0;
     post(sim, number, host->id, to);
-    if (sim_chance(&sim->random, sim->plan.twice + (sim->noise ? 500 : 0))) {
+    if (sim_chance(&sim->random, sim->plan.twice + (sim->noise ? NOISE : 0))) {
         post(sim, number, host->id, to);
     }
 }

@@ -254,14 +254,82 @@ static void add_split_change(SimPlan *plan, SimRandom *random)
     }
 }
 
+/*
+ * Who has voted loses its disk, and is brought up to date by a leader that
+ * has not heard of that vote.
+ */
+static void add_forgotten_vote(SimPlan *plan, SimRandom *random)
+{
+    SimFault *fault = add(plan, random, SIM_FAULT_ISOLATE, SIM_WHO_LEADER);
+    SimFault first;
+
+    fault->lasting = sim_between(random, 110 * SIM_MS, 250 * SIM_MS);
+    first = *fault;
+    fault = add_with(plan, random, &first, SIM_FAULT_CUT, SIM_WHO_LEADER, 0);
+    fault->whom = SIM_WHO_SECONDARY;
+    fault->lasting = sim_between(random, 400 * SIM_MS, 1200 * SIM_MS);
+    first.trigger = SIM_TRIGGER_GRANT;
+    fault = add_with(plan, random, &first, SIM_FAULT_LOSE_DISK,
+                     SIM_WHO_SUBJECT, sim_magnitude(random, 10 * SIM_US,
+                                                    2 * SIM_MS));
+    fault->lasting = sim_magnitude(random, SIM_MS, 20 * SIM_MS);
+    fault->dice |= 1; /* it comes back under its old id */
+    fault = add_with(plan, random, &first, SIM_FAULT_ISOLATE, SIM_WHO_OBJECT,
+                     sim_magnitude(random, 10 * SIM_US, 4 * SIM_MS));
+    fault->lasting = sim_between(random, 50 * SIM_MS, 900 * SIM_MS);
+}
+
+/* An amnesiac is cured, and hears no more of its leader. */
+static void add_weak_promise(SimPlan *plan, SimRandom *random)
+{
+    SimFault *fault = add(plan, random, SIM_FAULT_LOSE_DISK,
+                          SIM_WHO_WITNESS);
+    SimFault first;
+
+    fault->lasting = sim_magnitude(random, SIM_MS, 20 * SIM_MS);
+    fault->dice |= 1;
+    first = *fault;
+    fault = add_with(plan, random, &first, SIM_FAULT_CUT_ONE_WAY,
+                     SIM_WHO_LEADER, sim_between(random, 0, 400 * SIM_MS));
+    fault->whom = SIM_WHO_SECONDARY;
+    fault->lasting = sim_between(random, 200 * SIM_MS, 900 * SIM_MS);
+    first.trigger = SIM_TRIGGER_CURE;
+    fault = add_with(plan, random, &first, SIM_FAULT_MUTE, SIM_WHO_LEADER,
+                     sim_magnitude(random, 10 * SIM_US, 5 * SIM_MS));
+    fault->lasting = sim_between(random, 50 * SIM_MS, 400 * SIM_MS);
+}
+
+/* Two changes of members, of which some know the first and some none. */
+static void add_lost_change(SimPlan *plan, SimRandom *random)
+{
+    SimFault *fault = add(plan, random, SIM_FAULT_REPLACE, SIM_WHO_LEADER);
+    SimFault first;
+
+    first = *fault;
+    first.trigger = SIM_TRIGGER_CURE;
+    fault = add_with(plan, random, &first, sim_chance(random, 5000)
+                     ? SIM_FAULT_CUT_ONE_WAY : SIM_FAULT_LEAVE_ONE,
+                     SIM_WHO_LEADER, 10 * SIM_US);
+    fault->whom = fault->kind == SIM_FAULT_LEAVE_ONE ? SIM_WHO_NEWEST
+                                                     : SIM_WHO_SECONDARY;
+    fault->lasting = sim_between(random, 200 * SIM_MS, 600 * SIM_MS);
+    first.trigger = SIM_TRIGGER_DISMISS;
+    fault = add_with(plan, random, &first, SIM_FAULT_LEAVE_ONE,
+                     SIM_WHO_SUBJECT, sim_magnitude(random, 10 * SIM_US,
+                                                    SIM_MS));
+    fault->whom = SIM_WHO_NEWEST;
+    fault->lasting = sim_between(random, 200 * SIM_MS, 700 * SIM_MS);
+}
+
 static void make_faults(SimPlan *plan, SimRandom *random)
 {
     static void (*const group[])(SimPlan *plan, SimRandom *random) = {
         add_lonely_entry, add_lonely_entry, add_duel, add_short_memory,
-        add_old_answers, add_ghosts, add_split_change,
+        add_old_answers, add_ghosts, add_split_change, add_forgotten_vote,
+        add_weak_promise, add_lost_change,
     };
     unsigned single = sim_magnitude(random, 2, 24);
-    unsigned groups = sim_below(random, 5);
+    unsigned groups = sim_below(random, 6);
 
     for (unsigned i = 0; i < single; i++) {
         add_any(plan, random);

@@ -65,7 +65,9 @@ typedef enum {
     X(SYNC, "a SYNC is submitted") \
     X(PROTECT, "a ROLE with a secondary is submitted") \
     X(UNPROTECT, "a ROLE without a secondary is submitted") \
-    X(CHANGE, "a MEMBER is appended") \
+    X(CHANGE, "a MEMBER with a new member is appended") \
+    X(DISMISS, "a MEMBER without an old one is appended") \
+    X(CURE, "an amnesiac is cured") \
     X(ASK, "a vote is asked for") \
     X(GRANT, "a vote is given") \
     X(FETCH, "a better log is fetched") \
