@@ -19,6 +19,7 @@ def start_all(group, *options):
     """All members, each with the VM that it had."""
     for member in group.members:
         member.start(f'--incarnation={1000 + member.number}', *options,
+                     *[f'--past={run.folder}' for run in member.runs],
                      *(['--deliver'] if member.can_run else []))
 
 

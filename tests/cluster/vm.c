@@ -23,7 +23,7 @@ struct Vm {
     Tape *entries;
     /* One for each thread that looks: the member's, and another. */
     Tape *voices[2];
-    char **past;
+    GHashTable *past; /* index -> chain, of earlier processes */
     uint64_t term; /* in which it leads; atomic */
 
     GMutex lock; /* of what follows */
@@ -38,6 +38,21 @@ static Tape *open_tape(const char *folder, const char *name, size_t size,
     g_autofree char *path = g_build_filename(folder, name, NULL);
 
     return tape_new(path, size, limit, errp);
+}
+
+static void remember(Vm *vm, const char *folder)
+{
+    g_autofree char *path = g_build_filename(folder, "entries", NULL);
+    size_t records = 0;
+    const TapeEntry *entry = tape_open(path, sizeof(*entry), &records);
+
+    for (size_t i = 0; i < records; i++) {
+        if (entry[i].chain) {
+            g_hash_table_replace(
+                vm->past, g_memdup2(&entry[i].index, sizeof(uint64_t)),
+                g_memdup2(&entry[i].chain, sizeof(uint64_t)));
+        }
+    }
 }
 
 Vm *vm_new(const char *folder, char **past, Trace *trace, GError **errp)
@@ -56,7 +71,11 @@ Vm *vm_new(const char *folder, char **past, Trace *trace, GError **errp)
     }
     vm = g_new0(Vm, 1);
     vm->trace = trace;
-    vm->past = g_strdupv(past);
+    vm->past = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free,
+                                     g_free);
+    for (; past && *past; past++) {
+        remember(vm, *past);
+    }
     vm->entries = g_steal_pointer(&entries);
     vm->voices[0] = g_steal_pointer(&voice);
     vm->voices[1] = other;
@@ -69,7 +88,7 @@ void vm_free(Vm *vm)
     tape_free(vm->entries);
     tape_free(vm->voices[0]);
     tape_free(vm->voices[1]);
-    g_strfreev(vm->past);
+    g_hash_table_destroy(vm->past);
     g_mutex_clear(&vm->lock);
     g_free(vm);
 }
@@ -138,20 +157,9 @@ static void go_on_from(Vm *vm, const VmState *state)
 /* The state behind @index as an earlier process has written it down. */
 static VmState remembered(Vm *vm, uint64_t index)
 {
-    VmState state = { .index = index };
-    guint folders = vm->past ? g_strv_length(vm->past) : 0;
+    const uint64_t *chain = g_hash_table_lookup(vm->past, &index);
 
-    for (guint i = folders; i > 0 && !state.chain; i--) {
-        g_autofree char *path = g_build_filename(vm->past[i - 1], "entries",
-                                                 NULL);
-        size_t records;
-        const TapeEntry *entry = tape_open(path, sizeof(*entry), &records);
-
-        for (; entry && records > 0 && !state.chain; entry++, records--) {
-            state.chain = entry->index == index ? entry->chain : 0;
-        }
-    }
-    return state;
+    return (VmState) { .index = index, .chain = chain ? *chain : 0 };
 }
 
 /* What is the VM's state right before @entry? */
@@ -203,6 +211,9 @@ ApusDeliver vm_deliver(Vm *vm, Apus *apus, const ApusEntry *entry)
     find_state(vm, entry);
     vm->state.index = entry->index;
     vm->state.chain = chained(vm->state.chain, entry, record.hash);
+    if (!vm->state.chain) {
+        vm->state = remembered(vm, entry->index);
+    }
     record.chain = vm->state.chain;
     tape_add(vm->entries, &record);
     g_mutex_unlock(&vm->lock);

@@ -161,7 +161,9 @@ class Cluster:
         @expect_failed: members whose storage was made to fail.
         """
         self.quiet()
-        for member in self.members:
+        leader = self.leader()
+        # The leader first: it can hand over to somebody who lives.
+        for member in sorted(self.members, key=lambda one: one is not leader):
             if member.runs and member.run.alive:
                 member.stop()
         return self.judge(expect_failed)

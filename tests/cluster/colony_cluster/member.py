@@ -130,7 +130,6 @@ class Member:
                    f'--members={self.cluster.members_text}',
                    f'--directory={self.directory}',
                    f'--meet={self.cluster.folder}',
-                   *[f'--past={run.folder}' for run in self.runs[-10:]],
                    *self.cluster.options, *more])
         self.runs.append(run)
         return run
