@@ -159,7 +159,7 @@ static void on_connected(void *opaque, ApusId peer, uint64_t life,
 
     apus_core_connected(apus->core, peer, life, incarnation,
                         apus_loop_now(apus->loop));
-    apus_log(apus, G_LOG_LEVEL_INFO, "connected with member %u", peer);
+    apus_log(apus, G_LOG_LEVEL_DEBUG, "connected with member %u", peer);
 }
 
 static void on_disconnected(void *opaque, ApusId peer, const char *why)
@@ -176,7 +176,7 @@ static void on_refused(void *opaque, ApusId peer, uint64_t life)
     Apus *apus = opaque;
 
     apus_core_refused(apus->core, peer, life, apus_loop_now(apus->loop));
-    apus_log(apus, G_LOG_LEVEL_INFO, "member %u is dead: its process is gone",
+    apus_log(apus, G_LOG_LEVEL_DEBUG, "member %u is dead: its process is gone",
              peer);
 }
 

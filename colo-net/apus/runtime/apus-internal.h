@@ -60,7 +60,8 @@ struct Apus {
     gboolean changed; /* the user is to be told */
     GError *failure; /* likewise, of the storage */
     gboolean resigned; /* since it is to stop */
-    uint64_t resigned_term; /* with somebody to take over; or 0 */
+    ApusId resigned_to; /* who is to take over, or APUS_NOBODY */
+    uint64_t resigned_term;
     uint64_t stop_half; /* until when to wait for that */
     ApusTimer *stop_timer;
     GQueue waiting; /* ApusSubmission: taken, but the log was full */

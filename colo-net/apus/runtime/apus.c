@@ -233,6 +233,19 @@ void apus_free(Apus *apus)
 
 /* --- running ------------------------------------------------------------- */
 
+/* Could @id, the secondary, take over now? */
+static gboolean could_take_over(const ApusStatus *status, ApusId id)
+{
+    for (unsigned i = 0; i < status->peers; i++) {
+        const ApusPeerStatus *peer = &status->peer[i];
+
+        if (peer->id == id) {
+            return peer->connected && !peer->dead && !peer->suspected;
+        }
+    }
+    return FALSE;
+}
+
 /* Resign, if there is something to resign from. */
 static void resign(Apus *apus)
 {
@@ -243,21 +256,27 @@ static void resign(Apus *apus)
         status.state != APUS_STATE_LEADER) {
         return;
     }
-    apus->resigned_term = status.role.secondary == APUS_NOBODY ? 0
-                                                               : status.term;
+    if (could_take_over(&status, status.role.secondary)) {
+        apus->resigned_to = status.role.secondary;
+        apus->resigned_term = status.term;
+    }
     atomic_store(&apus->lease, 0);
     apus_core_resign(apus->core, apus_loop_now(apus->loop));
     apus_core_flush(apus->core, apus_loop_now(apus->loop));
 }
 
-/* Does anybody have to be waited for, who takes over from us? */
+/* Is there nobody (any more) to be waited for, who takes over from us? */
 static gboolean handed_over(const Apus *apus)
 {
     ApusStatus status;
 
+    if (apus->resigned_to == APUS_NOBODY) {
+        return TRUE;
+    }
     apus_core_status(apus->core, &status, apus_loop_now(apus->loop));
-    return apus->resigned_term == 0 || status.term > apus->resigned_term ||
-           status.state == APUS_STATE_FAILED;
+    return status.term > apus->resigned_term ||
+           status.state == APUS_STATE_FAILED ||
+           !could_take_over(&status, apus->resigned_to);
 }
 
 void apus_stopping(Apus *apus)
