@@ -291,6 +291,21 @@ static void stop(Daemon *daemon)
     g_mutex_clear(&daemon->lock);
 }
 
+static void show_failure(Daemon *daemon, const GError *error)
+{
+    const char *remedy = "";
+
+    if (g_error_matches(error, APUS_ERROR, APUS_ERROR_MISSING)) {
+        remedy = "; a new member's is made by apusd --found. One that has "
+                 "lost its state must not be founded again: replace it by a "
+                 "member with another id";
+    }
+    apusd_log(daemon->log, G_LOG_LEVEL_CRITICAL, "%s%s", error->message,
+              remedy);
+    sd_notifyf(0, "STATUS=%s", error->message);
+    daemon->failed = TRUE;
+}
+
 gboolean apusd_daemon_run(const ApusdConfig *config, const char *file,
                           ApusdLog *log)
 {
@@ -312,9 +327,7 @@ gboolean apusd_daemon_run(const ApusdConfig *config, const char *file,
         apusd_log(log, G_LOG_LEVEL_MESSAGE, "member %u of %s stops",
                   config->apus.id, config->name);
     } else {
-        apusd_log(log, G_LOG_LEVEL_CRITICAL, "%s", error->message);
-        sd_notifyf(0, "STATUS=%s", error->message);
-        daemon.failed = TRUE;
+        show_failure(&daemon, error);
     }
     stop(&daemon);
     return !daemon.failed;

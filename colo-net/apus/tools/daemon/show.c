@@ -116,14 +116,17 @@ char *apusd_show_members(JsonNode *report)
 
 static void show_head(GString *out, JsonObject *report)
 {
+    const char *state = text(report, "state");
     int64_t leader = number(report, "leader");
 
-    g_string_append_printf(out, "%s: member %" PRId64 " is %s%s",
-                           text(report, "name"), number(report, "id"),
-                           flag(report, "amnesiac") ? "an amnesiac " : "",
-                           text(report, "state"));
-    if (leader && leader != number(report, "id")) {
-        g_string_append_printf(out, " of member %" PRId64, leader);
+    g_string_append_printf(out, "%s: member %" PRId64, text(report, "name"),
+                           number(report, "id"));
+    if (strcmp(state, "follower") != 0) {
+        g_string_append_printf(out, " is %s", state);
+    } else if (leader) {
+        g_string_append_printf(out, " follows member %" PRId64, leader);
+    } else {
+        g_string_append(out, " waits for a leader");
     }
     g_string_append_printf(out, " in term %" PRId64, number(report, "term"));
     if (number(report, "generation") > 1) {
