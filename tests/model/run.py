@@ -81,8 +81,8 @@ LONG = [
      "PARTINGS=0"),
     ("lost-disk", "apus", "TERMS=4 ENTRIES=4 DEATHS=2 RESTARTS=1 INPUTS=1 "
      "PARTINGS=0 LOSSES=1"),
-    ("paired-again", "apus", "DISK TERMS=3 ENTRIES=5 DEATHS=2 RESTARTS=2 "
-     "INPUTS=1 PARTINGS=1 PAIRINGS=1"),
+    ("paired-again", "apus", "DISK TERMS=3 ENTRIES=5 DEATHS=2 RESTARTS=1 "
+     "INPUTS=0 PARTINGS=1 PAIRINGS=1"),
     ("progress", "apus", "LIVE TERMS=4 ENTRIES=5 DEATHS=2 RESTARTS=2 "
      "INPUTS=2 PARTINGS=1 PAIRINGS=1"),
     ("members", "members", "TERMS=4 INPUTS=1"),
