@@ -118,9 +118,9 @@ def test_acknowledged_submission_is_lost(story):
     refused(story, '4 was acknowledged to run-2 and is lost')
 
 
-def test_last_acknowledged_submission_of_a_stalled_group(story):
+def test_last_acknowledged_submission_is_not_delivered_yet(story):
     del story.entries[2][3]
-    story.judge(stalled=True)
+    story.judge(running=True)
 
 
 def test_acknowledged_submission_is_another(story):

@@ -78,7 +78,7 @@ def test_leader_dies_at(start_group, point):
         wait()
         if point != 'named':
             # Nobody else was named: only it could have gone on.
-            group.judge(stalled=True)
+            group.judge(running=True)
             return
     else:
         strike(group, leader, point)()

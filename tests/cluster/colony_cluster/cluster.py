@@ -98,6 +98,20 @@ class Cluster:
             lambda: self.secondary() and self.leader(), timeout,
             'a secondary is named')
 
+    def wait_healthy(self, timeout=10):
+        """
+        Wait until it is protected, and everybody follows the leader and counts
+        for it, so that anyone could be lost; the leader.
+        """
+        def healthy():
+            leader = self.leader()
+            return leader if self.secondary() and all(
+                member.run.alive and
+                member.run.state.get('leader') == str(leader.number) and
+                member.run.state['amnesiac'] == '0'
+                for member in self.members) else None
+        return self.wait(healthy, timeout, 'all is well')
+
     def poll(self, true, timeout, what):
         """The same for what has no event: true() is called all the time."""
         end = time.monotonic() + patient(timeout)
@@ -168,13 +182,14 @@ class Cluster:
                 member.stop()
         return self.judge(expect_failed)
 
-    def judge(self, expect_failed=(), stalled=False):
+    def judge(self, expect_failed=(), running=False):
         """
-        What must be true of all that was written down, now.  @stalled: nobody
-        may lead any more, so not all that is committed was delivered.
+        What must be true of all that was written down, now.  @running: the
+        group is at work, or nobody is left who may lead; so what was
+        acknowledged last may not have been delivered.
         """
         runs = [run for member in self.members for run in member.runs]
-        return judge.check(runs, expect_failed, stalled)
+        return judge.check(runs, expect_failed, running)
 
     def tails(self):
         """The last events of all, as text."""

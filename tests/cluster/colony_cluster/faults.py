@@ -112,12 +112,12 @@ def wait_consequence(group, role, victim, timeout=10):
 def suffer(group, name, role):
     """A fault befalls the member with this role, and passes; all is well."""
     fault = FAULTS[name]
-    group.wait_protected()
+    group.wait_healthy()
     group.wait_progress()
     victim = victim_of(group, role)
     fault.strike(group, victim)
     wait_consequence(group, role, victim)
     fault.heal(group, victim)
-    group.wait_protected()
+    group.wait_healthy()
     group.wait_progress()
     return victim

@@ -25,16 +25,16 @@ class Broken(AssertionError):
     """A promise was not kept."""
 
 
-def check(runs, expect_failed=(), stalled=False):
+def check(runs, expect_failed=(), running=False):
     """
-    Judge the @runs, all that there were of a group.  @stalled: what was
-    committed last may not have been delivered.
+    Judge the @runs, all that there were of a group.  @running: what was
+    acknowledged last may not have been delivered yet.
     """
     log = _Log()
     for run in runs:
         log.add(run)
     log.check_order()
-    acknowledged, unknown = _check_fates(runs, log, stalled)
+    acknowledged, unknown = _check_fates(runs, log, running)
     leaders = _leaders(runs)
     _check_voices(runs)
     _check_events(runs, expect_failed)
@@ -97,7 +97,7 @@ class _Log:
                 seen[content] = index
 
 
-def _check_fates(runs, log, stalled):
+def _check_fates(runs, log, running):
     acknowledged = unknown = 0
     for run in runs:
         submitted, fates = run.tapes.fates()
@@ -107,7 +107,7 @@ def _check_fates(runs, log, stalled):
                 continue
             acknowledged += 1
             if fate.index not in log.at:
-                if stalled and fate.index > len(log.at):
+                if running and fate.index > len(log.at):
                     continue
                 raise Broken(f'{fate.index} was acknowledged to {run.name} '
                              f'and is lost')
