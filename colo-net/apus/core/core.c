@@ -484,6 +484,7 @@ void apus_core_follow(ApusCore *core, Peer *leader, gboolean alive)
     if (core->state != APUS_STATE_FOLLOWER) {
         apus_core_step_down(core);
     }
+    core->granting = APUS_NOBODY; /* the vote was decided without us */
     if (core->leader != leader->id || core->leader_life != leader->life) {
         core->leader = leader->id;
         core->leader_life = leader->life;

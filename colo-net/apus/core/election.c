@@ -299,7 +299,8 @@ static void count_votes(ApusCore *core)
     if (core->stored < core->term_ticket && !APUS_BROKEN(VOTE_UNSAVED)) {
         return;
     }
-    if (APUS_BROKEN(OLD_MEMBERS_ELECT) && !has_majority(core)) {
+    if (APUS_BROKEN(OLD_MEMBERS_ELECT) && core->fetching == APUS_NOBODY &&
+        !has_majority(core)) {
         return;
     }
     /*
@@ -417,6 +418,17 @@ uint64_t apus_core_election_deadline(const ApusCore *core)
 
 /* --- voting -------------------------------------------------------------- */
 
+/*
+ * Does the log have entries of @term? Then somebody was elected in it, and what
+ * is behind may be a change of members by which a candidate of the same term
+ * would count its votes: two leaders in one term.
+ */
+static gboolean has_leader_in(const ApusCore *core, uint64_t term)
+{
+    return apus_log_last_term(core->log) >= term &&
+           !APUS_BROKEN(OWN_TERM_ADOPTED);
+}
+
 static ApusVerdict verdict(const ApusCore *core, const Peer *candidate,
                            const ApusMessage *m)
 {
@@ -428,7 +440,8 @@ static ApusVerdict verdict(const ApusCore *core, const Peer *candidate,
         return APUS_VOTE_TERM;
     }
     if (m->term == core->term) {
-        return !m->ask_vote.pre && core->vote == candidate->id
+        return !m->ask_vote.pre && core->vote == candidate->id &&
+                       !has_leader_in(core, core->term)
                    ? APUS_VOTE_GRANTED : APUS_VOTE_GIVEN;
     }
     return bound(core, candidate->id, candidate->life) ? APUS_VOTE_LEASE
@@ -487,6 +500,11 @@ void apus_core_on_vote(ApusCore *core, Peer *peer, const ApusMessage *m)
     }
     peer->answered = TRUE;
     peer->vote = m->vote;
+    if (m->vote.last_term >= m->vote.asked &&
+        !APUS_BROKEN(OWN_TERM_ADOPTED)) {
+        ask_later(core); /* somebody else was elected in that term */
+        return;
+    }
     /* It is bound to a leader that we know is gone: it will know soon. */
     if (m->vote.verdict == APUS_VOTE_LEASE) {
         core->ask_at = MIN(core->ask_at,
@@ -507,8 +525,9 @@ void apus_core_on_fetch(ApusCore *core, Peer *peer, const ApusMessage *m)
         },
     };
 
-    /* Only to the one who has our vote: the log stands still for it. */
-    if (m->term != core->term || core->vote != peer->id) {
+    /* Only to the one who has our vote, and as long as nobody leads. */
+    if (m->term != core->term || core->vote != peer->id ||
+        has_leader_in(core, core->term)) {
         core->count.stale_messages++;
         return;
     }
@@ -526,13 +545,14 @@ void apus_core_on_fetch(ApusCore *core, Peer *peer, const ApusMessage *m)
 static gboolean adopt(ApusCore *core, const ApusEntries *entries)
 {
     uint64_t done = core->delivers ? core->delivered : core->commit;
+    uint64_t newest = core->term - !APUS_BROKEN(OWN_TERM_ADOPTED);
 
-    core->match = apus_core_take(core, entries->prev_index, core->term,
+    core->match = apus_core_take(core, entries->prev_index, newest,
                                  &entries->records);
     if (core->match == entries->prev_index) {
         /* Nobody but us needs what we have delivered, if we are to lead. */
         apus_core_trim(core, MIN(core->commit, done));
-        core->match = apus_core_take(core, entries->prev_index, core->term,
+        core->match = apus_core_take(core, entries->prev_index, newest,
                                      &entries->records);
     }
     return core->match > entries->prev_index;

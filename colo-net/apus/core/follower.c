@@ -157,7 +157,7 @@ void apus_core_on_append(ApusCore *core, Peer *peer, const ApusMessage *m)
     }
     find_cure(core, &append->beat);
     /* A beat alone is answered now and then, for the lease. */
-    if (append->records.size[0] > 0 || append->beat.alone ||
+    if (append->beat.alone ||
         core->echo >= core->acked_echo + core->config.heartbeat / 2) {
         core->ack_due = TRUE;
     }
@@ -172,6 +172,11 @@ void apus_core_on_append(ApusCore *core, Peer *peer, const ApusMessage *m)
                           apus_core_take(core, prev, m->term,
                                          &append->records));
         core->match = MIN(core->match, apus_log_last_index(core->log));
+        /* What is new is answered when it is safe: one answer is enough. */
+        if (append->records.size[0] > 0 &&
+            core->match <= apus_core_safe(core)) {
+            core->ack_due = TRUE;
+        }
     } else {
         core->differs = TRUE;
         core->ack_due = TRUE;

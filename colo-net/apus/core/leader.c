@@ -153,10 +153,11 @@ static uint64_t offset_of(const ApusCore *core, uint64_t index)
 
 static uint64_t match_of(const ApusCore *core, const Peer *peer)
 {
-    if (APUS_BROKEN(OFFSET_COMPARED)) {
-        return peer->amnesiac ? 0 : offset_of(core, peer->match);
+    if (peer->amnesiac && !APUS_BROKEN(AMNESIAC_ACKS)) {
+        return 0;
     }
-    return peer->amnesiac ? 0 : peer->match;
+    return APUS_BROKEN(OFFSET_COMPARED) ? offset_of(core, peer->match)
+                                        : peer->match;
 }
 
 static uint64_t echo_of(const ApusCore *core, const Peer *peer)

@@ -22,6 +22,8 @@
     X(OLD_TERM_COMMIT, "entries of older terms are counted") \
     X(OFFSET_COMPARED, "places in the ring are compared, not indices") \
     X(AMNESIAC_VOTES, "an amnesiac votes") \
+    X(OWN_TERM_ADOPTED, "a candidate adopts entries of its own term") \
+    X(AMNESIAC_ACKS, "an amnesiac's acknowledgement counts") \
     X(AMNESIAC_ECHOES, "an amnesiac's answer counts for the lease") \
     X(BLANK_UNCONFIRMED, "a leader of the past cures who has lost its disk") \
     X(LIFE_IGNORED, "what was sent to an earlier life is accepted") \
