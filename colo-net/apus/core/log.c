@@ -184,9 +184,7 @@ uint64_t apus_log_records(const ApusLog *log, uint64_t first, uint64_t last,
         }
         if (total > 0 &&
             record != records->data[piece] + records->size[piece]) {
-            if (piece == 1) {
-                break;
-            }
+            g_assert(piece == 0); /* the ring has one end */
             piece = 1;
         }
         if (records->size[piece] == 0) {
@@ -257,7 +255,10 @@ static void follow_to(const ApusLog *log, ApusSnapshot *snapshot,
     for (guint i = 0; i < log->marks->len; i++) {
         uint64_t mark = g_array_index(log->marks, uint64_t, i);
 
-        if (mark > snapshot->index && mark <= index) {
+        if (mark > index) {
+            break;
+        }
+        if (mark > snapshot->index) {
             apus_log_get(log, mark, &entry);
             follow(snapshot, &entry);
         }
