@@ -27,7 +27,7 @@ JOBS ?= $(or $(patsubst -j%,%,$(filter -j%,$(MAKEFLAGS))),$(shell nproc))
 export PREFIX QEMU_SRC CC WITH_CCACHE WITHOUT QEMU_OPTIONS JOBS V
 
 .PHONY: all qemu stock guest demo install docs help clean distclean
-all: qemu core ## QEMU with Colony and the core libraries (the default)
+all: qemu core tools ## QEMU with Colony and the core libraries (the default)
 
 # --- configuration and packages --------------------------------------------
 
@@ -167,9 +167,11 @@ bench-apus: build/packages-bench bench-peers build/bin/apus-bench ## commits
 
 # --- documents, installation, cleaning -------------------------------------
 
-docs: build/packages-docs ## this manual as HTML, in build/docs
+docs: build/packages-docs ## this manual as HTML, in build/docs; man pages
 	@$(PYTHON) -m sphinx -q -W --keep-going -d build/doctrees docs build/docs
-	@echo "build/docs/index.html"
+	@$(PYTHON) -m sphinx -q -W --keep-going -d build/doctrees/man -b man \
+	    docs build/man
+	@echo "build/docs/index.html, and manual pages in build/man"
 
 install: all ## the programs, into PREFIX/bin (DESTDIR is respected)
 	@install -d $(DESTDIR)$(PREFIX)/bin
@@ -188,7 +190,8 @@ help: ## this text
 
 clean: ## removes what was built, keeps the configuration and the sources
 	rm -rf build/bin build/core build/qemu build/stock/bin build/stock/qemu \
-	    build/guest build/check build/fuzz build/bench build/docs build/doctrees
+	    build/guest build/check build/fuzz build/bench build/docs build/doctrees \
+	    build/man
 
 distclean: ## removes build/, as in a fresh clone
 	rm -rf build

@@ -16,3 +16,9 @@ html_theme_options = {
 }
 html_show_sphinx = False
 html_copy_source = False
+
+man_pages = [
+    ("man/apusctl", "apusctl", "ask a witness", [author], 1),
+    ("man/apusd.conf", "apusd.conf", "configuration of a witness", [author], 5),
+    ("man/apusd", "apusd", "witness of a protected VM", [author], 8),
+]
