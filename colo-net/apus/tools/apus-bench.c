@@ -147,12 +147,34 @@ static gboolean complete(const ApusStatus *status, ApusId *secondary)
     return connected + 1 == status->members.count;
 }
 
+static void say(void *opaque, GLogLevelFlags level, const char *text)
+{
+    Member *member = opaque;
+
+    if (member->bench->verbose || level <= G_LOG_LEVEL_WARNING) {
+        g_printerr("apus-bench: member %u: %s\n", member->id, text);
+    }
+}
+
+static void say_status(Member *member, const ApusStatus *status)
+{
+    g_autofree char *text =
+        g_strdup_printf("%s in term %" G_GUINT64_FORMAT ", the leader is %u; "
+                        "of %" G_GUINT64_FORMAT " entries %" G_GUINT64_FORMAT
+                        " are committed", apus_state_name(status->state),
+                        status->term, status->leader, status->last,
+                        status->commit);
+
+    say(member, G_LOG_LEVEL_INFO, text);
+}
+
 static void status_changed(void *opaque, const ApusStatus *status)
 {
     Member *member = opaque;
     g_autoptr(GError) error = NULL;
     ApusId secondary;
 
+    say_status(member, status);
     if (status->state != APUS_STATE_LEADER) {
         if (member->load) {
             end(member, g_strdup("this member no longer leads"));
@@ -175,15 +197,6 @@ static void status_changed(void *opaque, const ApusStatus *status)
 static void failed(void *opaque, const GError *error)
 {
     end(opaque, g_strdup(error->message));
-}
-
-static void say(void *opaque, GLogLevelFlags level, const char *text)
-{
-    Member *member = opaque;
-
-    if (member->bench->verbose || level <= G_LOG_LEVEL_WARNING) {
-        g_printerr("apus-bench: member %u: %s\n", member->id, text);
-    }
 }
 
 /* --- a member ----------------------------------------------------------- */
