@@ -19,6 +19,7 @@ typedef struct ApusJob ApusJob;
 struct ApusJob {
     void (*run)(ApusJob *job); /* in the worker's thread */
     void (*done)(ApusJob *job); /* in the thread that collects */
+    ApusJob *next; /* the worker's */
 };
 
 ApusWorker *apus_worker_new(const char *name, GError **errp);
