@@ -133,9 +133,10 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Apus, apus_free)
  * last one is not committed) or _STOPPED. Submissions of one thread are
  * ordered as they were made.
  *
- * Called from done(), changed(), failed() or log() it is taken at once;
- * otherwise it waits in a queue, and what turns out only then, that this
- * member leads no more, or a secondary is gone, is APUS_FATE_UNKNOWN, index 0.
+ * Called from done(), changed(), failed() or log() it is taken at once if the
+ * log has room; otherwise it waits in a queue, and what turns out only then,
+ * that this member leads no more, or a secondary is gone, is
+ * APUS_FATE_UNKNOWN, index 0.
  */
 gboolean apus_submit(Apus *apus, ApusEntryKind kind, const uint8_t *payload,
                      uint32_t length, ApusDone *done, void *opaque,

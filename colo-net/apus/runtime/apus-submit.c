@@ -267,6 +267,10 @@ static gboolean enqueue(Apus *apus, ApusSubmission *submission, GError **errp)
     return TRUE;
 }
 
+/*
+ * What the log has no room for goes to the queue, whoever submits it: the log
+ * may be full of what is committed, so that no done() is left to come.
+ */
 gboolean apus_submit(Apus *apus, ApusEntryKind kind, const uint8_t *payload,
                      uint32_t length, ApusDone *done, void *opaque,
                      GError **errp)
@@ -276,8 +280,16 @@ gboolean apus_submit(Apus *apus, ApusEntryKind kind, const uint8_t *payload,
 
     /* What this thread has submitted before must not be overtaken. */
     if (own && (!apus->in_core || apus->in_done) && apus->own == 0) {
-        return submit_directly(apus, kind, payload, length, done, opaque,
-                               errp);
+        g_autoptr(GError) error = NULL;
+
+        if (submit_directly(apus, kind, payload, length, done, opaque,
+                            &error)) {
+            return TRUE;
+        }
+        if (error->code != APUS_ERROR_FULL) {
+            g_propagate_error(errp, g_steal_pointer(&error));
+            return FALSE;
+        }
     }
     if (!check(apus, kind, payload, length, errp)) {
         return FALSE;
