@@ -162,7 +162,7 @@ bench-hash: build/config.mk ## how fast pages are hashed, and memory is
 	@$(PYTHON) -B tests/bench/hash.py
 
 # Nor for this one.
-bench-apus: build/packages-bench bench-peers build/bin/apus-bench ## commits
+bench-apus: build/packages-bench bench-peers tools ## commits of APUS
 	@$(PYTHON) -B tests/bench/apus.py
 
 # --- documents, installation, cleaning -------------------------------------
