@@ -278,8 +278,8 @@ static void ended(void *opaque)
     uv_stop(&member->loop);
 }
 
-/* Every member has what the leader has: none is still being connected. */
-static gboolean all_follow(Member *member)
+/* It leads, and a majority has what it has; the others come in the warm-up. */
+static gboolean leads(Member *member)
 {
     raft_index last = raft_last_index(&member->raft);
 
@@ -293,7 +293,7 @@ static void tick(uv_timer_t *timer)
 
     if (bench_now() > member->deadline) {
         fail(member, "nothing happens", raft_errmsg(&member->raft));
-    } else if (!member->load && all_follow(member)) {
+    } else if (!member->load && leads(member)) {
         static const BenchLoadOps ops = { .begin = begin, .ended = ended };
 
         member->load = bench_load_new(&member->bench->settings,
