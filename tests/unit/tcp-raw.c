@@ -158,12 +158,9 @@ static void prove(Raw *raw, const char *key, gboolean called)
     raw_write(raw, proof, sizeof(proof));
 }
 
-ApusAnswer raw_greet(Raw *raw, const char *key)
+void raw_say_hello(Raw *raw, const char *key)
 {
-    uint8_t proof[APUS_PROOF_SIZE], answer[APUS_ANSWER_SIZE];
-    uint8_t mac[APUS_MAC_SIZE];
-    g_autoptr(GError) error = NULL;
-    ApusAnswer result;
+    uint8_t proof[APUS_PROOF_SIZE], mac[APUS_MAC_SIZE];
 
     raw->mine.keyed = key != NULL;
     say_mine(raw);
@@ -171,11 +168,30 @@ ApusAnswer raw_greet(Raw *raw, const char *key)
     raw_read(raw, proof, sizeof(proof));
     raw_mac(raw, key, FALSE, FALSE, mac);
     g_assert_true(apus_proof_check(proof, mac));
+}
+
+void raw_prove(Raw *raw, const char *key)
+{
     prove(raw, key, FALSE);
+}
+
+ApusAnswer raw_answer(Raw *raw)
+{
+    uint8_t answer[APUS_ANSWER_SIZE];
+    g_autoptr(GError) error = NULL;
+    ApusAnswer result;
+
     raw_read(raw, answer, sizeof(answer));
     apus_answer_decode(&result, answer, &error);
     g_assert_no_error(error);
     return result;
+}
+
+ApusAnswer raw_greet(Raw *raw, const char *key)
+{
+    raw_say_hello(raw, key);
+    raw_prove(raw, key);
+    return raw_answer(raw);
 }
 
 void raw_welcome(Raw *raw)

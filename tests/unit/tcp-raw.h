@@ -41,10 +41,14 @@ void raw_mac(Raw *raw, const char *key, gboolean caller, gboolean called,
 
 /* The whole handshake, of who has called; until the answer. */
 ApusAnswer raw_greet(Raw *raw, const char *key);
+/* Its parts: until our proof is due; that; the answer. */
+void raw_say_hello(Raw *raw, const char *key);
+void raw_prove(Raw *raw, const char *key);
+ApusAnswer raw_answer(Raw *raw);
 /* Likewise, of who was called by @from. */
 void raw_welcome(Raw *raw);
 
-/* Send the first @size bytes of the frame of a message with @records. */
+/* The frame of a message with @records, which may be NULL. */
 GByteArray *raw_frame(Raw *raw, const GByteArray *records);
 
 #endif

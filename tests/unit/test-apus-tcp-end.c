@@ -354,10 +354,12 @@ int main(int argc, char **argv)
 #define ADD(test) \
     g_test_add("/apus-tcp-end/" #test, Fixture, NULL, set_up, test, tear_down)
 #define ADD_BOTH(test, caller, called) \
-    g_test_add("/apus-tcp-end/" #test "/caller", Fixture, \
-               GUINT_TO_POINTER(caller), set_up, test, tear_down); \
-    g_test_add("/apus-tcp-end/" #test "/called", Fixture, \
-               GUINT_TO_POINTER(called), set_up, test, tear_down)
+    do { \
+        g_test_add("/apus-tcp-end/" #test "/caller", Fixture, \
+                   GUINT_TO_POINTER(caller), set_up, test, tear_down); \
+        g_test_add("/apus-tcp-end/" #test "/called", Fixture, \
+                   GUINT_TO_POINTER(called), set_up, test, tear_down); \
+    } while (0)
 
     g_test_init(&argc, &argv, NULL);
     ADD(a_caller_that_is_accepted_again_is_not_refused);

@@ -5,6 +5,7 @@
  */
 
 #include <string.h>
+#include <sys/resource.h>
 
 #include "tests/unit/tcp-raw.h"
 
@@ -147,6 +148,25 @@ static void a_flood_of_handshakes_is_bounded(Fixture *f,
         raw_close(&raw[i]);
     }
     raw_close(&member);
+}
+
+static void descriptors_may_run_out(Fixture *f,
+    gconstpointer unused G_GNUC_UNUSED)
+{
+    struct rlimit before, less;
+    Raw raw;
+
+    start_called(f);
+    raw_call(&raw, f, 2);
+    raw_prepare(&raw, 1, 2, 10);
+    getrlimit(RLIMIT_NOFILE, &before);
+    less = before;
+    less.rlim_cur = raw.fd + 1;
+    setrlimit(RLIMIT_NOFILE, &less);
+    nodes_until(f, node_complains(&f->node[2], "cannot accept"));
+    setrlimit(RLIMIT_NOFILE, &before);
+    g_assert_cmpint(raw_greet(&raw, NULL), ==, APUS_ANSWER_WELCOME);
+    raw_close(&raw);
 }
 
 static void another_version_is_answered(Fixture *f,
@@ -303,6 +323,28 @@ static void the_higher_id_does_not_call(Fixture *f,
     g_assert_true(node_complains(&f->node[2], "the lower id"));
 }
 
+/* The loop comes to the new connection before it sees the old one's end. */
+static void a_new_process_need_not_wait_for_the_loop(Fixture *f,
+    gconstpointer unused G_GNUC_UNUSED)
+{
+    Raw first, second;
+
+    start_called(f);
+    raw_call(&first, f, 2);
+    raw_prepare(&first, 1, 2, 10);
+    g_assert_cmpint(raw_greet(&first, NULL), ==, APUS_ANSWER_WELCOME);
+    raw_call(&second, f, 2);
+    raw_prepare(&second, 1, 2, 11);
+    raw_say_hello(&second, NULL);
+    raw_prove(&second, NULL);
+    raw_close(&first);
+    g_assert_cmpint(raw_answer(&second), ==, APUS_ANSWER_WELCOME);
+    g_assert_cmpuint(f->node[2].life[1], ==, 11);
+    g_assert_cmpuint(f->node[2].disconnects, ==, 1);
+    g_assert_cmpuint(f->node[2].complaints->len, ==, 0);
+    raw_close(&second);
+}
+
 static void a_second_process_with_an_id_waits_for_the_first(Fixture *f,
     gconstpointer unused G_GNUC_UNUSED)
 {
@@ -414,6 +456,7 @@ int main(int argc, char **argv)
     ADD(a_look_without_a_byte_is_no_stranger);
     ADD(who_says_nothing_is_thrown_out);
     ADD(a_flood_of_handshakes_is_bounded);
+    ADD(descriptors_may_run_out);
     ADD(another_version_is_answered);
     ADD(a_message_out_of_turn_ends_a_handshake);
     ADD(another_cluster_is_refused);
@@ -430,6 +473,7 @@ int main(int argc, char **argv)
     ADD(who_is_no_member_is_refused);
     ADD(the_wrong_one_at_an_address_is_refused);
     ADD(the_higher_id_does_not_call);
+    ADD(a_new_process_need_not_wait_for_the_loop);
     ADD(a_second_process_with_an_id_waits_for_the_first);
     ADD(the_same_process_may_connect_anew);
     ADD(a_members_frame_is_taken);

@@ -112,10 +112,12 @@ static void a_stream_arrives_whole(Fixture *f,
 int main(int argc, char **argv)
 {
 #define ADD(test) \
-    g_test_add("/apus-tcp-threads/" #test, Fixture, NULL, set_up, test, \
-               tear_down); \
-    g_test_add("/apus-tcp-threads/" #test "/tls", Fixture, "tls", set_up, \
-               test, tear_down)
+    do { \
+        g_test_add("/apus-tcp-threads/" #test, Fixture, NULL, set_up, test, \
+                   tear_down); \
+        g_test_add("/apus-tcp-threads/" #test "/tls", Fixture, "tls", \
+                   set_up, test, tear_down); \
+    } while (0)
 
     g_test_init(&argc, &argv, NULL);
     ADD(questions_are_answered);

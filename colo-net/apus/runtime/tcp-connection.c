@@ -362,7 +362,9 @@ void tcp_connection_close(TcpConnection *connection, int error,
         peer->open = NULL;
         tcp->counters.disconnects++;
         tcp->handlers->disconnected(tcp->opaque, peer->id, why);
-        tcp_peer_lost(peer, apus_loop_now(tcp->loop) - connection->since);
+        if (!connection->replaced) {
+            tcp_peer_lost(peer, apus_loop_now(tcp->loop) - connection->since);
+        }
     } else if (connection->called) {
         peer->call = NULL;
         tcp_peer_call_failed(peer, error, connection->heard);
@@ -380,6 +382,9 @@ void tcp_connection_refuse(TcpConnection *connection, unsigned reason,
     g_autofree char *text = NULL;
     va_list arguments;
 
+    if (connection->stage == TCP_CLOSED) {
+        return;
+    }
     va_start(arguments, format);
     text = g_strdup_vprintf(format, arguments);
     va_end(arguments);

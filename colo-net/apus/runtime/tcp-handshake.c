@@ -119,25 +119,32 @@ static gboolean has_ended(const TcpConnection *connection)
 static gboolean is_alone(TcpConnection *connection)
 {
     TcpPeer *peer = tcp_find(connection->tcp, connection->theirs.from);
-    TcpConnection *other;
+    TcpConnection *other = peer ? peer->open : NULL;
 
-    if (!peer) {
-        tcp_connection_refuse(connection, APUS_ANSWER_UNKNOWN, "%s",
-                              apus_answer_text(APUS_ANSWER_UNKNOWN));
-        return FALSE;
-    }
-    other = peer->open;
     if (!other) {
         return TRUE;
     }
     if (other->theirs.life == connection->theirs.life || has_ended(other)) {
-        /* Nobody calls again while the first connection is any good. */
+        /*
+         * Nobody calls again while the first connection is any good. There is
+         * no need to look whether the peer is dead.
+         */
+        other->replaced = TRUE;
         tcp_connection_close(other, ECONNRESET, "it has connected again");
         return TRUE;
     }
     tcp_connection_refuse(connection, APUS_ANSWER_DUPLICATE, "%s",
                           apus_answer_text(APUS_ANSWER_DUPLICATE));
     return FALSE;
+}
+
+static gboolean is_member(TcpConnection *connection)
+{
+    if (!tcp_find(connection->tcp, connection->theirs.from)) {
+        tcp_connection_refuse(connection, APUS_ANSWER_UNKNOWN, "%s",
+                              apus_answer_text(APUS_ANSWER_UNKNOWN));
+    }
+    return connection->stage != TCP_CLOSED;
 }
 
 static void take_proof(TcpConnection *connection, const uint8_t *data)
@@ -152,9 +159,9 @@ static void take_proof(TcpConnection *connection, const uint8_t *data)
         connection->stage = TCP_ANSWER;
         return;
     }
-    /* Handlers are called: the peer may go, or the transport be closed. */
     tcp_sweep(connection->tcp);
-    if (is_alone(connection) && connection->stage != TCP_CLOSED) {
+    /* Handlers were called: the peer may have gone. */
+    if (is_alone(connection) && is_member(connection)) {
         apus_answer_encode(answer, APUS_ANSWER_WELCOME);
         tcp_connection_say(connection, answer, sizeof(answer));
         tcp_connection_open(connection);
@@ -247,6 +254,9 @@ void tcp_handshake_go_on(TcpConnection *connection)
 {
     TcpBuffer *in = &connection->in;
 
+    if (connection->called && connection->peer->leaving) {
+        return;
+    }
     while (connection->stage < TCP_OPEN) {
         g_autoptr(GError) error = NULL;
         ApusHandshakeKind kind;

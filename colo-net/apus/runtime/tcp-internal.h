@@ -74,6 +74,7 @@ struct TcpConnection {
     gboolean mute; /* writing failed: only what is there is still read */
     gboolean heard; /* the other side has said something */
     gboolean refused; /* and that it refuses us */
+    gboolean replaced; /* by a newer one with the same peer */
     TcpBuffer cipher; /* with TLS: as it came in */
     gboolean may_read; /* with TLS: nothing was read in this round yet */
 
