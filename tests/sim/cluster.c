@@ -90,7 +90,7 @@ void sim_fail(Sim *sim, const char *rule, const char *format, ...)
     sim_trace(sim, "VIOLATION of %s: %s", sim->rule, sim->what);
 }
 
-/* --- time ------------------------------------------------------------------------ */
+/* --- time --------------------------------------------------------------- */
 
 void sim_push(Sim *sim, uint64_t at, SimEventType type, ApusId host,
               ApusId peer, uint64_t arg, uint64_t arg2)
@@ -133,7 +133,7 @@ uint64_t sim_when(const SimHost *host, uint64_t clock)
            (wait / 1000000 + 2) * 3;
 }
 
-/* --- processes -------------------------------------------------------------------- */
+/* --- processes ---------------------------------------------------------- */
 
 void sim_member(const Sim *sim, ApusId id, ApusMember *member)
 {
@@ -150,8 +150,10 @@ void sim_host_found(SimHost *host, const ApusMembers *members, gboolean joins)
     host->exists = TRUE;
 }
 
-/* A process that the founding role lets lead boots the VM; others wait for a
- * copy of it. */
+/*
+ * A process that the founding role lets lead boots the VM; others wait for a
+ * copy of it.
+ */
 static gboolean boots(const SimHost *host, const ApusHardState *state)
 {
     return host->can_run && !state->amnesiac && state->newest.role.leader ==
@@ -284,7 +286,7 @@ SimHost *sim_leader(Sim *sim)
     return leader;
 }
 
-/* --- events ------------------------------------------------------------------------- */
+/* --- events ------------------------------------------------------------- */
 
 static void schedule_tick(SimHost *host)
 {
@@ -430,7 +432,7 @@ static void world_event(Sim *sim, const SimEvent *event)
     }
 }
 
-/* --- a schedule ------------------------------------------------------------------------ */
+/* --- a schedule --------------------------------------------------------- */
 
 static void reset_host(SimHost *host)
 {

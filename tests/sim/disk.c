@@ -19,7 +19,7 @@ static SimStored *stored_at(SimDisk *disk, uint64_t index)
     return &disk->entry[index % SIM_DISK_ENTRIES];
 }
 
-/* --- orders ---------------------------------------------------------------------------- */
+/* --- orders ------------------------------------------------------------- */
 
 static SimOrder *order_at(SimDisk *disk, unsigned i)
 {
@@ -106,7 +106,7 @@ void sim_disk_trim(void *opaque, uint64_t index)
     begin_batch(host);
 }
 
-/* --- carrying them out -------------------------------------------------------------------- */
+/* --- carrying them out -------------------------------------------------- */
 
 static void append(SimHost *host, const SimOrder *order, size_t size)
 {
@@ -220,7 +220,7 @@ void sim_disk_stop(SimHost *host)
     disk->busy = FALSE;
 }
 
-/* --- opening it again --------------------------------------------------------------------- */
+/* --- opening it again --------------------------------------------------- */
 
 void sim_disk_found(SimHost *host, const ApusHardState *state)
 {

@@ -8,7 +8,7 @@
 
 #include "sim.h"
 
-/* --- who ------------------------------------------------------------------------------ */
+/* --- who ---------------------------------------------------------------- */
 
 static ApusId secondary_of(Sim *sim)
 {
@@ -58,7 +58,7 @@ static ApusId choose(Sim *sim, SimWho who, const SimFaultState *state,
                                         : (dice + 1) % sim->hosts + 1;
 }
 
-/* --- when ------------------------------------------------------------------------------ */
+/* --- when --------------------------------------------------------------- */
 
 void sim_faults_start(Sim *sim)
 {
@@ -85,7 +85,7 @@ void sim_trigger(Sim *sim, SimTrigger trigger, ApusId subject, ApusId object)
     }
 }
 
-/* --- links ------------------------------------------------------------------------------ */
+/* --- links -------------------------------------------------------------- */
 
 static void set_cut(Sim *sim, ApusId from, ApusId to, int change)
 {
@@ -134,7 +134,7 @@ static void break_cut(Sim *sim, ApusId who)
     }
 }
 
-/* --- processes --------------------------------------------------------------------------- */
+/* --- processes ---------------------------------------------------------- */
 
 static void kill_it(const SimFault *fault, SimHost *host)
 {
@@ -248,7 +248,7 @@ static SimFaultKind spare(Sim *sim, const SimFault *fault, const SimHost *host)
     return fault->kind;
 }
 
-/* --- begin and end ------------------------------------------------------------------------ */
+/* --- begin and end ------------------------------------------------------ */
 
 static void begin(Sim *sim, unsigned number)
 {
@@ -394,7 +394,7 @@ void sim_faults_event(Sim *sim, const SimEvent *event)
     }
 }
 
-/* --- the end of all faults ------------------------------------------------------------------ */
+/* --- the end of all faults ---------------------------------------------- */
 
 static void heal_host(SimHost *host)
 {

@@ -19,7 +19,7 @@
 #define DEADLINE (4 * SIM_S)
 #define LOOK_EVERY (10 * SIM_MS)
 
-/* --- can it? ---------------------------------------------------------------------------- */
+/* --- can it? ------------------------------------------------------------ */
 
 static gboolean knows(const SimHost *host, const SimHost *other)
 {
@@ -130,7 +130,7 @@ gboolean sim_hopeful(Sim *sim, ApusId but)
     return FALSE;
 }
 
-/* --- does it? --------------------------------------------------------------------------- */
+/* --- does it? ----------------------------------------------------------- */
 
 /* All members have what is committed, and what they forgot. */
 static gboolean all_caught_up(Sim *sim, const SimHost *leader, uint64_t index)

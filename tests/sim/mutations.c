@@ -4,18 +4,23 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
+#include <string.h>
+
 #include "sim.h"
+
+/* One after another, each with its 0. */
+#define NAME(mutation, text) #mutation "\0"
+static const char names[] = "NONE\0" APUS_MUTATION_LIST(NAME);
+#undef NAME
 
 const char *sim_mutation_name(ApusMutation mutation)
 {
-    static const char *const name[APUS_MUTATIONS_END] = {
-        [APUS_MUTATION_NONE] = "NONE",
-#define NAME(mutation, text) [APUS_MUTATION_##mutation] = #mutation,
-        APUS_MUTATION_LIST(NAME)
-#undef NAME
-    };
+    const char *name = names;
 
-    return name[mutation];
+    while (mutation-- > 0) {
+        name += strlen(name) + 1;
+    }
+    return name;
 }
 
 gboolean sim_mutation_find(const char *name, ApusMutation *mutation)

@@ -3,8 +3,8 @@
  *
  * A connection belongs to one process on each side; each side hears of its
  * begin and its end at a time of its own. A message needs a connection when it
- * is sent, and nothing when it arrives: what was sent to a process that has died
- * reaches the one after it. Every message passes the codec both ways.
+ * is sent, and nothing when it arrives: what was sent to a process that has
+ * died reaches the one after it. Every message passes the codec both ways.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -28,7 +28,7 @@ static uint64_t delay(Sim *sim)
                        sim->plan.delay_max);
 }
 
-/* --- packets ------------------------------------------------------------------------ */
+/* --- packets ------------------------------------------------------------ */
 
 static uint32_t new_packet(Sim *sim)
 {
@@ -223,7 +223,7 @@ void sim_net_fence(void *opaque, uint64_t term)
     host->fenced = MAX(host->fenced, term);
 }
 
-/* --- connections -------------------------------------------------------------------- */
+/* --- connections -------------------------------------------------------- */
 
 static bool wants(const SimHost *host, ApusId peer)
 {

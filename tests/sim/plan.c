@@ -19,9 +19,29 @@
 const char *sim_fault_name(SimFaultKind kind)
 {
     static const char *const name[SIM_FAULTS] = {
-#define NAME(name, text) text,
-        SIM_FAULT_LIST(NAME)
-#undef NAME
+        [SIM_FAULT_KILL] = "kill",
+        [SIM_FAULT_POWER] = "power cut",
+        [SIM_FAULT_DAMAGE] = "kill, damaged log",
+        [SIM_FAULT_LOSE_DISK] = "kill, lost disk",
+        [SIM_FAULT_FREEZE] = "freeze",
+        [SIM_FAULT_SLOW_NODE] = "slow node",
+        [SIM_FAULT_SLOW_DISK] = "slow disk",
+        [SIM_FAULT_DISK_FAILS] = "failing disk",
+        [SIM_FAULT_CUT_ONE_WAY] = "one-way cut",
+        [SIM_FAULT_CUT] = "cut",
+        [SIM_FAULT_ISOLATE] = "isolate",
+        [SIM_FAULT_LEAVE_ONE] = "leave one link",
+        [SIM_FAULT_MUTE] = "mute",
+        [SIM_FAULT_DEAF] = "deaf",
+        [SIM_FAULT_BREAK] = "break a connection",
+        [SIM_FAULT_LAG] = "lag",
+        [SIM_FAULT_NOISE] = "noise",
+        [SIM_FAULT_CLOG] = "clog",
+        [SIM_FAULT_RESIGN] = "resign",
+        [SIM_FAULT_EXIT] = "resign and exit",
+        [SIM_FAULT_STUCK] = "stuck main loop",
+        [SIM_FAULT_REPLACE] = "replace a member",
+        [SIM_FAULT_UNPROTECT] = "let the secondary go",
     };
 
     return name[kind];
@@ -30,9 +50,22 @@ const char *sim_fault_name(SimFaultKind kind)
 const char *sim_trigger_name(SimTrigger trigger)
 {
     static const char *const name[SIM_TRIGGERS] = {
-#define NAME(name, text) text,
-        SIM_TRIGGER_LIST(NAME)
-#undef NAME
+        [SIM_TRIGGER_NONE] = "at once",
+        [SIM_TRIGGER_SUBMIT] = "an INPUT is submitted",
+        [SIM_TRIGGER_SYNC] = "a SYNC is submitted",
+        [SIM_TRIGGER_PROTECT] = "a ROLE with a secondary is submitted",
+        [SIM_TRIGGER_UNPROTECT] = "a ROLE without a secondary is submitted",
+        [SIM_TRIGGER_CHANGE] = "a MEMBER with a new member is appended",
+        [SIM_TRIGGER_DISMISS] = "a MEMBER without an old one is appended",
+        [SIM_TRIGGER_CURE] = "an amnesiac is cured",
+        [SIM_TRIGGER_ASK] = "a vote is asked for",
+        [SIM_TRIGGER_GRANT] = "a vote is given",
+        [SIM_TRIGGER_FETCH] = "a better log is fetched",
+        [SIM_TRIGGER_ELECTED] = "one is elected",
+        [SIM_TRIGGER_LEADER] = "a leader has settled",
+        [SIM_TRIGGER_SNAPSHOT] = "a snapshot is sent",
+        [SIM_TRIGGER_START] = "a process starts",
+        [SIM_TRIGGER_COPY] = "a secondary has a copy",
     };
 
     return name[trigger];
@@ -168,7 +201,7 @@ static void add_lonely_entry(SimPlan *plan, SimRandom *random)
     fault->lasting = sim_magnitude(random, 50 * SIM_MS, 800 * SIM_MS);
 }
 
-/* Leader and secondary hear little of each other, and elections go to and fro. */
+/* Who is elected is cut off at once, several times. */
 static void add_duel(SimPlan *plan, SimRandom *random)
 {
     SimFault *fault = add(plan, random, SIM_FAULT_ISOLATE, SIM_WHO_SUBJECT);
@@ -186,22 +219,28 @@ static void add_duel(SimPlan *plan, SimRandom *random)
     }
 }
 
-/* Who granted a lease restarts at once, while another asks for votes. */
+/*
+ * Who granted a lease restarts at once and hears no more of its leader, while
+ * another asks for votes.
+ */
 static void add_short_memory(SimPlan *plan, SimRandom *random)
 {
     SimFault *fault = add(plan, random, SIM_FAULT_CUT_ONE_WAY,
                           SIM_WHO_LEADER);
+    uint64_t after = 0;
     SimFault first;
 
     fault->whom = SIM_WHO_SECONDARY;
-    fault->lasting = sim_between(random, 200 * SIM_MS, 700 * SIM_MS);
+    fault->lasting = sim_between(random, 300 * SIM_MS, 700 * SIM_MS);
     first = *fault;
-    for (unsigned i = 0; i < 3; i++) {
+    for (unsigned i = 0; i < 2; i++) {
+        after += sim_between(random, 110 * SIM_MS, 250 * SIM_MS);
         fault = add_with(plan, random, &first, SIM_FAULT_KILL,
-                         SIM_WHO_WITNESS,
-                         sim_between(random, 60 * SIM_MS, 400 * SIM_MS));
-        fault->lasting = sim_magnitude(random, 200 * SIM_US, 20 * SIM_MS);
-        fault->dice = first.dice; /* the same one */
+                         SIM_WHO_WITNESS, after);
+        fault->lasting = sim_magnitude(random, 200 * SIM_US, 5 * SIM_MS);
+        fault = add_with(plan, random, &first, SIM_FAULT_MUTE,
+                         SIM_WHO_LEADER, after);
+        fault->lasting = sim_between(random, 20 * SIM_MS, 150 * SIM_MS);
     }
 }
 
@@ -305,6 +344,9 @@ static void add_lost_change(SimPlan *plan, SimRandom *random)
     SimFault *fault = add(plan, random, SIM_FAULT_REPLACE, SIM_WHO_LEADER);
     SimFault first;
 
+    /* It takes a while until the new member is up to date. */
+    fault->at = sim_between(random, FIRST_FAULT,
+                            MAX(plan->quiet_at - SIM_S, 2 * FIRST_FAULT));
     first = *fault;
     first.trigger = SIM_TRIGGER_CURE;
     fault = add_with(plan, random, &first, sim_chance(random, 5000)
@@ -312,13 +354,13 @@ static void add_lost_change(SimPlan *plan, SimRandom *random)
                      SIM_WHO_LEADER, 10 * SIM_US);
     fault->whom = fault->kind == SIM_FAULT_LEAVE_ONE ? SIM_WHO_NEWEST
                                                      : SIM_WHO_SECONDARY;
-    fault->lasting = sim_between(random, 200 * SIM_MS, 600 * SIM_MS);
+    fault->lasting = sim_between(random, 250 * SIM_MS, 900 * SIM_MS);
     first.trigger = SIM_TRIGGER_DISMISS;
     fault = add_with(plan, random, &first, SIM_FAULT_LEAVE_ONE,
                      SIM_WHO_SUBJECT, sim_magnitude(random, 10 * SIM_US,
                                                     SIM_MS));
     fault->whom = SIM_WHO_NEWEST;
-    fault->lasting = sim_between(random, 200 * SIM_MS, 700 * SIM_MS);
+    fault->lasting = sim_between(random, 250 * SIM_MS, 900 * SIM_MS);
 }
 
 static void make_faults(SimPlan *plan, SimRandom *random)
@@ -454,7 +496,8 @@ void sim_plan_print(const SimPlan *plan, FILE *out)
             plan->lease_strict ? ", strict lease" : "",
             plan->alive_timeout ? ", main loop watched" : "");
     fprintf(out, "network: %" PRIu64 " to %" PRIu64 " us, lost %u, twice %u, "
-            "late %u in 10,000 (up to %" PRIu64 " ms)%s; clocks within %d ppm\n",
+            "late %u in 10,000 (up to %" PRIu64
+            " ms)%s; clocks within %d ppm\n",
             plan->delay_min / SIM_US, plan->delay_max / SIM_US, plan->lost,
             plan->twice, plan->late, plan->late_max / SIM_MS,
             plan->overtaking ? ", overtaking" : "", plan->drift_max);

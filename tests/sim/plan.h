@@ -25,62 +25,52 @@
 #define SIM_MAX_FAULTS 64
 #define SIM_FOREVER UINT64_MAX
 
-/* name, what it is; who and whom: see SimWho */
-#define SIM_FAULT_LIST(X) \
-    X(KILL, "kill") /* and started again after @lasting */ \
-    X(POWER, "power cut") /* likewise; nobody is told */ \
-    X(DAMAGE, "kill, damaged log") \
-    X(LOSE_DISK, "kill, lost disk") /* replaced by a new member */ \
-    X(FREEZE, "freeze") \
-    X(SLOW_NODE, "slow node") /* everything is done @amount later */ \
-    X(SLOW_DISK, "slow disk") \
-    X(DISK_FAILS, "failing disk") \
-    X(CUT_ONE_WAY, "one-way cut") /* from who to whom */ \
-    X(CUT, "cut") \
-    X(ISOLATE, "isolate") \
-    X(LEAVE_ONE, "leave one link") /* who is cut off from all but whom */ \
-    X(MUTE, "mute") /* nobody hears who */ \
-    X(DEAF, "deaf") /* who hears nobody */ \
-    X(BREAK, "break a connection") \
-    X(LAG, "lag") /* from who to whom it takes @amount longer */ \
-    X(NOISE, "noise") /* loss, repetition and delay everywhere */ \
-    X(CLOG, "clog") /* the transport has no room for entries */ \
-    X(RESIGN, "resign") \
-    X(EXIT, "resign and exit") \
-    X(STUCK, "stuck main loop") \
-    X(REPLACE, "replace a member") \
-    X(UNPROTECT, "let the secondary go")
-
+/* Who and whom: see SimWho. */
 typedef enum {
-#define SIM_FAULT_ENUM(name, text) SIM_FAULT_##name,
-    SIM_FAULT_LIST(SIM_FAULT_ENUM)
-#undef SIM_FAULT_ENUM
+    SIM_FAULT_KILL, /* and started again after @lasting */
+    SIM_FAULT_POWER, /* likewise; nobody is told */
+    SIM_FAULT_DAMAGE,
+    SIM_FAULT_LOSE_DISK, /* replaced by a new member */
+    SIM_FAULT_FREEZE,
+    SIM_FAULT_SLOW_NODE, /* everything is done @amount later */
+    SIM_FAULT_SLOW_DISK,
+    SIM_FAULT_DISK_FAILS,
+    SIM_FAULT_CUT_ONE_WAY, /* from who to whom */
+    SIM_FAULT_CUT,
+    SIM_FAULT_ISOLATE,
+    SIM_FAULT_LEAVE_ONE, /* who is cut off from all but whom */
+    SIM_FAULT_MUTE, /* nobody hears who */
+    SIM_FAULT_DEAF, /* who hears nobody */
+    SIM_FAULT_BREAK,
+    SIM_FAULT_LAG, /* from who to whom it takes @amount longer */
+    SIM_FAULT_NOISE, /* loss, repetition and delay everywhere */
+    SIM_FAULT_CLOG, /* the transport has no room for entries */
+    SIM_FAULT_RESIGN,
+    SIM_FAULT_EXIT,
+    SIM_FAULT_STUCK,
+    SIM_FAULT_REPLACE,
+    SIM_FAULT_UNPROTECT,
     SIM_FAULTS,
 } SimFaultKind;
 
 /* What a fault may wait for once its time has come. */
-#define SIM_TRIGGER_LIST(X) \
-    X(NONE, "at once") \
-    X(SUBMIT, "an INPUT is submitted") \
-    X(SYNC, "a SYNC is submitted") \
-    X(PROTECT, "a ROLE with a secondary is submitted") \
-    X(UNPROTECT, "a ROLE without a secondary is submitted") \
-    X(CHANGE, "a MEMBER with a new member is appended") \
-    X(DISMISS, "a MEMBER without an old one is appended") \
-    X(CURE, "an amnesiac is cured") \
-    X(ASK, "a vote is asked for") \
-    X(GRANT, "a vote is given") \
-    X(FETCH, "a better log is fetched") \
-    X(ELECTED, "one is elected") \
-    X(LEADER, "a leader has settled") \
-    X(SNAPSHOT, "a snapshot is sent") \
-    X(START, "a process starts") \
-    X(COPY, "a secondary has a copy")
-
 typedef enum {
-#define SIM_TRIGGER_ENUM(name, text) SIM_TRIGGER_##name,
-    SIM_TRIGGER_LIST(SIM_TRIGGER_ENUM)
-#undef SIM_TRIGGER_ENUM
+    SIM_TRIGGER_NONE, /* at once */
+    SIM_TRIGGER_SUBMIT, /* an INPUT is submitted */
+    SIM_TRIGGER_SYNC, /* a SYNC is submitted */
+    SIM_TRIGGER_PROTECT, /* a ROLE with a secondary is submitted */
+    SIM_TRIGGER_UNPROTECT, /* a ROLE without a secondary is submitted */
+    SIM_TRIGGER_CHANGE, /* a MEMBER with a new member is appended */
+    SIM_TRIGGER_DISMISS, /* a MEMBER without an old one is appended */
+    SIM_TRIGGER_CURE, /* an amnesiac is cured */
+    SIM_TRIGGER_ASK, /* a vote is asked for */
+    SIM_TRIGGER_GRANT, /* a vote is given */
+    SIM_TRIGGER_FETCH, /* a better log is fetched */
+    SIM_TRIGGER_ELECTED, /* one is elected */
+    SIM_TRIGGER_LEADER, /* a leader has settled */
+    SIM_TRIGGER_SNAPSHOT, /* a snapshot is sent */
+    SIM_TRIGGER_START, /* a process starts */
+    SIM_TRIGGER_COPY, /* a secondary has a copy */
     SIM_TRIGGERS,
 } SimTrigger;
 

@@ -10,6 +10,7 @@
  *   user.c      the VM and what runs on top: submissions, syncs, protection
  *   faults.c    what goes wrong
  *   check.c     what must hold after every step
+ *   promises.c  what must be true when it is said
  *   liveness.c  what must come true when nothing goes wrong any more
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
@@ -57,7 +58,7 @@ typedef enum {
     SIM_EVENT_JUDGE,
 } SimEventType;
 
-/* --- disks ------------------------------------------------------------------ */
+/* --- disks -------------------------------------------------------------- */
 
 typedef enum {
     SIM_ORDER_SAVE,
@@ -92,10 +93,12 @@ typedef struct {
     gboolean damaged; /* the log is not what it was */
 } SimDisk;
 
-/* --- members ------------------------------------------------------------------ */
+/* --- members ------------------------------------------------------------ */
 
-/* A VM's history is a stretch of the sequence: it begins with the state that
- * it took over and goes on without a gap. */
+/*
+ * A VM's history is a stretch of the sequence: it begins with the state that
+ * it took over and goes on without a gap.
+ */
 typedef struct {
     gboolean runs; /* entries are delivered to it */
     gboolean broken; /* some were left out */
@@ -183,7 +186,7 @@ typedef struct {
     SimAcked acked[8];
 } SimHost;
 
-/* --- what is known to be true ------------------------------------------------- */
+/* --- what is known to be true ------------------------------------------- */
 
 typedef struct {
     uint64_t term;
@@ -284,7 +287,7 @@ struct Sim {
     char what[400];
 };
 
-/* --- cluster.c ------------------------------------------------------------------ */
+/* --- cluster.c ---------------------------------------------------------- */
 
 Sim *sim_new(void);
 void sim_free(Sim *sim);
@@ -302,7 +305,7 @@ typedef struct {
 /* Run one schedule. TRUE when nothing was violated; else @sim says what. */
 gboolean sim_run(Sim *sim, const SimOptions *options);
 
-/* Of the two numbers of a rule that was broken, the first one counts. */
+/* A rule is broken: the schedule ends. Only the first one is kept. */
 void sim_fail(Sim *sim, const char *rule, const char *format, ...)
     G_GNUC_PRINTF(3, 4);
 void sim_say(Sim *sim, const char *format, ...) G_GNUC_PRINTF(2, 3);
@@ -335,7 +338,7 @@ void sim_member(const Sim *sim, ApusId id, ApusMember *member);
 /* Who leads, as far as can be seen from outside; or NULL. */
 SimHost *sim_leader(Sim *sim);
 
-/* --- network.c ------------------------------------------------------------------ */
+/* --- network.c ---------------------------------------------------------- */
 
 void sim_net_send(void *opaque, const ApusMessage *message);
 gboolean sim_net_ready(void *opaque, ApusId peer);
@@ -351,7 +354,7 @@ void sim_net_died(SimHost *host, gboolean told);
 void sim_net_break(Sim *sim, ApusId a, ApusId b);
 void sim_net_unclog(SimHost *host, ApusId peer);
 
-/* --- disk.c --------------------------------------------------------------------- */
+/* --- disk.c ------------------------------------------------------------- */
 
 void sim_disk_save(void *opaque, uint64_t ticket, const ApusHardState *state);
 void sim_disk_append(void *opaque, uint64_t ticket, uint64_t first,
@@ -366,7 +369,7 @@ void sim_disk_open(SimHost *host, ApusHardState *state);
 gboolean sim_disk_replay(SimHost *host, GError **errp);
 gboolean sim_disk_has(const SimHost *host, uint64_t index, uint64_t term);
 
-/* --- user.c --------------------------------------------------------------------- */
+/* --- user.c ------------------------------------------------------------- */
 
 ApusDeliver sim_user_deliver(void *opaque, const ApusEntry *entry);
 void sim_user_skipped(void *opaque, const ApusSnapshot *snapshot);
@@ -380,20 +383,18 @@ uint64_t sim_user_submit_input(SimHost *host);
 /* The leader brings in a new member for @old. */
 void sim_user_replace(SimHost *leader, ApusId old, gboolean can_run);
 
-/* --- faults.c ------------------------------------------------------------------- */
+/* --- faults.c ----------------------------------------------------------- */
 
 void sim_faults_start(Sim *sim);
 void sim_faults_event(Sim *sim, const SimEvent *event);
 void sim_trigger(Sim *sim, SimTrigger trigger, ApusId subject, ApusId object);
 void sim_heal(Sim *sim);
 
-/* --- check.c -------------------------------------------------------------------- */
+/* --- check.c ------------------------------------------------------------ */
 
 void sim_check_start(Sim *sim);
 void sim_check_started(SimHost *host);
 void sim_check_step(SimHost *host);
-void sim_check_message(SimHost *host, const ApusMessage *message);
-void sim_check_save(SimHost *host, const ApusHardState *state);
 /* The entry at @index is committed: it is what it was. */
 gboolean sim_check_committed(SimHost *host, const ApusEntry *entry);
 /* Everything up to @index is committed, and @host's log has it. */
@@ -404,19 +405,28 @@ uint64_t sim_last_committed(const Sim *sim);
 const ApusRole *sim_role_at(const Sim *sim, uint64_t index);
 gboolean sim_names(const ApusRole *role, const SimHost *host);
 
-/* --- liveness.c ----------------------------------------------------------------- */
+/* --- promises.c ---------------------------------------------------------- */
+
+void sim_check_message(SimHost *host, const ApusMessage *message);
+void sim_check_save(SimHost *host, const ApusHardState *state);
+/* Is what @host's log has up to @index as safe as the durability asks? */
+gboolean sim_log_is_safe(const SimHost *host, uint64_t index);
+/* Has it said so in @term, in whatever life? */
+gboolean sim_has_acked(const SimHost *host, uint64_t term, uint64_t index);
+
+/* --- liveness.c --------------------------------------------------------- */
 
 void sim_liveness_start(Sim *sim);
 void sim_liveness_judge(Sim *sim);
 /* Could the group go on by itself, if it were not for @but? */
 gboolean sim_hopeful(Sim *sim, ApusId but);
 
-/* --- mutations.c ----------------------------------------------------------------- */
+/* --- mutations.c -------------------------------------------------------- */
 
 const char *sim_mutation_name(ApusMutation mutation);
 gboolean sim_mutation_find(const char *name, ApusMutation *mutation);
 
-/* --- text.c --------------------------------------------------------------------- */
+/* --- text.c ------------------------------------------------------------- */
 
 void sim_text_message(char *out, size_t size, const ApusMessage *message);
 void sim_text_role(char *out, size_t size, const ApusRole *role);

@@ -38,7 +38,7 @@ static unsigned run(SimPool *pool, SimReport *reports, SimCounts *counts)
     return failures;
 }
 
-/* --- nothing is violated ------------------------------------------------------------------ */
+/* --- nothing is violated ------------------------------------------------ */
 
 /* A schedule in which nothing happens proves nothing. */
 static void check_counts(const SimCounts *counts, uint64_t schedules)
@@ -71,7 +71,7 @@ static void test_nothing_is_violated(const void *data)
     check_counts(&counts, pool.to);
 }
 
-/* --- what is broken is noticed -------------------------------------------------------------- */
+/* --- what is broken is noticed ------------------------------------------ */
 
 /* In which group, and within how many schedules. */
 static const struct {
@@ -99,7 +99,7 @@ static void test_broken_rule_is_noticed(const void *data)
     g_assert_cmpuint(run(&pool, reports, &counts), >, 0);
 }
 
-/* --- what the simulator promises -------------------------------------------------------------- */
+/* --- what the simulator promises ---------------------------------------- */
 
 static void test_seed_replays_exactly(void)
 {

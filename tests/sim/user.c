@@ -22,7 +22,7 @@ enum {
     DEPOSED, /* a process that has led starts anew */
 };
 
-/* --- what the core says -------------------------------------------------------------- */
+/* --- what the core says ------------------------------------------------- */
 
 static void pause_for(SimHost *host, uint64_t index)
 {
@@ -202,7 +202,7 @@ static void resume(SimHost *host, const SimEvent *event)
     apus_core_resume(host->core, sim_clock(host));
 }
 
-/* --- submissions ---------------------------------------------------------------------- */
+/* --- submissions -------------------------------------------------------- */
 
 static uint64_t submit(SimHost *host, ApusEntryKind kind,
                        const uint8_t *payload, uint32_t length)
@@ -290,7 +290,7 @@ static uint64_t submit_role(SimHost *host, ApusId secondary,
     return number;
 }
 
-/* --- protection ------------------------------------------------------------------------ */
+/* --- protection --------------------------------------------------------- */
 
 static const ApusPeerStatus *find_peer(const ApusStatus *status, ApusId id)
 {
@@ -427,7 +427,7 @@ static void watch_secondary(SimHost *leader, const ApusStatus *status)
     }
 }
 
-/* --- members ---------------------------------------------------------------------------- */
+/* --- members ------------------------------------------------------------ */
 
 void sim_user_replace(SimHost *leader, ApusId old, gboolean can_run)
 {
@@ -468,8 +468,9 @@ static void dismiss(SimHost *leader, const ApusStatus *status)
     for (ApusId id = 1; id <= sim->hosts; id++) {
         SimHost *host = &sim->host[id];
 
-        if (!host->gone && !host->frozen && apus_members_find(&status->members, id) < 0 &&
-            sim_chance(&sim->random, 500)) {
+        if (!host->gone && !host->frozen &&
+            apus_members_find(&status->members, id) < 0 &&
+            sim_chance(&sim->random, 50)) {
             sim_trace(sim, "%u is switched off for good", id);
             sim->count.replaced++;
             host->gone = TRUE;
@@ -495,7 +496,7 @@ static void replace_lost(SimHost *leader, const ApusStatus *status)
     }
 }
 
-/* --- turns ------------------------------------------------------------------------------ */
+/* --- turns -------------------------------------------------------------- */
 
 static void lead(SimHost *host)
 {
