@@ -114,7 +114,7 @@ static void found(Group *group, GroupMember *member)
         .log_size = 4u << 20,
         /* The machine may be busy: nobody should seem dead who is not. */
         .heartbeat = 20 * MS,
-        .timeout = 400 * MS,
+        .timeout = 250 * MS,
     };
     apus_found(&member->config, &group->members, 1, FALSE, &error);
     g_assert_no_error(error);

@@ -6,9 +6,13 @@
 
 #include "daemon.h"
 
+#include <errno.h>
 #include <glib-unix.h>
+#include <pthread.h>
 #include <signal.h>
+#include <sys/eventfd.h>
 #include <systemd/sd-daemon.h>
+#include <unistd.h>
 
 #include "control.h"
 #include "report.h"
@@ -33,10 +37,10 @@ typedef struct {
     ApusStatus seen; /* the last status that was told */
     gboolean failed;
 
-    GMutex lock; /* of all below */
+    int wake; /* eventfd: there are events */
+    pthread_mutex_t lock; /* of all below; not GLib's: TSan is blind to them */
     GQueue events;
     unsigned missed; /* events, because the queue was full */
-    gboolean scheduled; /* the main thread will take them */
 } Daemon;
 
 static void event_free(gpointer data)
@@ -67,18 +71,16 @@ static Event *next_event(Daemon *daemon, unsigned *missed)
 {
     Event *event;
 
-    g_mutex_lock(&daemon->lock);
+    pthread_mutex_lock(&daemon->lock);
     event = g_queue_pop_head(&daemon->events);
     *missed = daemon->missed;
     daemon->missed = 0;
-    daemon->scheduled = event != NULL;
-    g_mutex_unlock(&daemon->lock);
+    pthread_mutex_unlock(&daemon->lock);
     return event;
 }
 
-static gboolean take_events(gpointer data)
+static void take_events(Daemon *daemon)
 {
-    Daemon *daemon = data;
     unsigned missed;
     Event *event;
 
@@ -98,7 +100,16 @@ static gboolean take_events(gpointer data)
         }
         event_free(event);
     }
-    return G_SOURCE_REMOVE;
+}
+
+static gboolean on_events(gint fd, GIOCondition condition, gpointer data)
+{
+    uint64_t count;
+
+    (void)condition;
+    (void)!read(fd, &count, sizeof(count));
+    take_events(data);
+    return G_SOURCE_CONTINUE;
 }
 
 static gboolean not_leader(Daemon *daemon, GError **errp)
@@ -204,21 +215,17 @@ static gboolean on_hangup(gpointer data)
 
 static void enqueue(Daemon *daemon, Event *event)
 {
-    gboolean schedule = FALSE;
+    uint64_t one = 1;
 
-    g_mutex_lock(&daemon->lock);
+    pthread_mutex_lock(&daemon->lock);
     if (daemon->events.length >= MAX_EVENTS &&
         !(event->level & G_LOG_FLAG_FATAL)) {
         daemon->missed++;
         event_free(g_queue_pop_head(&daemon->events));
     }
     g_queue_push_tail(&daemon->events, event);
-    schedule = !daemon->scheduled;
-    daemon->scheduled = TRUE;
-    g_mutex_unlock(&daemon->lock);
-    if (schedule) {
-        g_idle_add_full(G_PRIORITY_DEFAULT, take_events, daemon, NULL);
-    }
+    pthread_mutex_unlock(&daemon->lock);
+    (void)!write(daemon->wake, &one, sizeof(one));
 }
 
 static void on_changed(void *opaque, const ApusStatus *status)
@@ -260,6 +267,11 @@ static gboolean start(Daemon *daemon, GError **errp)
     const ApusdConfig *config = daemon->config;
     uint64_t watchdog = 0;
 
+    if (daemon->wake < 0) {
+        g_set_error(errp, APUS_ERROR, APUS_ERROR_IO, "cannot make an event "
+                    "descriptor: %s", g_strerror(errno));
+        return FALSE;
+    }
     daemon->control = apusd_control_new(config->socket, answer, daemon, errp);
     if (!daemon->control) {
         return FALSE;
@@ -271,6 +283,7 @@ static gboolean start(Daemon *daemon, GError **errp)
     if (sd_watchdog_enabled(0, &watchdog) > 0) {
         g_timeout_add(MAX(watchdog / 2000, 1), feed_watchdog, daemon);
     }
+    g_unix_fd_add(daemon->wake, G_IO_IN, on_events, daemon);
     g_unix_signal_add(SIGTERM, on_stop, daemon);
     g_unix_signal_add(SIGINT, on_stop, daemon);
     g_unix_signal_add(SIGHUP, on_hangup, daemon);
@@ -288,7 +301,8 @@ static void stop(Daemon *daemon)
     apusd_control_free(daemon->control);
     g_queue_clear_full(&daemon->events, event_free);
     g_main_loop_unref(daemon->loop);
-    g_mutex_clear(&daemon->lock);
+    pthread_mutex_destroy(&daemon->lock);
+    close(daemon->wake);
 }
 
 static void show_failure(Daemon *daemon, const GError *error)
@@ -314,10 +328,11 @@ gboolean apusd_daemon_run(const ApusdConfig *config, const char *file,
         .file = file,
         .log = log,
         .loop = g_main_loop_new(NULL, FALSE),
+        .wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
     };
     g_autoptr(GError) error = NULL;
 
-    g_mutex_init(&daemon.lock);
+    pthread_mutex_init(&daemon.lock, NULL);
     g_queue_init(&daemon.events);
     if (start(&daemon, &error)) {
         apusd_log(log, G_LOG_LEVEL_MESSAGE, "member %u of %s has started",

@@ -156,8 +156,8 @@ static void show_log(GString *out, JsonObject *report)
     JsonObject *log = part(report, "log");
 
     g_string_append_printf(out, "  log     committed %" PRId64 " of %" PRId64
-                           ", trimmed to %" PRId64 ", %.1f MiB free, "
-                           "durability %s, tls %s\n",
+                           ", trimmed to %" PRId64 ", %.1f MiB free\n"
+                           "  set up  durability %s, tls %s\n",
                            number(log, "commit"), number(log, "last"),
                            number(log, "base"),
                            number(log, "room") / (double)(1 << 20),
