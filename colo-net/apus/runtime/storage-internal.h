@@ -30,9 +30,13 @@
  */
 #define DEPTH 1
 
-/* Segments that are ready before they are needed, and at most. */
+/*
+ * Segments that are ready before they are needed, and at most; and files that
+ * wait to be used again.
+ */
 #define SPARES_MIN 2
 #define SPARES_MAX 4
+#define TRIMMED_MAX 8
 
 #define SECOND 1000000000ull
 #define STALL_RETRY SECOND

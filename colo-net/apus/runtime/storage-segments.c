@@ -21,7 +21,11 @@
 
 #define PREFIX "log-"
 #define NEW_NAME "log.new"
-#define CHUNK (1u << 20) /* zeros are written in such pieces */
+/*
+ * Zeros are written in such pieces: a commit that comes meanwhile waits for
+ * one of them, not for all.
+ */
+#define CHUNK (128u << 10)
 
 typedef struct {
     ApusJob job;
@@ -270,9 +274,10 @@ void apus_segments_tend(ApusStorage *storage)
     }
     collect_trimmed(storage);
     old = g_queue_peek_head(&storage->trimmed);
-    if (old && (old->size != storage->segment_size || spares >= SPARES_MAX)) {
+    if (old && (old->size != storage->segment_size ||
+                storage->trimmed.length > TRIMMED_MAX)) {
         give_job(storage, g_queue_pop_head(&storage->trimmed), TRUE);
-    } else if (old) {
+    } else if (old && spares < SPARES_MAX) {
         give_job(storage, g_queue_pop_head(&storage->trimmed), FALSE);
     } else if (spares < SPARES_MIN && !storage->keeper_full) {
         give_job(storage, NULL, FALSE);
