@@ -291,8 +291,11 @@ void apus_round(void *opaque)
     apus_submit_take(apus);
     flush(apus);
     /* What was committed just now may have made room. */
-    if (apus->waiting.length && apus_submit_take(apus)) {
+    if (apus->waiting.length && !apus->more && apus_submit_take(apus)) {
         flush(apus);
+    }
+    if (apus->more) {
+        apus_loop_wake(apus->loop);
     }
     atomic_store(&apus->lease,
                  apus_core_lease(apus->core, apus_loop_now(apus->loop)));

@@ -64,7 +64,8 @@ struct Apus {
     uint64_t resigned_term;
     uint64_t stop_half; /* until when to wait for that */
     ApusTimer *stop_timer;
-    GQueue waiting; /* ApusSubmission: taken, but the log was full */
+    GQueue waiting; /* ApusSubmission: not given to the core yet */
+    gboolean more; /* of them could be, but that is for the next round */
     unsigned own; /* submissions of this thread that are queued */
 
     /* Any thread */
@@ -108,7 +109,7 @@ void apus_log(Apus *apus, GLogLevelFlags level, const char *format, ...)
 
 /* --- apus-submit.c ------------------------------------------------------- */
 
-/* Give what was submitted to the core; returns how many it took. */
+/* Give some of what was submitted to the core; returns how many it took. */
 unsigned apus_submit_take(Apus *apus);
 /* The oldest one that waits has to be given up then; UINT64_MAX: none. */
 uint64_t apus_submit_deadline(const Apus *apus);

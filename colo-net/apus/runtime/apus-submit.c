@@ -21,6 +21,13 @@
 /* A payload of no more bytes is copied into the submission itself. */
 #define INLINE 512
 
+/*
+ * So much is taken in one round, or else a long queue would make the round so
+ * long that beats came too late.
+ */
+#define ROUND_COUNT 2048
+#define ROUND_BYTES (4u << 20)
+
 struct ApusSubmission {
     ApusSubmission *next;
     ApusDone *done;
@@ -124,14 +131,21 @@ static gboolean expired(const Apus *apus, const ApusSubmission *submission)
 unsigned apus_submit_take(Apus *apus)
 {
     ApusSubmission *submission;
-    unsigned taken = 0;
+    unsigned count = 0, taken = 0;
+    size_t bytes = 0;
 
     if (atomic_load(&apus->submitted)) {
         collect(apus, atomic_exchange(&apus->submitted, NULL));
     }
+    apus->more = FALSE;
     while ((submission = g_queue_peek_head(&apus->waiting))) {
         g_autoptr(GError) error = NULL;
 
+        if (++count > ROUND_COUNT || bytes > ROUND_BYTES) {
+            apus->more = TRUE;
+            break;
+        }
+        bytes += submission->length;
         if (apus_core_submit(apus->core, submission->kind,
                              submission->payload, submission->length,
                              submission, apus_loop_now(apus->loop), &error)) {
