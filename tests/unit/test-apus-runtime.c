@@ -564,7 +564,7 @@ static void no_submission_is_lost_at_the_end(Group *group, gconstpointer data)
                                  &submitter[i]);
     }
     fates_wait(&submitter[0].fates, 10);
-    apus_stop(apus_of(group, 1), 5000 * MS);
+    apus_stop(apus_of(group, 1), 60000 * MS);
     for (unsigned i = 0; i < THREADS; i++) {
         g_thread_join(thread[i]);
         g_assert_cmpuint(submitter[i].fates.committed +
