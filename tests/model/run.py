@@ -71,7 +71,9 @@ BROKEN = [
     ("OWN_TERM_ADOPTED", "members", "TERMS=3"),
 ]
 
-# Larger bounds. "bits": so many states that only a part is looked at.
+# Larger bounds. "bits": so many states that a part is looked at, for BITS
+# minutes.
+BITS = 15
 LONG = [
     ("memory", "apus", "TERMS=4 ENTRIES=5 DEATHS=2 RESTARTS=1 INPUTS=1 "
      "PARTINGS=1"),
@@ -85,7 +87,7 @@ LONG = [
      "INPUTS=0 PARTINGS=1 PAIRINGS=1"),
     ("progress", "apus", "LIVE TERMS=4 ENTRIES=5 DEATHS=2 RESTARTS=2 "
      "INPUTS=2 PARTINGS=1 PAIRINGS=1"),
-    ("members", "members", "TERMS=4 INPUTS=1"),
+    ("members", "members", "TERMS=4"),
     ("bits-disk", "apus", "DISK TERMS=4 ENTRIES=5 DEATHS=3 RESTARTS=2 "
      "INPUTS=2 PARTINGS=1 PAIRINGS=1"),
 ]
@@ -127,13 +129,15 @@ def check(folder, name, model, definitions, args):
     call(["gcc", "-O2" if args.long else "-O0", "-w", "-DSAFETY", "-DNOREDUCE",
           "-DVECTORSZ=256", *storage, "-o", "pan", "pan.c"], folder, 120)
     # The table has 2^w places, or bits.
-    places = 20 if not args.long else 33 if name.startswith("bits") else 26
-    output = call(["./pan", "-E", "-n", f"-m{DEPTH}", f"-w{places}"],
-                  folder, args.deadline)
+    bits = name.startswith("bits")
+    places = 20 if not args.long else 33 if bits else 26
+    output = call(["./pan", "-E", "-n", f"-m{DEPTH}", f"-w{places}",
+                   *([f"-Q{BITS}"] if bits else [])], folder, args.deadline)
     errors = re.search(r"errors: (\d+)", output)
     states = re.search(r"^ *(\d\S*) states, stored", output, re.MULTILINE)
     if not errors or not states or "depth too small" in output or \
-            (errors[1] == "0" and "Search not completed" in output):
+            (errors[1] == "0" and "Search not completed" in output and
+             not bits):
         raise Problem(f"the search was not completed\n{output}")
     return int(errors[1]), int(float(states[1])), output
 
