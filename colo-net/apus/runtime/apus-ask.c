@@ -71,9 +71,13 @@ void apus_resume(Apus *apus)
 
 void apus_alive(Apus *apus)
 {
-    uint64_t now = apus_clock();
-    uint64_t before = atomic_exchange(&apus->alive, now);
+    uint64_t now, before;
 
+    if (!apus->config.alive_timeout) {
+        return;
+    }
+    now = apus_clock();
+    before = atomic_exchange(&apus->alive, now);
     /* A main loop that turns all the time should not wake us each time. */
     atomic_fetch_or(&apus->wishes, APUS_WISH_ALIVE);
     if (now - before > apus->config.alive_timeout / 2) {
