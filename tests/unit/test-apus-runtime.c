@@ -416,6 +416,47 @@ static void the_secondary_leads_when_the_leader_resigns(Group *group,
     pthread_mutex_unlock(&group->lock);
 }
 
+typedef struct {
+    Apus *apus;
+    int stuck; /* atomic */
+} MainLoop;
+
+static gpointer turn(gpointer opaque)
+{
+    MainLoop *loop = opaque;
+
+    while (!g_atomic_int_get(&loop->stuck)) {
+        apus_alive(loop->apus);
+        g_usleep(1000);
+    }
+    return NULL;
+}
+
+/* Its own thread is well: without more it would lead for ever (R8). */
+static void the_secondary_leads_when_the_leader_is_stuck(Group *group,
+                                                         gconstpointer data)
+{
+    time_t deadline = group_deadline();
+    MainLoop loop = { .stuck = FALSE };
+    GThread *thread;
+
+    (void)data;
+    group->member[0].config.alive_timeout = 1000 * MS;
+    group_start_all(group);
+    loop.apus = apus_of(group, 1);
+    thread = g_thread_new("main-loop", turn, &loop);
+    group_wait_leader(group);
+    group_protect(group, 1, 2);
+    g_atomic_int_set(&loop.stuck, TRUE);
+    g_thread_join(thread);
+    pthread_mutex_lock(&group->lock);
+    while (!group->member[1].status.accepts) {
+        group_wait(group, deadline);
+    }
+    pthread_mutex_unlock(&group->lock);
+    g_assert_false(apus_may_speak(apus_of(group, 1)));
+}
+
 static void nobody_leads_when_the_leader_stops_unprotected(Group *group,
                                                            gconstpointer data)
 {
@@ -763,6 +804,8 @@ static void add_endings(void)
         the_secondary_leads_when_the_leader_stops);
     add("the-secondary-leads-when-the-leader-resigns",
         the_secondary_leads_when_the_leader_resigns);
+    add("the-secondary-leads-when-the-leader-is-stuck",
+        the_secondary_leads_when_the_leader_is_stuck);
     add("nobody-leads-when-the-leader-stops-unprotected",
         nobody_leads_when_the_leader_stops_unprotected);
     add("nobody-waits-for-a-secondary-that-is-gone",
