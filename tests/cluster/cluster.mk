@@ -14,13 +14,15 @@ build/cluster/node: $(cluster_objects) \
 	    $(core_link)
 
 .PHONY: check-cluster check-soak-cluster bench-apus-failover
-check-cluster: build/cluster/node build/packages-check
+cluster_needs := build/cluster/node build/bin/apusd build/bin/apusctl \
+    build/packages-check
+check-cluster: $(cluster_needs)
 	@mkdir -p $(results)
 	@$(pytest) tests/cluster -m 'not soak' \
 	    --junitxml=$(results)/cluster.xml
 
 check-soak: check-soak-cluster
-check-soak-cluster: build/cluster/node build/packages-check
+check-soak-cluster: $(cluster_needs)
 	@mkdir -p $(results)
 	@$(pytest) tests/cluster -m soak --junitxml=$(results)/soak-cluster.xml
 

@@ -8,6 +8,7 @@ import time
 from colony_test.paths import patient
 
 from . import judge
+from .apusd import Apusd
 from .events import Board
 from .member import Member
 
@@ -15,7 +16,7 @@ from .member import Member
 class Cluster:
     """
     kinds       one letter for each member: "r" can run the VM, "w" is a
-                witness; the first is first to lead
+                witness, "d" is an apusd; the first is first to lead
     durability  memory or disk
     load        see ../load.h
     options     more of them for each node
@@ -28,20 +29,20 @@ class Cluster:
         self.folder = lab.folder / f'group-{len(lab.hosts)}'
         self.folder.mkdir()
         self.durability = durability
-        self.load = load
+        self.options = [f'--durability={durability}', f'--load={load}',
+                        *options]
         self.members = []
         for kind in kinds:
             self.new_member(kind)
         self.members_text = ','.join(member.text()
                                      for member in self.members)
-        self.options = [f'--durability={durability}', f'--load={load}',
-                        *options]
 
     def new_member(self, kind):
         """One more, on a host of its own; not started."""
         number = len(self.members) + 1
-        member = Member(self, number, self.lab.add_host(f'host-{number}'),
-                        kind == 'r')
+        host = self.lab.add_host(f'host-{number}')
+        member = (Apusd(self, number, host) if kind == 'd' else
+                  Member(self, number, host, kind == 'r'))
         self.members.append(member)
         return member
 
