@@ -97,7 +97,8 @@ struct ApusCore {
     uint64_t term_ticket; /* term and vote are safe with this one */
     uint64_t cure_ticket; /* so is the end of the amnesia */
     uint64_t ordered; /* entries up to here were ordered */
-    uint64_t saved_base; /* position of the base in the newest hard state */
+    /* Of the base in the newest hard state. */
+    uint64_t saved_position, saved_index;
     GArray *unsafe; /* Unsafe, by ticket and by first */
 
     /* election.c */

@@ -11,6 +11,8 @@
 
 #include "core-internal.h"
 
+#define MANY_ENTRIES 8192
+
 static gboolean on_disk(const ApusCore *core)
 {
     return core->config.durability == APUS_DURABILITY_DISK;
@@ -29,7 +31,8 @@ uint64_t apus_core_save(ApusCore *core)
                                  : *apus_log_newest(core->log),
     };
 
-    core->saved_base = state.base.position;
+    core->saved_position = state.base.position;
+    core->saved_index = state.base.index;
     core->ops->save(core->opaque, ++core->ticket, &state);
     return core->ticket;
 }
@@ -124,6 +127,8 @@ void apus_core_order(ApusCore *core)
 
 void apus_core_trim(ApusCore *core, uint64_t index)
 {
+    const ApusSnapshot *base;
+
     /* What is not on disk yet stays, which bounds what waits for the disk. */
     if (on_disk(core)) {
         index = MIN(index, apus_core_safe(core));
@@ -133,9 +138,14 @@ void apus_core_trim(ApusCore *core, uint64_t index)
     }
     apus_log_trim(core->log, index);
     core->ops->trim(core->opaque, index);
-    /* The storage can only give up what a saved base stands for. */
-    if (on_disk(core) && apus_log_base(core->log)->position >=
-                             core->saved_base + core->config.log_size / 8) {
+    /*
+     * The storage can only give up what a saved base stands for, and small
+     * entries that come one by one take more of a disk than of the ring.
+     */
+    base = apus_log_base(core->log);
+    if (on_disk(core) &&
+        (base->position >= core->saved_position + core->config.log_size / 8 ||
+         base->index >= core->saved_index + MANY_ENTRIES)) {
         apus_core_save(core);
     }
 }
