@@ -306,8 +306,7 @@ static void the_wrong_one_at_an_address_is_refused(Fixture *f,
     g_assert_false(f->node[1].connected[3]);
 }
 
-static void the_higher_id_does_not_call(Fixture *f,
-    gconstpointer unused G_GNUC_UNUSED)
+static void say_hello_from(Fixture *f, ApusId id)
 {
     Raw raw;
 
@@ -315,12 +314,25 @@ static void the_higher_id_does_not_call(Fixture *f,
     nodes_add(f, 3, "127.0.0.1:1");
     nodes_introduce(f);
     raw_call(&raw, f, 2);
-    raw_prepare(&raw, 3, 2, 30);
+    raw_prepare(&raw, id, 2, 30);
     apus_hello_encode(raw.mine_bytes, &raw.mine);
     raw_write(&raw, raw.mine_bytes, APUS_HELLO_SIZE);
     raw_wait_for_end(&raw);
     raw_close(&raw);
+}
+
+static void the_higher_id_does_not_call(Fixture *f,
+    gconstpointer unused G_GNUC_UNUSED)
+{
+    say_hello_from(f, 3);
     g_assert_true(node_complains(&f->node[2], "the lower id"));
+}
+
+static void ones_own_id_is_a_duplicate(Fixture *f,
+    gconstpointer unused G_GNUC_UNUSED)
+{
+    say_hello_from(f, 2);
+    g_assert_true(node_complains(&f->node[2], "another process with that id"));
 }
 
 /* The loop comes to the new connection before it sees the old one's end. */
@@ -473,6 +485,7 @@ int main(int argc, char **argv)
     ADD(who_is_no_member_is_refused);
     ADD(the_wrong_one_at_an_address_is_refused);
     ADD(the_higher_id_does_not_call);
+    ADD(ones_own_id_is_a_duplicate);
     ADD(a_new_process_need_not_wait_for_the_loop);
     ADD(a_second_process_with_an_id_waits_for_the_first);
     ADD(the_same_process_may_connect_anew);

@@ -165,7 +165,6 @@ void tcp_peer_opened(TcpPeer *peer, TcpConnection *connection)
     peer->open = connection;
     peer->call = NULL;
     peer->lost_life = connection->theirs.life;
-    peer->doubt = 0;
     if (peer->retry) {
         apus_timer_set(peer->retry, 0);
     }
