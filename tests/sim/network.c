@@ -186,6 +186,10 @@ void sim_net_arrive(SimHost *host, const SimEvent *event)
     size_t need = 0;
     gssize size;
 
+    if (sim->plan.sharp_cuts && sim->link[event->peer][host->id].cut) {
+        drop_packet(sim, event->arg);
+        return;
+    }
     size = apus_wire_decode(&message, bytes->data, bytes->len, &need, &error);
     if (size < 0 || (size_t)size != bytes->len) {
         sim_fail(sim, "codec", "a frame of %u bytes decodes to %zd: %s",
@@ -386,26 +390,34 @@ static void find_dead(SimHost *host, const SimHost *peer)
     }
 }
 
+/* Is @host there, will it be, or does @peer still believe so? */
+static bool may_come(const SimHost *host, const SimHost *peer)
+{
+    return host->core || host->restarting ||
+           (peer->core && peer->connection[host->id].up);
+}
+
 static void attempt(Sim *sim, ApusId a, ApusId b)
 {
     SimHost *one = &sim->host[a], *other = &sim->host[b];
     SimPair *pair = pair_of(sim, a, b);
 
     pair->pending = FALSE;
-    if (pair->up || !either_wants(one, other)) {
+    if (pair->up || (!either_wants(one, other) && !one->connection[b].up &&
+                     !other->connection[a].up)) {
         return;
     }
     if (!cut(sim, a, b)) {
         if (one->core && other->core && !one->frozen && !other->frozen &&
-            one->listens && other->listens && has_place(one, b) &&
-            has_place(other, a)) {
+            one->listens && other->listens && either_wants(one, other) &&
+            has_place(one, b) && has_place(other, a)) {
             connect(sim, a, b);
             return;
         }
         find_dead(other, one);
         find_dead(one, other);
     }
-    if ((one->core || one->restarting) && (other->core || other->restarting)) {
+    if (may_come(one, other) && may_come(other, one)) {
         try_later(sim, a, b, sim_between(&sim->random, RETRY_MIN, RETRY_MAX));
     }
 }

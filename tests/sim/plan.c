@@ -363,12 +363,35 @@ static void add_lost_change(SimPlan *plan, SimRandom *random)
     fault->lasting = sim_between(random, 250 * SIM_MS, 900 * SIM_MS);
 }
 
+/*
+ * A leader that resigned and its secondary ask for votes in the same term, and
+ * the one that is not elected still hears one of its voters.
+ */
+static void add_split_vote(SimPlan *plan, SimRandom *random)
+{
+    SimFault *fault = add(plan, random, SIM_FAULT_RESIGN, SIM_WHO_LEADER);
+    SimFault first;
+
+    first = *fault;
+    first.trigger = SIM_TRIGGER_ASK;
+    fault = add_with(plan, random, &first, SIM_FAULT_LEAVE_ONE,
+                     SIM_WHO_SUBJECT, 10 * SIM_US);
+    fault->whom = SIM_WHO_WITNESS;
+    fault->lasting = sim_between(random, 100 * SIM_MS, 500 * SIM_MS);
+    fault = add_with(plan, random, &first, SIM_FAULT_LAG, SIM_WHO_WITNESS,
+                     0);
+    fault->whom = SIM_WHO_LEADER;
+    fault->dice = (fault - 1)->dice;
+    fault->amount = sim_magnitude(random, SIM_MS, 20 * SIM_MS);
+    fault->lasting = sim_between(random, 50 * SIM_MS, 200 * SIM_MS);
+}
+
 static void make_faults(SimPlan *plan, SimRandom *random)
 {
     static void (*const group[])(SimPlan *plan, SimRandom *random) = {
         add_lonely_entry, add_lonely_entry, add_duel, add_short_memory,
         add_old_answers, add_ghosts, add_split_change, add_forgotten_vote,
-        add_weak_promise, add_lost_change,
+        add_weak_promise, add_lost_change, add_split_vote,
     };
     unsigned single = sim_magnitude(random, 2, 24);
     unsigned groups = sim_below(random, 6);
@@ -425,6 +448,7 @@ static void make_network(SimPlan *plan, SimRandom *random)
     }
     plan->late_max = sim_magnitude(random, 5 * SIM_MS, 600 * SIM_MS);
     plan->overtaking = sim_chance(random, 5000);
+    plan->sharp_cuts = sim_chance(random, 5000);
     plan->refuses_later = sim_chance(random, 5000);
     plan->late_flush = sim_chance(random, 5000)
                        ? sim_between(random, 100, 8000) : 0;
@@ -501,6 +525,8 @@ void sim_plan_print(const SimPlan *plan, FILE *out)
             plan->delay_min / SIM_US, plan->delay_max / SIM_US, plan->lost,
             plan->twice, plan->late, plan->late_max / SIM_MS,
             plan->overtaking ? ", overtaking" : "", plan->drift_max);
+    fprintf(out, "a cut %s what is under way\n",
+            plan->sharp_cuts ? "takes" : "spares");
     for (unsigned i = 0; i < plan->faults; i++) {
         const SimFault *fault = &plan->fault[i];
 

@@ -128,6 +128,7 @@ typedef struct {
     unsigned lost, twice, late;
     uint64_t late_max;
     gboolean overtaking;
+    gboolean sharp_cuts; /* what is under way is lost, too */
     gboolean refuses_later; /* not only the first reconnect */
     unsigned late_flush;
     uint64_t disk_min, disk_max;
