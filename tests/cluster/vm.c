@@ -28,7 +28,7 @@ struct Vm {
 
     GMutex lock; /* of what follows */
     VmState state;
-    VmState taken; /* from another member, not used yet */
+    VmState taken; /* from another member */
     gboolean has_taken;
 };
 
@@ -169,7 +169,7 @@ static void find_state(Vm *vm, const ApusEntry *entry)
     VmState state;
 
     if (vm->has_taken && before == vm->taken.index) {
-        vm->has_taken = FALSE;
+        /* Maybe twice: it is delivered from there on only a moment later. */
         go_on_from(vm, &vm->taken);
     } else if (before == 0) {
         go_on_from(vm, &(VmState) { .chain = BEGINNING });
