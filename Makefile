@@ -96,7 +96,7 @@ demo: qemu guest build/packages-check ## a VM survives the death of its host
 	$(call landed,tests/system/demo.py,the demo)
 	@$(PYTHON) -B tests/system/demo.py
 
-parts := unit fuzz model $(if $(wildcard tests/qtest/*.c),qtest) \
+parts := unit fuzz model sim $(if $(wildcard tests/qtest/*.c),qtest) \
     cluster $(if $(wildcard tests/system/conftest.py),system)
 check: all build/packages-check ## all tests but the long ones
 	@rm -f $(parts:%=$(results)/%.xml); \

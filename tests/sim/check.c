@@ -462,6 +462,8 @@ static void note_change(SimHost *host)
 
     if (apus_log_newest_of(log, APUS_ENTRY_MEMBER) > host->commit &&
         memcmp(&host->members, members, sizeof(*members)) != 0) {
+        host->sim->count.replaced += !members->leaving &&
+                                     apus_core_leads(host->core);
         sim_trigger(host->sim,
                     members->leaving ? SIM_TRIGGER_CHANGE
                                      : SIM_TRIGGER_DISMISS,

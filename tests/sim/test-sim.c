@@ -7,7 +7,7 @@
  */
 
 #include <inttypes.h>
-#include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "pool.h"
@@ -73,12 +73,42 @@ static void test_nothing_is_violated(const void *data)
 
 /* --- what is broken is noticed ------------------------------------------ */
 
-/* In which group, and within how many schedules. */
+/*
+ * In which group, and within how many schedules. What has no entry is not
+ * noticed here: OWN_TERM_ADOPTED takes two candidates of one term, one of them
+ * elected and two changes of members committed while the other still asks.
+ * tests/model finds that one.
+ */
 static const struct {
     unsigned members;
     uint64_t seeds;
 } noticed[APUS_MUTATIONS_END] = {
-#include "noticed.h"
+    [APUS_MUTATION_VOTE_UNSAVED] = { 3, 20 },
+    [APUS_MUTATION_TERM_UNSAVED] = { 3, 20 },
+    [APUS_MUTATION_ROLE_UNSAVED] = { 3, 20 },
+    [APUS_MUTATION_APPEND_UNSAVED] = { 3, 20 },
+    [APUS_MUTATION_ELIGIBLE_FIRST] = { 3, 200 },
+    [APUS_MUTATION_NO_ADOPTION] = { 5, 100 },
+    [APUS_MUTATION_EACH_VOTER] = { 5, 100 },
+    [APUS_MUTATION_OLD_TERM_COMMIT] = { 3, 100 },
+    [APUS_MUTATION_OFFSET_COMPARED] = { 3, 20 },
+    [APUS_MUTATION_AMNESIAC_VOTES] = { 3, 200 },
+    [APUS_MUTATION_AMNESIAC_ACKS] = { 3, 100 },
+    [APUS_MUTATION_AMNESIAC_ECHOES] = { 3, 4000 },
+    [APUS_MUTATION_BLANK_UNCONFIRMED] = { 3, 1000 },
+    [APUS_MUTATION_LIFE_IGNORED] = { 3, 3000 },
+    [APUS_MUTATION_INCARNATION_IGNORED] = { 3, 200 },
+    [APUS_MUTATION_WITNESS_LEADS] = { 3, 20 },
+    [APUS_MUTATION_LEASE_FROM_ANSWER] = { 3, 500 },
+    [APUS_MUTATION_LEASE_UNPROMISED] = { 3, 1000 },
+    [APUS_MUTATION_NO_QUARANTINE] = { 3, 2000 },
+    [APUS_MUTATION_SPEAKS_EARLY] = { 3, 20 },
+    [APUS_MUTATION_CUT_MATCHING] = { 3, 100 },
+    [APUS_MUTATION_NO_PREV_CHECK] = { 5, 500 },
+    [APUS_MUTATION_TRIM_EARLY] = { 5, 200 },
+    [APUS_MUTATION_BARRIER_IGNORED] = { 3, 20 },
+    [APUS_MUTATION_TWO_CHANGES] = { 3, 1000 },
+    [APUS_MUTATION_OLD_MEMBERS_ELECT] = { 3, 10000 },
 };
 
 static void test_broken_rule_is_noticed(const void *data)
@@ -93,10 +123,16 @@ static void test_broken_rule_is_noticed(const void *data)
     SimReport reports[SIM_MAX_REPORTS];
     SimCounts counts = { 0 };
 
-    /* A rule that was added needs an entry in the table. */
-    g_assert_cmpuint(pool.to, >, 0);
     apus_mutation = mutation;
     g_assert_cmpuint(run(&pool, reports, &counts), >, 0);
+}
+
+static void test_every_rule_but_one_is_noticed(void)
+{
+    for (unsigned i = APUS_MUTATION_NONE + 1; i < APUS_MUTATIONS_END; i++) {
+        g_assert_true((noticed[i].seeds == 0) ==
+                      (i == APUS_MUTATION_OWN_TERM_ADOPTED));
+    }
 }
 
 /* --- what the simulator promises ---------------------------------------- */
@@ -172,9 +208,13 @@ int main(int argc, char **argv)
         g_autofree char *path = g_strdup_printf("/sim/is-noticed/%s",
                                                 sim_mutation_name(i));
 
-        g_test_add_data_func(path, GUINT_TO_POINTER(i),
-                             test_broken_rule_is_noticed);
+        if (noticed[i].seeds > 0) {
+            g_test_add_data_func(path, GUINT_TO_POINTER(i),
+                                 test_broken_rule_is_noticed);
+        }
     }
+    g_test_add_func("/sim/every-rule-but-one-is-noticed",
+                    test_every_rule_but_one_is_noticed);
     g_test_add_func("/sim/seed-replays-exactly", test_seed_replays_exactly);
     g_test_add_func("/sim/failing-schedule-is-made-small",
                     test_failing_schedule_is_made_small);

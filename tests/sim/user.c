@@ -472,7 +472,6 @@ static void dismiss(SimHost *leader, const ApusStatus *status)
             apus_members_find(&status->members, id) < 0 &&
             sim_chance(&sim->random, 50)) {
             sim_trace(sim, "%u is switched off for good", id);
-            sim->count.replaced++;
             host->gone = TRUE;
             sim_host_kill(host);
         }
