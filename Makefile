@@ -110,7 +110,7 @@ check-unit: ## the core libraries alone; seconds
 
 check-fuzz: ## garbage for each decoder; a minute, or FUZZ_SECONDS for each
 	@$(PYTHON) -B tests/fuzz/run.py --seconds=$(FUZZ_SECONDS) \
-	    --jobs=$(workers) build/fuzz $(results)/fuzz.xml $(fuzz_programs)
+	    --jobs=$(shell nproc) build/fuzz $(results)/fuzz.xml $(fuzz_programs)
 
 check-model: build/packages-check ## APUS as a model, in spin; a minute
 	@$(PYTHON) -B tests/model/run.py --jobs=2 build/model \
