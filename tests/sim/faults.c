@@ -196,11 +196,19 @@ static void replace(Sim *sim, const SimFault *fault)
             &members->member[(fault->dice + i) % members->count];
         const ApusRole *role = &apus_log_newest(leader->core->log)->role;
 
-        if (old->id != role->leader && old->id != role->secondary) {
+        if (old->id == role->leader || old->id == role->secondary) {
+            continue;
+        }
+        if (fault->dice % 11 == 0 && members->count > 3) {
+            sim_user_remove(leader, old->id);
+        } else if (fault->dice % 11 == 1 &&
+                   members->count < APUS_MAX_MEMBERS - 1) {
+            sim_user_replace(leader, APUS_NOBODY, fault->dice % 3 == 0);
+        } else {
             sim_user_replace(leader, old->id,
                              old->can_run || fault->dice % 3 == 0);
-            return;
         }
+        return;
     }
 }
 

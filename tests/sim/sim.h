@@ -380,7 +380,9 @@ void sim_user_start(SimHost *host);
 void sim_user_event(SimHost *host, const SimEvent *event);
 /* Submit an INPUT; returns its number or 0. */
 uint64_t sim_user_submit_input(SimHost *host);
-/* The leader brings in a new member for @old. */
+/* @old is to go, for nobody. */
+void sim_user_remove(SimHost *leader, ApusId old);
+/* The leader brings in a new member for @old, or for nobody. */
 void sim_user_replace(SimHost *leader, ApusId old, gboolean can_run);
 
 /* --- faults.c ----------------------------------------------------------- */

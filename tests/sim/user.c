@@ -429,6 +429,18 @@ static void watch_secondary(SimHost *leader, const ApusStatus *status)
 
 /* --- members ------------------------------------------------------------ */
 
+void sim_user_remove(SimHost *leader, ApusId old)
+{
+    g_autoptr(GError) error = NULL;
+    gboolean done;
+
+    done = apus_core_replace(leader->core, old, NULL, sim_clock(leader),
+                             &error);
+    sim_trace(leader->sim, "%u %s remove %u", leader->id,
+              done ? "is to" : "may not", old);
+    sim_host_done(leader);
+}
+
 void sim_user_replace(SimHost *leader, ApusId old, gboolean can_run)
 {
     Sim *sim = leader->sim;
