@@ -321,13 +321,6 @@ static void say_hello_from(Fixture *f, ApusId id)
     raw_close(&raw);
 }
 
-static void the_higher_id_does_not_call(Fixture *f,
-    gconstpointer unused G_GNUC_UNUSED)
-{
-    say_hello_from(f, 3);
-    g_assert_true(node_complains(&f->node[2], "the lower id"));
-}
-
 static void ones_own_id_is_a_duplicate(Fixture *f,
     gconstpointer unused G_GNUC_UNUSED)
 {
@@ -484,7 +477,6 @@ int main(int argc, char **argv)
     ADD(rings_of_other_size_are_refused);
     ADD(who_is_no_member_is_refused);
     ADD(the_wrong_one_at_an_address_is_refused);
-    ADD(the_higher_id_does_not_call);
     ADD(ones_own_id_is_a_duplicate);
     ADD(a_new_process_need_not_wait_for_the_loop);
     ADD(a_second_process_with_an_id_waits_for_the_first);

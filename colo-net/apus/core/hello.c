@@ -241,7 +241,6 @@ const char *apus_answer_text(ApusAnswer answer)
         [APUS_ANSWER_KEY] = "another key",
         [APUS_ANSWER_NOT_ME] = "the member there has another id",
         [APUS_ANSWER_UNKNOWN] = "no member of the group has that id",
-        [APUS_ANSWER_TURN] = "the one with the lower id connects",
         [APUS_ANSWER_RING] = "logs of different size",
         [APUS_ANSWER_DUPLICATE] = "another process with that id is connected",
     };

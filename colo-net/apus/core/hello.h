@@ -48,7 +48,6 @@ typedef enum {
     APUS_ANSWER_KEY, /* another key */
     APUS_ANSWER_NOT_ME, /* the called one has another id */
     APUS_ANSWER_UNKNOWN, /* the caller is no member */
-    APUS_ANSWER_TURN, /* it is the other's turn to call */
     APUS_ANSWER_RING, /* rings of different size */
     APUS_ANSWER_DUPLICATE, /* another process with that id is connected */
     APUS_ANSWERS, /* not an answer: how many there are */

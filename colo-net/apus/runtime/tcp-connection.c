@@ -35,6 +35,8 @@ static void set_options(int fd)
 {
     set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
     set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, SILENCE_MILLISECONDS);
+    /* Who says little says it again every 200 ms, not more and more rarely. */
+    set_option(fd, IPPROTO_TCP, TCP_THIN_LINEAR_TIMEOUTS, 1);
     set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
     set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, SILENCE_SECONDS);
     set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, SILENCE_SECONDS);
@@ -287,17 +289,19 @@ void tcp_connection_open(TcpConnection *connection)
 
     if (!connection->called) {
         g_queue_remove(&tcp->strangers, connection);
-        connection->peer = tcp_find(tcp, connection->theirs.from);
     }
     apus_timer_set(connection->deadline, 0);
     connection->stage = TCP_OPEN;
     connection->need = 0;
     connection->since = apus_loop_now(tcp->loop);
-    tcp->counters.connects++;
-    tcp_peer_opened(connection->peer, connection);
-    tcp->handlers->connected(tcp->opaque, connection->peer->id,
-                             connection->theirs.life,
-                             connection->theirs.incarnation);
+    if (tcp_peer_opened(connection->peer, connection)) {
+        tcp->counters.connects++;
+        tcp->handlers->connected(tcp->opaque, connection->peer->id,
+                                 connection->theirs.life,
+                                 connection->theirs.incarnation);
+    } else {
+        tcp->handlers->writable(tcp->opaque);
+    }
 }
 
 /* --- end ------------------------------------------------------------------ */
@@ -358,7 +362,9 @@ void tcp_connection_close(TcpConnection *connection, int error,
     g_ptr_array_add(tcp->closed, connection);
     tcp_sweep_soon(tcp);
 
-    if (stage == TCP_OPEN) {
+    if (stage == TCP_OPEN && peer->open != connection) {
+        /* There is another one: nothing has happened to the peer. */
+    } else if (stage == TCP_OPEN) {
         peer->open = NULL;
         tcp->counters.disconnects++;
         tcp->handlers->disconnected(tcp->opaque, peer->id, why);
@@ -367,7 +373,9 @@ void tcp_connection_close(TcpConnection *connection, int error,
         }
     } else if (connection->called) {
         peer->call = NULL;
-        tcp_peer_call_failed(peer, error, connection->heard);
+        if (!connection->replaced) {
+            tcp_peer_call_failed(peer, error, connection->heard);
+        }
     } else {
         g_queue_remove(&tcp->strangers, connection);
     }

@@ -10,6 +10,12 @@
 
 #include "tcp-internal.h"
 
+/*
+ * A call takes no longer than three connect_timeouts. Who calls had no
+ * connection when it began to; so one that is older than this is gone there.
+ */
+#define PATIENCE 4
+
 static void say_hello(TcpConnection *connection, ApusId to)
 {
     ApusHello *mine = &connection->mine;
@@ -72,11 +78,9 @@ static ApusAnswer may_call(const Tcp *tcp, const ApusHello *theirs)
     if (theirs->from == tcp->hello.from) {
         return APUS_ANSWER_DUPLICATE;
     }
-    if (!tcp_find(tcp, theirs->from)) {
-        return APUS_ANSWER_UNKNOWN;
-    }
-    return theirs->from > tcp->hello.from ? APUS_ANSWER_TURN :
-        APUS_ANSWER_WELCOME;
+    /* Who can prove that he has the key may be a guest. */
+    return tcp->key_size || tcp_find(tcp, theirs->from) ?
+        APUS_ANSWER_WELCOME : APUS_ANSWER_UNKNOWN;
 }
 
 static void take_hello(TcpConnection *connection, const uint8_t *data)
@@ -115,56 +119,87 @@ static gboolean has_ended(const TcpConnection *connection)
         (ask.revents & (POLLRDHUP | POLLHUP | POLLERR));
 }
 
-/* Called: is it the only one with that id? */
-static gboolean is_alone(TcpConnection *connection)
+/* The same process has called again, for the older one is broken there. */
+static gboolean is_anew(const TcpConnection *connection,
+                        const TcpConnection *other)
 {
-    TcpPeer *peer = tcp_find(connection->tcp, connection->theirs.from);
-    TcpConnection *other = peer ? peer->open : NULL;
+    const Tcp *tcp = connection->tcp;
+    uint64_t age = apus_loop_now(tcp->loop) - other->since;
+
+    return connection->called == other->called ||
+        age > PATIENCE * tcp->connect_timeout;
+}
+
+/* Is it the only one with that id? */
+static gboolean may_open(TcpConnection *connection)
+{
+    TcpPeer *peer = connection->peer;
+    TcpConnection *other = peer->open;
+    gboolean same;
 
     if (!other) {
         return TRUE;
     }
-    if (other->theirs.life == connection->theirs.life || has_ended(other)) {
+    same = other->theirs.life == connection->theirs.life;
+    if (same && !is_anew(connection, other)) {
         /*
-         * Nobody calls again while the first connection is any good. There is
-         * no need to look whether the peer is dead.
+         * Both have called each other at once, and both keep the one of who
+         * is the first to call.
          */
-        other->replaced = TRUE;
-        tcp_connection_close(other, ECONNRESET, "it has connected again");
-        return TRUE;
+        if (connection->called == tcp_peer_is_called(peer)) {
+            return TRUE;
+        }
+        if (!has_ended(other)) {
+            connection->replaced = TRUE;
+            tcp_connection_close(connection, 0, "");
+            return FALSE;
+        }
+    } else if (!same && !has_ended(other)) {
+        tcp_connection_refuse(connection, APUS_ANSWER_DUPLICATE, "%s",
+                              apus_answer_text(APUS_ANSWER_DUPLICATE));
+        return FALSE;
     }
-    tcp_connection_refuse(connection, APUS_ANSWER_DUPLICATE, "%s",
-                          apus_answer_text(APUS_ANSWER_DUPLICATE));
-    return FALSE;
-}
-
-static gboolean is_member(TcpConnection *connection)
-{
-    if (!tcp_find(connection->tcp, connection->theirs.from)) {
-        tcp_connection_refuse(connection, APUS_ANSWER_UNKNOWN, "%s",
-                              apus_answer_text(APUS_ANSWER_UNKNOWN));
+    /* There is no need to see whether it is dead. */
+    other->replaced = TRUE;
+    tcp_connection_close(other, ECONNRESET, "it has connected again");
+    if (peer->leaving) {
+        connection->replaced = TRUE;
+        tcp_connection_close(connection, 0, "");
     }
     return connection->stage != TCP_CLOSED;
 }
 
-static void take_proof(TcpConnection *connection, const uint8_t *data)
+static void welcome(TcpConnection *connection)
 {
     uint8_t answer[APUS_ANSWER_SIZE];
 
+    /* Those with whom there is no connection any more are no guests. */
+    tcp_sweep(connection->tcp);
+    if (connection->stage == TCP_CLOSED) {
+        return;
+    }
+    connection->peer = tcp_peer_admit(connection->tcp,
+                                      connection->theirs.from);
+    if (!connection->peer) {
+        tcp_connection_refuse(connection, APUS_ANSWER_UNKNOWN,
+                              "no member, and one guest too many");
+    } else if (may_open(connection)) {
+        apus_answer_encode(answer, APUS_ANSWER_WELCOME);
+        tcp_connection_say(connection, answer, sizeof(answer));
+        tcp_connection_open(connection);
+    }
+}
+
+static void take_proof(TcpConnection *connection, const uint8_t *data)
+{
     if (!proves(connection, data)) {
         return;
     }
     if (connection->called) {
         say_proof(connection);
         connection->stage = TCP_ANSWER;
-        return;
-    }
-    tcp_sweep(connection->tcp);
-    /* Handlers were called: the peer may have gone. */
-    if (is_alone(connection) && is_member(connection)) {
-        apus_answer_encode(answer, APUS_ANSWER_WELCOME);
-        tcp_connection_say(connection, answer, sizeof(answer));
-        tcp_connection_open(connection);
+    } else {
+        welcome(connection);
     }
 }
 
@@ -183,7 +218,7 @@ static void take_answer(TcpConnection *connection, const uint8_t *data)
     } else if (connection->stage != TCP_ANSWER) {
         tcp_connection_refuse(connection, TCP_REASON_GARBAGE,
                               "a welcome out of turn");
-    } else {
+    } else if (may_open(connection)) {
         tcp_connection_open(connection);
     }
 }

@@ -36,6 +36,9 @@
  */
 #define TCP_MAX_STRANGERS 64
 
+/* Who has the key but is not among the peers. */
+#define TCP_MAX_GUESTS 2
+
 typedef struct Tcp Tcp;
 typedef struct TcpPeer TcpPeer;
 typedef struct TcpConnection TcpConnection;
@@ -74,7 +77,7 @@ struct TcpConnection {
     gboolean mute; /* writing failed: only what is there is still read */
     gboolean heard; /* the other side has said something */
     gboolean refused; /* and that it refuses us */
-    gboolean replaced; /* by a newer one with the same peer */
+    gboolean replaced; /* by another one with the same peer */
     TcpBuffer cipher; /* with TLS: as it came in */
     gboolean may_read; /* with TLS: nothing was read in this round yet */
 
@@ -88,13 +91,13 @@ typedef struct {
     ApusWatch *watch;
     ApusTimer *timer;
     unsigned tries; /* that are left */
-    uint64_t delay;
     gboolean accepted;
 } TcpProbe;
 
 struct TcpPeer {
     Tcp *tcp;
     ApusId id;
+    gboolean guest; /* was not given: it has come by itself */
     gboolean usable; /* its address can be parsed */
     gboolean leaving; /* no member any more: goes in the next round */
     char text[APUS_MAX_ADDRESS];
@@ -165,21 +168,30 @@ int tcp_socket(const ApusAddress *address);
 
 TcpPeer *tcp_peer_new(Tcp *tcp, ApusId id);
 void tcp_peer_free(TcpPeer *peer);
+/* @peer is one of those who were given, and is called if it has to be. */
 void tcp_peer_set_address(TcpPeer *peer, const char *text);
-/* Of the two members the one with the lower id calls. */
+/* Of the two members the one with the lower id is the first to call. */
 gboolean tcp_peer_is_called(const TcpPeer *peer);
-/* Call in this round of the loop or the next. */
-void tcp_peer_call_soon(TcpPeer *peer);
+/* Who has proved to be @id: a peer, or a guest. NULL: one too many. */
+TcpPeer *tcp_peer_admit(Tcp *tcp, ApusId id);
 /*
  * The connection that was being made was not; @error is an errno. @heard: the
  * other side has said something.
  */
 void tcp_peer_call_failed(TcpPeer *peer, int error, gboolean heard);
-/* @connection is open: it is the one to use. */
-void tcp_peer_opened(TcpPeer *peer, TcpConnection *connection);
+/*
+ * @connection is open: it is the one to use. FALSE: it only takes the place of
+ * another one with the same process.
+ */
+gboolean tcp_peer_opened(TcpPeer *peer, TcpConnection *connection);
 /* It was open for @lived ns, and is closed. */
 void tcp_peer_lost(TcpPeer *peer, uint64_t lived);
 void tcp_peer_refused(TcpPeer *peer);
+/*
+ * Before the next look at whether @peer listens, after @n more that were
+ * accepted and closed without a word.
+ */
+uint64_t tcp_peer_dying_delay(const TcpPeer *peer, unsigned n);
 
 /* --- tcp-probe.c ---------------------------------------------------------- */
 

@@ -13,9 +13,17 @@
 /*
  * A process that dies closes its sockets one after another. A call may come
  * in between and be accepted, just to be closed without a word; so a call that
- * ends like that has said nothing, and the next one counts.
+ * ends like that has said nothing, and the next one, which is made without
+ * delay, counts.
  */
 #define DOUBT 8
+
+static void call(TcpPeer *peer);
+
+static void retry(void *opaque)
+{
+    call(opaque);
+}
 
 TcpPeer *tcp_peer_new(Tcp *tcp, ApusId id)
 {
@@ -24,6 +32,7 @@ TcpPeer *tcp_peer_new(Tcp *tcp, ApusId id)
     peer->tcp = tcp;
     peer->id = id;
     peer->delay = tcp->retry_min;
+    peer->retry = apus_loop_timer(tcp->loop, retry, peer);
     tcp_probe_init(peer);
     return peer;
 }
@@ -49,8 +58,8 @@ gboolean tcp_peer_is_called(const TcpPeer *peer)
 
 static gboolean may_call(const TcpPeer *peer)
 {
-    return tcp_peer_is_called(peer) && peer->usable && !peer->leaving &&
-        !peer->open && !peer->call && !peer->tcp->closing;
+    return peer->usable && !peer->leaving && !peer->open && !peer->call &&
+        !peer->tcp->closing;
 }
 
 static void call(TcpPeer *peer)
@@ -79,23 +88,23 @@ static void call(TcpPeer *peer)
     peer->call = tcp_connection_new(tcp, fd, &peer->address, peer);
 }
 
-static void retry(void *opaque)
+/*
+ * The other one calls, unless it has not heard of us; so it gets some time.
+ */
+static void wait_for_call(TcpPeer *peer)
 {
-    call(opaque);
+    apus_timer_set(peer->retry, apus_clock() + peer->tcp->connect_timeout);
 }
 
-static void call_at(TcpPeer *peer, uint64_t when)
+static void call_soon(TcpPeer *peer)
 {
-    if (!peer->retry) {
-        peer->retry = apus_loop_timer(peer->tcp->loop, retry, peer);
+    if (!may_call(peer)) {
+        return;
     }
-    apus_timer_set(peer->retry, when);
-}
-
-void tcp_peer_call_soon(TcpPeer *peer)
-{
-    if (may_call(peer)) {
-        call_at(peer, apus_loop_now(peer->tcp->loop));
+    if (tcp_peer_is_called(peer)) {
+        apus_timer_set(peer->retry, apus_loop_now(peer->tcp->loop));
+    } else {
+        wait_for_call(peer);
     }
 }
 
@@ -103,6 +112,7 @@ void tcp_peer_set_address(TcpPeer *peer, const char *text)
 {
     g_autoptr(GError) error = NULL;
 
+    peer->guest = FALSE;
     if (peer->usable && strcmp(peer->text, text) == 0) {
         return;
     }
@@ -110,6 +120,7 @@ void tcp_peer_set_address(TcpPeer *peer, const char *text)
     peer->usable = apus_address_parse(&peer->address, text, FALSE, &error);
     peer->doubt = 0;
     tcp_probe_stop(peer);
+    call_soon(peer);
     if (!peer->usable) {
         g_free(peer->complaint);
         peer->complaint = g_strdup(error->message);
@@ -126,8 +137,16 @@ static gboolean is_usual(int error)
 
 static void call_later(TcpPeer *peer)
 {
-    call_at(peer, apus_clock() + peer->delay);
+    if (!tcp_peer_is_called(peer)) {
+        peer->delay = peer->tcp->retry_max;
+    }
+    apus_timer_set(peer->retry, apus_clock() + peer->delay);
     peer->delay = MIN(2 * peer->delay, peer->tcp->retry_max);
+}
+
+uint64_t tcp_peer_dying_delay(const TcpPeer *peer, unsigned n)
+{
+    return n ? peer->tcp->retry_min / 4 << (n - 1) : 0;
 }
 
 void tcp_peer_refused(TcpPeer *peer)
@@ -151,39 +170,81 @@ void tcp_peer_call_failed(TcpPeer *peer, int error, gboolean heard)
                      "cannot connect with member %u at %s: %s", peer->id,
                      peer->text, g_strerror(error));
     }
-    if (peer->doubt > 0) {
-        peer->doubt = error == ECONNRESET && !heard ? peer->doubt - 1 : 0;
+    if (peer->doubt > 0 && error == ECONNRESET && !heard) {
+        apus_timer_set(peer->retry, apus_clock() +
+                tcp_peer_dying_delay(peer, DOUBT - peer->doubt));
+        peer->doubt--;
+        return;
     }
+    peer->doubt = 0;
     call_later(peer);
     if (refused) {
         tcp_peer_refused(peer);
     }
 }
 
-void tcp_peer_opened(TcpPeer *peer, TcpConnection *connection)
+gboolean tcp_peer_opened(TcpPeer *peer, TcpConnection *connection)
 {
+    TcpConnection *other = peer->open;
+
     peer->open = connection;
-    peer->call = NULL;
     peer->lost_life = connection->theirs.life;
-    if (peer->retry) {
-        apus_timer_set(peer->retry, 0);
+    if (peer->call == connection) {
+        peer->call = NULL;
     }
+    apus_timer_set(peer->retry, 0);
     tcp_probe_stop(peer);
+    if (other) {
+        tcp_connection_close(other, 0, "");
+    }
+    /* The first to call shall have its way: see may_open(). */
+    if (peer->call && !tcp_peer_is_called(peer)) {
+        peer->call->replaced = TRUE;
+        tcp_connection_close(peer->call, 0, "");
+    }
+    return !other;
 }
 
 void tcp_peer_lost(TcpPeer *peer, uint64_t lived)
 {
-    if (peer->tcp->closing || peer->leaving || !peer->usable || peer->open) {
+    if (peer->guest) {
+        peer->leaving = TRUE;
+        tcp_sweep_soon(peer->tcp);
+    }
+    if (!may_call(peer)) {
         return;
     }
-    peer->doubt = DOUBT;
     if (!tcp_peer_is_called(peer)) {
+        wait_for_call(peer);
         tcp_probe_start(peer);
     } else if (lived >= peer->delay) {
+        peer->doubt = DOUBT;
         peer->delay = peer->tcp->retry_min;
         call(peer);
     } else {
         /* Whoever is thrown out again and again does not hurry. */
+        peer->doubt = DOUBT;
         call_later(peer);
     }
+}
+
+TcpPeer *tcp_peer_admit(Tcp *tcp, ApusId id)
+{
+    TcpPeer *peer = tcp_find(tcp, id);
+    unsigned guests = 0;
+
+    if (peer) {
+        return peer;
+    }
+    for (unsigned i = 0; i < tcp->peers->len; i++) {
+        peer = g_ptr_array_index(tcp->peers, i);
+        guests += peer->guest && !peer->leaving;
+    }
+    if (guests >= TCP_MAX_GUESTS) {
+        return NULL;
+    }
+    peer = tcp_peer_new(tcp, id);
+    peer->guest = TRUE;
+    g_ptr_array_add(tcp->peers, peer);
+    return peer;
 }

@@ -19,7 +19,7 @@
 
 #include "tcp-internal.h"
 
-#define TRIES 5
+#define TRIES 8
 #define MOMENT (20 * TCP_MILLISECOND)
 
 static void hang_up(TcpProbe *probe)
@@ -73,8 +73,8 @@ static void ready(void *opaque, uint32_t events G_GNUC_UNUSED)
         settle(peer, error);
     } else if (probe->tries > 0) {
         hang_up(probe);
-        set_timer(peer, probe->delay);
-        probe->delay *= 2;
+        set_timer(peer, tcp_peer_dying_delay(peer,
+                                             TRIES - 1 - probe->tries));
     } else {
         tcp_probe_stop(peer);
     }
@@ -128,6 +128,5 @@ void tcp_probe_start(TcpPeer *peer)
 {
     tcp_probe_stop(peer);
     peer->probe.tries = TRIES;
-    peer->probe.delay = peer->tcp->retry_min;
     try_once(peer);
 }

@@ -95,7 +95,7 @@ static void set_peers(ApusTransport *transport, const ApusMembers *members)
     for (unsigned i = 0; i < tcp->peers->len; i++) {
         TcpPeer *peer = peer_at(tcp, i);
 
-        if (apus_members_find(members, peer->id) < 0) {
+        if (!peer->guest && apus_members_find(members, peer->id) < 0) {
             peer->leaving = TRUE;
             tcp_sweep_soon(tcp);
         }
@@ -112,7 +112,6 @@ static void set_peers(ApusTransport *transport, const ApusMembers *members)
             g_ptr_array_add(tcp->peers, peer);
         }
         tcp_peer_set_address(peer, member->address);
-        tcp_peer_call_soon(peer);
     }
 }
 
@@ -200,9 +199,7 @@ static void stop(ApusTransport *transport)
         TcpPeer *peer = peer_at(tcp, i);
 
         tcp_probe_stop(peer);
-        if (peer->retry) {
-            apus_timer_set(peer->retry, 0);
-        }
+        apus_timer_set(peer->retry, 0);
         if (peer->call) {
             tcp_connection_close(peer->call, ECONNABORTED, "");
         }
