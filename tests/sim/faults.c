@@ -320,6 +320,7 @@ static void begin(Sim *sim, unsigned number)
     case SIM_FAULT_UNPROTECT:
         if (sim_leader(sim)) {
             sim_leader(sim)->user.let_go = TRUE;
+            sim_leader(sim)->user.stop = fault->dice % 16 == 0;
         }
         return;
     default:

@@ -189,7 +189,8 @@ void sim_liveness_judge(Sim *sim)
 {
     if (!sim->judge_by) {
         sim->judge_by = sim->now + DEADLINE;
-        if (!sim_hopeful(sim, APUS_NOBODY)) {
+        if (!sim_hopeful(sim, APUS_NOBODY) ||
+            sim_role_at(sim, sim_last_committed(sim))->stopped) {
             sim_trace(sim, "the group cannot go on by itself");
             sim->count.hopeless++;
             sim->ended = TRUE;

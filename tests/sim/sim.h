@@ -123,6 +123,7 @@ typedef struct {
     uint64_t protect_until;
     gboolean letting_go; /* a ROLE without a secondary is submitted */
     gboolean let_go; /* wanted by a fault */
+    gboolean stop; /* the guest powers off */
     gboolean sync_open;
     uint64_t spoke; /* when an output left last */
 } SimUser;

@@ -276,6 +276,7 @@ static uint64_t submit_role(SimHost *host, ApusId secondary,
         .leader_incarnation = host->incarnation,
         .secondary = secondary,
         .secondary_incarnation = incarnation,
+        .stopped = host->user.stop,
     };
     uint64_t number;
 
@@ -326,6 +327,7 @@ static void begin_copy(SimHost *leader, const ApusStatus *status)
     unsigned first = sim_below(&sim->random, APUS_MAX_MEMBERS);
 
     if (leader->vm.delivered == 0 || status->role.secondary ||
+        leader->user.stop || status->role.stopped ||
         !sim_chance(&sim->random, sim->plan.protect_chance)) {
         return;
     }
@@ -401,7 +403,7 @@ static void go_on_protecting(SimHost *leader, const ApusStatus *status)
         if (user->protect != SIM_PROTECT_NAMED) {
             stop_protecting(leader);
         }
-    } else if (user->protect == SIM_PROTECT_COPIED &&
+    } else if (user->protect == SIM_PROTECT_COPIED && !user->stop &&
                peer->delivered >= user->copied &&
                submit_role(leader, user->target, user->target_incarnation)) {
         user->protect = SIM_PROTECT_NAMED;
@@ -413,11 +415,12 @@ static void watch_secondary(SimHost *leader, const ApusStatus *status)
     SimUser *user = &leader->user;
     const ApusPeerStatus *peer = find_peer(status, status->role.secondary);
 
-    if (status->role.secondary == APUS_NOBODY || user->letting_go) {
+    if (user->letting_go || status->role.stopped ||
+        (status->role.secondary == APUS_NOBODY && !user->stop)) {
         user->let_go &= user->letting_go;
         return;
     }
-    if (user->let_go || !peer || peer->suspected ||
+    if (user->let_go || user->stop || !peer || peer->suspected ||
         (peer->connected &&
          peer->incarnation != status->role.secondary_incarnation)) {
         if (submit_role(leader, APUS_NOBODY, 0)) {
