@@ -9,7 +9,7 @@ SIM_SEEDS ?= 2000
 SIM_SOAK_SEEDS ?= 100000
 
 core_flags_sim := -O2 -DAPUS_MUTATIONS
-core_flags_sim-asan := -DAPUS_MUTATIONS $(core_flags_asan)
+core_flags_sim-asan := -DAPUS_MUTATIONS -DSIM_SHARE=10 $(core_flags_asan)
 $(foreach variant,sim sim-asan,$(eval $(call core_variant,$(variant))))
 
 sim_mains := apus-sim test-sim
