@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <glib/gstdio.h>
+#include <pthread.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -246,6 +247,12 @@ static void a_later_entry_supersedes_an_earlier_one(Fixture *fixture,
     g_assert_true(box_settle(box));
     again(box);
     g_assert_cmpuint(box->last, ==, 2);
+    /* Both wait, and could share a batch. */
+    box_append(box, 3, 8, 20);
+    box_append(box, 6, 1, 30);
+    g_assert_true(box_settle(box));
+    again(box);
+    g_assert_cmpuint(box->last, ==, 6);
 }
 
 static void a_log_can_begin_anew_behind_a_base(Fixture *fixture,
@@ -442,6 +449,53 @@ static void trimming_makes_room_on_a_full_disk(Fixture *fixture,
     g_assert_cmpuint(box->stored, ==, box->ticket);
 }
 
+/* --- a disk that does not answer ----------------------------------------- */
+
+/* Not freed: the thread that waits for the disk still has it. */
+static struct {
+    pthread_mutex_t mutex;
+    FakeFiles *files;
+    ApusFileOps ops;
+} stuck = { .mutex = PTHREAD_MUTEX_INITIALIZER };
+
+static ssize_t stuck_write(void *opaque, int fd, const void *data,
+                           size_t size, uint64_t offset, gboolean sync)
+{
+    ssize_t n;
+
+    pthread_mutex_lock(&stuck.mutex);
+    n = fake_files_ops(stuck.files)->write(opaque, fd, data, size, offset,
+                                           sync);
+    pthread_mutex_unlock(&stuck.mutex);
+    return n;
+}
+
+static void a_disk_that_does_not_answer_delays_nobody(void)
+{
+    g_autoptr(StorageBox) box = NULL;
+    ApusHardState state;
+    uint64_t begin;
+
+    stuck.files = fake_files_new(1);
+    stuck.ops = *fake_files_ops(stuck.files);
+    stuck.ops.write = stuck_write;
+    box = box_new(DIRECTORY, &stuck.ops);
+    box_begin(box);
+    box_append(box, 1, 1, 10);
+    g_assert_true(box_settle(box));
+
+    pthread_mutex_lock(&stuck.mutex);
+    box_append(box, 2, 1, 10);
+    begin = apus_clock();
+    apus_storage_close(box->storage, 100 * 1000000);
+    box->storage = NULL;
+    g_assert_cmpuint(apus_clock() - begin, <, 5000 * 1000000ull);
+    /* It may still write, so nobody else may use the directory. */
+    g_assert_null(apus_storage_open(&box->config, &state, NULL, &box->error));
+    g_assert_error(box->error, APUS_ERROR, APUS_ERROR_IN_USE);
+    pthread_mutex_unlock(&stuck.mutex);
+}
+
 /* --- the real thing ------------------------------------------------------- */
 
 static char *new_folder(void)
@@ -560,6 +614,8 @@ int main(int argc, char **argv)
     ADD("states-are-saved-on-a-full-disk", states_are_saved_on_a_full_disk);
     ADD("trimming-makes-room-on-a-full-disk",
         trimming_makes_room_on_a_full_disk);
+    g_test_add_func("/storage/a-disk-that-does-not-answer-delays-nobody",
+                    a_disk_that_does_not_answer_delays_nobody);
     g_test_add_func("/storage/it-works-on-a-real-disk",
                     it_works_on_a_real_disk);
     g_test_add_func("/storage/it-works-without-io-uring",

@@ -30,6 +30,7 @@ struct Committer {
     ApusStorage *storage;
     unsigned under_way;
     gboolean has_ring;
+    gboolean use_writer; /* all the same */
     struct io_uring ring;
     CommitJob job[DEPTH]; /* without a ring */
 };
@@ -49,6 +50,11 @@ static void written(Committer *committer, Work *work, int result)
          */
         work->full = TRUE;
         apus_storage_full(storage);
+    } else if (committer->has_ring && !committer->use_writer &&
+               (result == -EINVAL || result == -EOPNOTSUPP)) {
+        /* This kernel's io_uring, or this file system, cannot do that. */
+        committer->use_writer = TRUE;
+        apus_commit_write(storage, work);
     } else if (result == -EINTR || result == -EAGAIN ||
                (result >= 0 && (size_t)result < work->size)) {
         if (work->tries++ < MAX_TRIES) {
@@ -177,11 +183,13 @@ unsigned apus_commit_under_way(const ApusStorage *storage)
 
 void apus_commit_write(ApusStorage *storage, Work *work)
 {
-    storage->committer->under_way++;
-    if (storage->committer->has_ring) {
-        write_by_ring(storage->committer, work);
+    Committer *committer = storage->committer;
+
+    committer->under_way++;
+    if (committer->has_ring && !committer->use_writer) {
+        write_by_ring(committer, work);
     } else {
-        write_by_writer(storage->committer, work);
+        write_by_writer(committer, work);
     }
 }
 

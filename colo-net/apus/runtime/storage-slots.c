@@ -223,5 +223,4 @@ void apus_slots_free(ApusStorage *storage)
         free(storage->slot_job->memory);
         g_free(storage->slot_job);
     }
-    apus_timer_free(storage->mark);
 }

@@ -195,7 +195,6 @@ static gboolean open_state(ApusStorage *storage,
     const ApusFileOps *files = storage->files;
     g_autofree char *path = g_build_filename(storage->directory, "state",
                                              NULL);
-    int result;
 
     storage->slots = files->open(files->opaque, path, O_RDWR | O_DIRECT);
     if (storage->slots == -ENOENT) {
@@ -217,12 +216,7 @@ static gboolean open_state(ApusStorage *storage,
                       storage->slot.id, storage->slot.cluster, config->id,
                       config->cluster);
     }
-    /*
-     * What was read may have been written by a process that died before it
-     * was safe.
-     */
-    result = files->sync(files->opaque, storage->slots);
-    return result >= 0 || cannot(errp, "sync", path, result);
+    return TRUE;
 }
 
 static gboolean read_segment(ApusStorage *storage, uint64_t number,
@@ -296,7 +290,11 @@ static gboolean remove_segments(ApusStorage *storage, const GArray *numbers,
                                  storage->directory, result);
 }
 
-/* What is in the slot and what is found is put down, in both places. */
+/*
+ * What is in the slot and what is found is put down, in both places: also
+ * because what was read may be what a process wrote that died before it was
+ * safe.
+ */
 static gboolean write_state(ApusStorage *storage, GError **errp)
 {
     unsigned older = storage->slot_sequence[0] > storage->slot_sequence[1];
@@ -641,6 +639,7 @@ void apus_storage_close(ApusStorage *storage, uint64_t timeout)
         drain(storage, apus_clock() + timeout);
         apus_timer_free(storage->kick);
         apus_timer_free(storage->retry);
+        apus_timer_free(storage->mark);
         if (has_jobs(storage)) {
             /*
              * The kernel does not give them back. They still write, so the
