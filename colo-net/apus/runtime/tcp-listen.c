@@ -5,8 +5,10 @@
  */
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "tcp-internal.h"
@@ -14,6 +16,10 @@
 #define BACKLOG 128
 #define AT_ONCE 16 /* accepted in a round of the loop */
 #define PATIENCE (100 * TCP_MILLISECOND)
+
+/* Where the listening socket is: this much below the limit. */
+#define HIGHEST 4096
+#define SPARE 64
 
 /* Room for one more. */
 static void drop_oldest(Tcp *tcp, const char *why)
@@ -102,6 +108,28 @@ static gboolean bind_and_listen(int fd, const ApusAddress *address)
                 address->size) == 0 && listen(fd, BACKLOG) == 0;
 }
 
+/*
+ * Linux closes the descriptors of a process that dies from the highest down.
+ * With the listening socket above all connections, the first thing that a peer
+ * finds, when its connection has closed, is that it is refused; that saves a
+ * second look, and nothing depends on it.
+ */
+static int move_up(int fd)
+{
+    struct rlimit limit;
+    int high = -1;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur > 2 * SPARE) {
+        high = fcntl(fd, F_DUPFD_CLOEXEC,
+                     (int)MIN(limit.rlim_cur, HIGHEST) - SPARE);
+    }
+    if (high < 0) {
+        return fd;
+    }
+    close(fd);
+    return high;
+}
+
 gboolean tcp_listen(Tcp *tcp, const char *text, GError **errp)
 {
     ApusAddress address;
@@ -119,6 +147,7 @@ gboolean tcp_listen(Tcp *tcp, const char *text, GError **errp)
                     "cannot listen at %s: %s", text, g_strerror(errno));
         return FALSE;
     }
+    tcp->listener = move_up(tcp->listener);
     tcp->address = apus_address_text(&address);
     tcp->listener_watch = apus_loop_watch(tcp->loop, tcp->listener, EPOLLIN,
                                           ready, tcp);
