@@ -171,6 +171,8 @@ void apus_core_cut(ApusCore *core, uint64_t first);
 /* The log begins anew behind its base: entries behind it are not safe. */
 void apus_core_rebased(ApusCore *core);
 void apus_core_order(ApusCore *core);
+/* So many bytes may be trimmed before the base is saved again. */
+uint64_t apus_core_unsaved(const ApusCore *core);
 /* Trim the log, here and in the storage. */
 void apus_core_trim(ApusCore *core, uint64_t index);
 /* Entries up to here are safe. */

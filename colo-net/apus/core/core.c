@@ -61,6 +61,8 @@ ApusCore *apus_core_new(const ApusCoreConfig *config, const ApusCoreOps *ops,
     core->amnesiac = state->amnesiac;
     core->blank = state->blank;
     core->commit = core->delivered = core->ordered = base.index;
+    core->saved_position = base.position;
+    core->saved_index = base.index;
     core->delivers = config->delivers;
     core->unsafe = g_array_new(FALSE, FALSE, sizeof(Unsafe));
     core->campaign_at = NEVER;
@@ -79,6 +81,28 @@ void apus_core_free(ApusCore *core)
     g_free(core);
 }
 
+/*
+ * What was trimmed after the base was saved last is on disk still, in the way
+ * of what was written then: see apus_core_trim(), which saves it before there
+ * is more. With that bound nothing is taken for committed that is not.
+ */
+static void make_room(ApusCore *core, uint32_t length)
+{
+    while (!apus_log_fits(core->log, length) &&
+           apus_log_base(core->log)->index < apus_log_last_index(core->log)) {
+        ApusSnapshot next;
+
+        apus_log_snapshot(core->log, apus_log_base(core->log)->index + 1,
+                          &next);
+        if (next.position - core->saved_position >=
+            apus_core_unsaved(core)) {
+            return;
+        }
+        apus_log_trim(core->log, next.index);
+        core->commit = core->delivered = next.index;
+    }
+}
+
 gboolean apus_core_replay(ApusCore *core, const ApusEntry *entry,
                           GError **errp)
 {
@@ -91,16 +115,13 @@ gboolean apus_core_replay(ApusCore *core, const ApusEntry *entry,
                     " cannot follow the one before it", entry->index);
         return FALSE;
     }
-    /* What does not fit was trimmed already, when the others were written. */
-    while (!apus_log_fits(core->log, entry->length) &&
-           apus_log_base(core->log)->index < apus_log_last_index(core->log)) {
-        apus_log_trim(core->log, apus_log_base(core->log)->index + 1);
-        core->commit = core->delivered = apus_log_base(core->log)->index;
-    }
+    make_room(core, entry->length);
     if (!apus_log_append(core->log, entry->kind, entry->term, entry->payload,
                          entry->length)) {
         g_set_error(errp, APUS_ERROR, APUS_ERROR_FULL,
-                    "the log on disk is larger than the log in memory");
+                    "the log on disk does not fit into %zu bytes of memory: "
+                    "it was written with a larger log-size, which has to be "
+                    "set again", core->config.log_size);
         return FALSE;
     }
     core->ordered = entry->index;
@@ -192,7 +213,7 @@ static void wanted_peers(const ApusCore *core, ApusMembers *wanted)
     }
 }
 
-/* Guests that are connected stay, as far as there is room. */
+/* Who is connected and not wanted is a guest, as far as there is room. */
 static unsigned keep_guests(const ApusCore *core, const ApusMembers *wanted,
                             Peer *peers)
 {
@@ -201,8 +222,9 @@ static unsigned keep_guests(const ApusCore *core, const ApusMembers *wanted,
     for (unsigned i = 0; i < core->peers && count < MAX_PEERS; i++) {
         const Peer *peer = &core->peer[i];
 
-        if (peer->guest && apus_members_find(wanted, peer->id) < 0) {
-            peers[count++] = *peer;
+        if (peer->connected && apus_members_find(wanted, peer->id) < 0) {
+            peers[count] = *peer;
+            peers[count++].guest = TRUE;
         }
     }
     return count;

@@ -125,6 +125,11 @@ void apus_core_order(ApusCore *core)
     }
 }
 
+uint64_t apus_core_unsaved(const ApusCore *core)
+{
+    return core->config.log_size / 8;
+}
+
 void apus_core_trim(ApusCore *core, uint64_t index)
 {
     const ApusSnapshot *base;
@@ -144,7 +149,7 @@ void apus_core_trim(ApusCore *core, uint64_t index)
      */
     base = apus_log_base(core->log);
     if (on_disk(core) &&
-        (base->position >= core->saved_position + core->config.log_size / 8 ||
+        (base->position >= core->saved_position + apus_core_unsaved(core) ||
          base->index >= core->saved_index + MANY_ENTRIES)) {
         apus_core_save(core);
     }
