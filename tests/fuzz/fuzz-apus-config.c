@@ -47,13 +47,13 @@ void fuzz_seeds(void)
 {
     static const char *const seeds[] = {
         "00112233445566778899aabbccddeeff\n",
-        "[group]\nname=demo\nid=3\n[member 1]\naddress=a:1\ncan-run=yes\n"
-        "[member 2]\naddress=b:2\ncan-run=yes\n[member 3]\naddress=c:3\n",
+        "[group]\nname=demo\nid=3\n[member 1]\naddress=10.0.0.1:1\ncan-run=yes\n"
+        "[member 2]\naddress=10.0.0.2:2\ncan-run=yes\n[member 3]\naddress=10.0.0.3:3\n",
         "[group]\nname=demo\nid=3\ndirectory=/d\nlisten=[::]:1\n"
         "durability=disk\ntls=psk\nkey-file=/k\nlog-size=16\nheartbeat=20\n"
         "timeout=300\nlease=200\nlease-strict=yes\nleader=2\nsocket=/s\n"
-        "log-level=debug\n[member 1]\naddress=a:1\ncan-run=yes\n"
-        "[member 2]\naddress=b:2\ncan-run=yes\n[member 3]\naddress=c:3\n",
+        "log-level=debug\n[member 1]\naddress=10.0.0.1:1\ncan-run=yes\n"
+        "[member 2]\naddress=10.0.0.2:2\ncan-run=yes\n[member 3]\naddress=10.0.0.3:3\n",
     };
 
     for (unsigned i = 0; i < G_N_ELEMENTS(seeds); i++) {

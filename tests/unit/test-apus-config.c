@@ -182,33 +182,33 @@ static const Refusal refusals[] = {
     { "an address to listen on without a host", "listen=:7000",
       "[group] listen=:7000: |HOST:PORT" },
     { "a port that is none", "listen=host:65536",
-      "[group] listen=host:65536: |port from 1 to 65535" },
+      "[group] listen=host:65536: |1 to 65535" },
     { "a key twice", "tls=off\ntls=psk", "line 5: [group] tls is there twice" },
-    { "an unknown group", "[memeber 4]\naddress=a:1",
+    { "an unknown group", "[memeber 4]\naddress=[::1]:9",
       "[memeber 4]: |unknown|[member N]" },
-    { "a member twice", "[member 2]\naddress=a:1",
+    { "a member twice", "[member 2]\naddress=[::1]:9",
       "line 9: [member 2] is there twice" },
-    { "a member with an unknown key", "[member 4]\naddress=a:1\nrun=yes",
+    { "a member with an unknown key", "[member 4]\naddress=[::1]:9\nrun=yes",
       "[member 4] run=yes: |unknown|address, can-run" },
     { "a member without an address", "[member 4]\ncan-run=no",
       "[member 4] address: |missing" },
     { "a member's address without a port", "[member 4]\naddress=host",
       "[member 4] address=host: |HOST:PORT" },
     { "a member's address with a space", "[member 4]\naddress=a b:1",
-      "[member 4] address=a b:1: |spaces" },
-    { "a member with an id of 0", "[member 0]\naddress=a:1",
+      "[member 4] address=a b:1: |no address" },
+    { "a member with an id of 0", "[member 0]\naddress=[::1]:9",
       "[member 0]: |from 1 to 65535" },
-    { "a member with an id that is too large", "[member 65536]\naddress=a:1",
+    { "a member with an id that is too large", "[member 65536]\naddress=[::1]:9",
       "[member 65536]: |from 1 to 65535" },
-    { "a member with two spellings of an id", "[member 02]\naddress=a:1",
+    { "a member with two spellings of an id", "[member 02]\naddress=[::1]:9",
       "[member 02]: |whole number" },
-    { "a member that is named", "[member a]\naddress=a:1",
+    { "a member that is named", "[member a]\naddress=[::1]:9",
       "[member a]: |whole number" },
     { "an address twice", "[member 4]\naddress=10.0.0.2:7000",
       "members |have the same address 10.0.0.2:7000" },
     { "seven members",
-      "[member 4]\naddress=a:1\n[member 5]\naddress=b:1\n"
-      "[member 6]\naddress=c:1\n[member 7]\naddress=d:1",
+      "[member 4]\naddress=[::1]:9\n[member 5]\naddress=10.0.0.5:1\n"
+      "[member 6]\naddress=10.0.0.6:1\n[member 7]\naddress=10.0.0.7:1",
       "|one member too many" },
 };
 
@@ -277,8 +277,8 @@ static void who_runs_the_vm_is_no_witness(void)
 static void two_members_are_too_few(void)
 {
     static const char text[] = "[group]\nname=x\nid=2\n"
-                               "[member 1]\naddress=a:1\ncan-run=yes\n"
-                               "[member 2]\naddress=b:1\n";
+                               "[member 1]\naddress=[::1]:9\ncan-run=yes\n"
+                               "[member 2]\naddress=10.0.0.2:1\n";
 
     assert_refused(text, APUSD_RUN, "[member 2]: |2 members|fewer than 3");
     assert_refused(text, APUSD_FOUND, "[member 2]: |3 or 5");
@@ -287,9 +287,9 @@ static void two_members_are_too_few(void)
 static void witnesses_alone_are_refused(void)
 {
     static const char text[] = "[group]\nname=x\nid=2\n"
-                               "[member 1]\naddress=a:1\n"
-                               "[member 2]\naddress=b:1\n"
-                               "[member 3]\naddress=c:1\n";
+                               "[member 1]\naddress=[::1]:9\n"
+                               "[member 2]\naddress=10.0.0.2:1\n"
+                               "[member 3]\naddress=10.0.0.3:1\n";
 
     assert_refused(text, APUSD_RUN, "no member can run the VM");
 }
@@ -437,7 +437,7 @@ static void the_library_checks_what_it_is_given(void)
 {
     static const uint8_t key[APUS_KEY_MAX + 1];
     const ApusConfig good = {
-        .cluster = "demo", .id = 1, .directory = "/d", .listen = "h:0",
+        .cluster = "demo", .id = 1, .directory = "/d", .listen = "[::]:0",
     };
     ApusHandlers handlers = { 0 };
     ApusConfig c;
@@ -447,7 +447,7 @@ static void the_library_checks_what_it_is_given(void)
     c = good, c.cluster = "a b", lib_refuses(&c, "name|0x20");
     c = good, c.id = 0, lib_refuses(&c, "id");
     c = good, c.directory = "", lib_refuses(&c, "directory");
-    c = good, c.listen = "host", lib_refuses(&c, "\"host\"|HOST:PORT");
+    c = good, c.listen = "host", lib_refuses(&c, "cannot listen|HOST:PORT");
     c = good, c.tls = TRUE, lib_refuses(&c, "TLS|key");
     c = good, c.key = key, c.key_size = 15, lib_refuses(&c, "15 bytes|16");
     c = good, c.key = key, c.key_size = 65, lib_refuses(&c, "65 bytes|64");

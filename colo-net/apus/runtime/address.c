@@ -39,7 +39,7 @@ gboolean apus_address_parse(ApusAddress *address, const char *text,
     int rc;
 
     if (strlen(text) >= APUS_MAX_ADDRESS) {
-        return refuse(text, "too long", errp);
+        return refuse(text, "it has at most 127 characters", errp);
     }
     if (!colon || colon == text) {
         return refuse(text, "expected HOST:PORT or [IPv6]:PORT", errp);

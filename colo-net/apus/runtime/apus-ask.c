@@ -233,7 +233,14 @@ gboolean apus_replace(Apus *apus, ApusId old, const ApusMember *new_member,
         .old = old,
         .new_member = new_member,
     };
+    ApusMembers members = { .count = new_member != NULL };
 
+    if (new_member) {
+        members.member[0] = *new_member;
+    }
+    if (!apus_addresses_check(&members, errp)) {
+        return FALSE;
+    }
     return ask_member(apus, &ask, errp);
 }
 

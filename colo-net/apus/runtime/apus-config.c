@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "address.h"
 #include "apus-internal.h"
 
 #define MILLISECOND (1000 * 1000ull)
@@ -61,17 +62,25 @@ static gboolean check_identity(const ApusConfig *config, GError **errp)
 
 static gboolean check_listen(const char *listen, GError **errp)
 {
-    const char *colon = strrchr(listen, ':');
-    uint64_t port;
+    ApusAddress address;
 
-    if (strlen(listen) >= APUS_MAX_ADDRESS) {
-        return refuse(errp, "cannot listen on \"%.20s...\": an address has "
-                      "less than %d characters", listen, APUS_MAX_ADDRESS);
+    if (!apus_address_parse(&address, listen, TRUE, errp)) {
+        g_prefix_error(errp, "cannot listen: ");
+        return FALSE;
     }
-    if (!colon || colon == listen ||
-        !g_ascii_string_to_unsigned(colon + 1, 10, 0, 65535, &port, NULL)) {
-        return refuse(errp, "cannot listen on \"%s\": an address is HOST:PORT "
-                      "or [IPv6]:PORT", listen);
+    return TRUE;
+}
+
+gboolean apus_addresses_check(const ApusMembers *members, GError **errp)
+{
+    ApusAddress address;
+
+    for (unsigned i = 0; i < members->count; i++) {
+        if (!apus_address_parse(&address, members->member[i].address, FALSE,
+                                errp)) {
+            g_prefix_error(errp, "member %u: ", members->member[i].id);
+            return FALSE;
+        }
     }
     return TRUE;
 }

@@ -89,6 +89,8 @@ struct Apus {
 
 /* --- apus-config.c ------------------------------------------------------- */
 
+/* Can everybody be reached, as far as addresses tell? */
+gboolean apus_addresses_check(const ApusMembers *members, GError **errp);
 /* A copy that has the defaults in place of what is 0. */
 void apus_config_copy(ApusConfig *copy, const ApusConfig *config);
 void apus_config_clear(ApusConfig *copy);

@@ -66,6 +66,7 @@ gboolean apus_found(const ApusConfig *config, const ApusMembers *members,
 
     if (!apus_config_check(config, NULL, errp) ||
         !apus_members_check(members, errp) ||
+        !apus_addresses_check(members, errp) ||
         !check_place(config, members, !joins, errp) ||
         (!joins && !apus_role_check(&role, members, errp))) {
         return FALSE;

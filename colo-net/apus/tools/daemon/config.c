@@ -8,6 +8,7 @@
 
 #include <string.h>
 
+#include "../../runtime/address.h"
 #include "source.h"
 
 #define GROUP "group"
@@ -227,22 +228,12 @@ static gboolean check_address(const ApusdSource *source, const char *group,
                               const char *key, const char *address,
                               GError **errp)
 {
-    const char *colon = strrchr(address, ':');
-    uint64_t port;
+    ApusAddress parsed;
+    g_autoptr(GError) error = NULL;
 
-    for (const char *at = address; *at; at++) {
-        if (!g_ascii_isgraph(*at)) {
-            return apusd_source_refuse(source, group, key, errp,
-                                       "may have printable ASCII characters "
-                                       "only, and no spaces");
-        }
-    }
-    if (strlen(address) >= APUS_MAX_ADDRESS || !colon || colon == address ||
-        !g_ascii_string_to_unsigned(colon + 1, 10, 1, 65535, &port, NULL)) {
-        return apusd_source_refuse(source, group, key, errp,
-                                   "has to be HOST:PORT or [IPv6]:PORT, at "
-                                   "most %d characters, with a port from 1 "
-                                   "to 65535", APUS_MAX_ADDRESS - 1);
+    if (!apus_address_parse(&parsed, address, FALSE, &error)) {
+        return apusd_source_refuse(source, group, key, errp, "%s",
+                                   error->message);
     }
     return TRUE;
 }

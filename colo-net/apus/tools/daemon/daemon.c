@@ -216,14 +216,21 @@ static gboolean on_hangup(gpointer data)
 static void enqueue(Daemon *daemon, Event *event)
 {
     uint64_t one = 1;
+    Event *first;
 
     pthread_mutex_lock(&daemon->lock);
-    if (daemon->events.length >= MAX_EVENTS &&
-        !(event->level & G_LOG_FLAG_FATAL)) {
+    /* The oldest goes, but for one that ends the program. */
+    first = g_queue_peek_head(&daemon->events);
+    if (daemon->events.length >= MAX_EVENTS) {
         daemon->missed++;
-        event_free(g_queue_pop_head(&daemon->events));
+        event_free(g_queue_pop_nth(&daemon->events,
+                                   !!(first->level & G_LOG_FLAG_FATAL)));
     }
-    g_queue_push_tail(&daemon->events, event);
+    if (event->level & G_LOG_FLAG_FATAL) {
+        g_queue_push_head(&daemon->events, event);
+    } else {
+        g_queue_push_tail(&daemon->events, event);
+    }
     pthread_mutex_unlock(&daemon->lock);
     (void)!write(daemon->wake, &one, sizeof(one));
 }
@@ -279,6 +286,11 @@ static gboolean start(Daemon *daemon, GError **errp)
     daemon->apus = apus_new(&config->apus, &handlers, daemon, errp);
     if (!daemon->apus || !apus_start(daemon->apus, errp)) {
         return FALSE;
+    }
+    if (!config->apus.key) {
+        apusd_log(daemon->log, G_LOG_LEVEL_WARNING, "there is no key-file: "
+                  "whoever reaches this port and knows the group's name can "
+                  "take part");
     }
     if (sd_watchdog_enabled(0, &watchdog) > 0) {
         g_timeout_add(MAX(watchdog / 2000, 1), feed_watchdog, daemon);
