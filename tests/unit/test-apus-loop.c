@@ -328,27 +328,6 @@ static void descriptors_come_before_timers(Rig *rig, gconstpointer data)
 
 /* --- rounds -------------------------------------------------------------- */
 
-static void first(void *opaque)
-{
-    Alarm *alarm = opaque;
-
-    g_string_append_c(alarm->rig->said, alarm->letter);
-}
-
-static void rounds_end_in_the_order_of_addition(Rig *rig, gconstpointer data)
-{
-    Alarm a = { .rig = rig, .letter = 'a' }, b = { .rig = rig, .letter = 'b' };
-
-    (void)data;
-    apus_loop_on_round(rig->loop, first, &a);
-    apus_loop_on_round(rig->loop, first, &b);
-    run_until(rig, 1);
-    g_assert_cmpstr(rig->said->str, ==, "ab");
-    apus_loop_off_round(rig->loop, &a);
-    run_until(rig, 1);
-    g_assert_cmpstr(rig->said->str, ==, "abb");
-}
-
 static void wake_once(void *opaque)
 {
     Rig *rig = opaque;
@@ -525,8 +504,6 @@ int main(int argc, char **argv)
         a_watch_that_was_freed_is_not_called);
     add("descriptors-come-before-timers", NULL,
         descriptors_come_before_timers);
-    add("rounds-end-in-the-order-of-addition", NULL,
-        rounds_end_in_the_order_of_addition);
     add("a-round-that-wakes-the-loop-is-followed-by-another", NULL,
         a_round_that_wakes_the_loop_is_followed_by_another);
     add("no-wake-is-lost", NULL, no_wake_is_lost);

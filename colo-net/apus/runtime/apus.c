@@ -150,7 +150,6 @@ static gboolean open_member(Apus *apus, GError **errp)
         return FALSE;
     }
     apus_loop_set_busy_poll(apus->loop, apus->config.busy_poll);
-    /* Before the transport's: it sends what ours puts together. */
     apus_loop_on_round(apus->loop, apus_round, apus);
     apus->timer = apus_loop_timer(apus->loop, apus_tick, apus);
     apus->storage = apus_storage_open(&storage, &state, apus->notes, errp);

@@ -42,11 +42,6 @@ struct ApusTimer {
     void *opaque;
 };
 
-typedef struct {
-    void (*call)(void *opaque); /* NULL: taken away while being called */
-    void *opaque;
-} Round;
-
 struct ApusLoop {
     int epoll;
     int event; /* eventfd: ends the sleep */
@@ -58,7 +53,8 @@ struct ApusLoop {
     GPtrArray *heap; /* of ApusTimer: the parent of place i is (i - 1) / 2 */
     GPtrArray *gone; /* watches freed in this round, which it may yet meet */
 
-    GArray *rounds; /* of Round */
+    void (*round)(void *opaque);
+    void *round_opaque;
     void (*woken)(void *opaque);
     void *woken_opaque;
 
@@ -81,7 +77,6 @@ ApusLoop *apus_loop_new(GError **errp)
 
     loop->heap = g_ptr_array_new();
     loop->gone = g_ptr_array_new_with_free_func(g_free);
-    loop->rounds = g_array_new(FALSE, FALSE, sizeof(Round));
     loop->now = apus_clock();
     loop->epoll = epoll_create1(EPOLL_CLOEXEC);
     loop->event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -109,7 +104,6 @@ void apus_loop_free(ApusLoop *loop)
     }
     g_ptr_array_unref(loop->heap);
     g_ptr_array_unref(loop->gone);
-    g_array_unref(loop->rounds);
     g_free(loop);
 }
 
@@ -266,35 +260,14 @@ void apus_timer_free(ApusTimer *timer)
 void apus_loop_on_round(ApusLoop *loop, void (*round)(void *opaque),
                         void *opaque)
 {
-    Round added = { .call = round, .opaque = opaque };
-
-    g_array_append_val(loop->rounds, added);
-}
-
-void apus_loop_off_round(ApusLoop *loop, void *opaque)
-{
-    for (guint i = 0; i < loop->rounds->len; i++) {
-        Round *round = &g_array_index(loop->rounds, Round, i);
-
-        if (round->opaque == opaque) {
-            round->call = NULL;
-        }
-    }
+    loop->round = round;
+    loop->round_opaque = opaque;
 }
 
 static void end_round(ApusLoop *loop)
 {
-    guint i = 0;
-
-    while (i < loop->rounds->len) {
-        Round round = g_array_index(loop->rounds, Round, i);
-
-        if (round.call) {
-            round.call(round.opaque);
-            i++;
-        } else {
-            g_array_remove_index(loop->rounds, i);
-        }
+    if (loop->round) {
+        loop->round(loop->round_opaque);
     }
     g_ptr_array_set_size(loop->gone, 0);
 }

@@ -3,9 +3,9 @@
  * each round
  *
  * A round is: wait for descriptors or the next timer, call what is ready, call
- * the end-of-round function. What is put together in a round is sent at its
- * end, so a busy member sends few and large messages and an idle one loses no
- * time. One thread runs a loop; only apus_loop_wake() and apus_loop_quit() may
+ * the end-of-round function. What comes together in a round is dealt with at
+ * its end, so a busy member sends few and large messages and an idle one loses
+ * no time. One thread runs a loop; only apus_loop_wake() and apus_loop_quit() may
  * be called by others.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
@@ -45,14 +45,9 @@ ApusTimer *apus_loop_timer(ApusLoop *loop, void (*expired)(void *opaque),
 void apus_timer_set(ApusTimer *timer, uint64_t when);
 void apus_timer_free(ApusTimer *timer);
 
-/*
- * @round(@opaque) is called at the end of each round; where there are several,
- * in the order in which they were added, so that one can send what another has
- * put together. apus_loop_off_round() takes away those with @opaque.
- */
+/* @round(@opaque) is called at the end of each round. */
 void apus_loop_on_round(ApusLoop *loop, void (*round)(void *opaque),
                         void *opaque);
-void apus_loop_off_round(ApusLoop *loop, void *opaque);
 
 /* @woken(@opaque), once in the round after one or more apus_loop_wake(). */
 void apus_loop_on_wake(ApusLoop *loop, void (*woken)(void *opaque),
