@@ -7,6 +7,7 @@
 #include "load.h"
 
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <xxhash.h>
@@ -30,7 +31,7 @@ struct Load {
     Trace *trace;
     uint64_t origin; /* a random number: this process */
 
-    GMutex lock; /* of what follows */
+    pthread_mutex_t lock; /* of what follows */
     Shape shape;
     Apus *apus; /* NULL: it does not accept */
     uint64_t term;
@@ -55,13 +56,13 @@ Load *load_new(Tape *fates, Trace *trace)
     load->fates = fates;
     load->trace = trace;
     load->origin = (uint64_t)g_random_int() << 32 | g_random_int();
-    g_mutex_init(&load->lock);
+    pthread_mutex_init(&load->lock, NULL);
     return load;
 }
 
 void load_free(Load *load)
 {
-    g_mutex_clear(&load->lock);
+    pthread_mutex_destroy(&load->lock);
     g_free(load);
 }
 
@@ -99,11 +100,11 @@ gboolean load_set(Load *load, const char *text, GError **errp)
                     ",size=MIN-MAX and ,sync=N; not %s", text);
         return FALSE;
     }
-    g_mutex_lock(&load->lock);
+    pthread_mutex_lock(&load->lock);
     load->shape = shape;
     load->start = apus_clock();
     load->started = 0;
-    g_mutex_unlock(&load->lock);
+    pthread_mutex_unlock(&load->lock);
     load_go_on(load);
     return TRUE;
 }
@@ -112,7 +113,7 @@ void load_accepting(Load *load, Apus *apus, gboolean accepts, uint64_t term)
 {
     gboolean begins;
 
-    g_mutex_lock(&load->lock);
+    pthread_mutex_lock(&load->lock);
     begins = accepts && !load->apus;
     load->apus = accepts ? apus : NULL;
     load->term = term;
@@ -120,7 +121,7 @@ void load_accepting(Load *load, Apus *apus, gboolean accepts, uint64_t term)
         load->start = apus_clock();
         load->started = 0;
     }
-    g_mutex_unlock(&load->lock);
+    pthread_mutex_unlock(&load->lock);
     if (begins) {
         load_go_on(load);
     }
@@ -233,12 +234,12 @@ void load_go_on(Load *load)
     Shape shape;
     Apus *apus;
 
-    g_mutex_lock(&load->lock);
+    pthread_mutex_lock(&load->lock);
     apus = load->apus;
     term = load->term;
     shape = load->shape;
     due = apus && shape.paced ? take_due(load) : 0;
-    g_mutex_unlock(&load->lock);
+    pthread_mutex_unlock(&load->lock);
 
     while (apus && due-- > 0) {
         if (!submit(load, apus, &shape, term)) {

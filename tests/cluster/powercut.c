@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -35,7 +36,7 @@ typedef struct {
 struct PowerCut {
     ApusFileOps ops;
     Trace *trace;
-    GMutex lock; /* of all that follows */
+    pthread_mutex_t lock; /* of all that follows */
     PowerCutMood mood;
     Names *names;
     GHashTable *files; /* inode -> File */
@@ -121,14 +122,14 @@ static ssize_t write_file(void *opaque, int fd, const void *data, size_t size,
     ssize_t result = -ENOSPC;
     File *file;
 
-    g_mutex_lock(&power->lock);
+    pthread_mutex_lock(&power->lock);
     file = g_hash_table_lookup(power->opened, GINT_TO_POINTER(fd));
     if (power->mood != POWER_CUT_FULL) {
         result = sync && power->mood != POWER_CUT_LIES ?
             write_synced(power, file, fd, data, size, offset) :
             write_unsynced(power, file, fd, data, size, offset);
     }
-    g_mutex_unlock(&power->lock);
+    pthread_mutex_unlock(&power->lock);
     return result;
 }
 
@@ -157,7 +158,7 @@ static int sync_file(void *opaque, int fd)
     File *file;
     int result;
 
-    g_mutex_lock(&power->lock);
+    pthread_mutex_lock(&power->lock);
     file = g_hash_table_lookup(power->opened, GINT_TO_POINTER(fd));
     if (power->mood == POWER_CUT_LIES) {
         result = 0;
@@ -168,7 +169,7 @@ static int sync_file(void *opaque, int fd)
     } else {
         result = sync_data(power, file, fd);
     }
-    g_mutex_unlock(&power->lock);
+    pthread_mutex_unlock(&power->lock);
     return result;
 }
 
@@ -197,7 +198,7 @@ static ssize_t read_file(void *opaque, int fd, void *data, size_t size,
     ssize_t have;
     int error;
 
-    g_mutex_lock(&power->lock);
+    pthread_mutex_lock(&power->lock);
     memset(data, 0, size);
     have = pread(fd, data, size, offset);
     error = errno;
@@ -206,7 +207,7 @@ static ssize_t read_file(void *opaque, int fd, void *data, size_t size,
 
         have = lay_over(file, data, size, offset, have);
     }
-    g_mutex_unlock(&power->lock);
+    pthread_mutex_unlock(&power->lock);
     return have < 0 ? -error : have;
 }
 
@@ -221,14 +222,14 @@ static int64_t file_size(void *opaque, int fd)
         return -errno;
     }
     size = info.st_size;
-    g_mutex_lock(&power->lock);
+    pthread_mutex_lock(&power->lock);
     file = g_hash_table_lookup(power->opened, GINT_TO_POINTER(fd));
     for (guint i = 0; i < file->writes->len; i++) {
         const Write *late = g_ptr_array_index(file->writes, i);
 
         size = MAX(size, (int64_t)(late->offset + late->size));
     }
-    g_mutex_unlock(&power->lock);
+    pthread_mutex_unlock(&power->lock);
     return size;
 }
 
@@ -237,9 +238,9 @@ static int allocate(void *opaque, int fd, uint64_t size)
     PowerCut *power = opaque;
     gboolean full;
 
-    g_mutex_lock(&power->lock);
+    pthread_mutex_lock(&power->lock);
     full = power->mood == POWER_CUT_FULL;
-    g_mutex_unlock(&power->lock);
+    pthread_mutex_unlock(&power->lock);
     return full ? -ENOSPC : -posix_fallocate(fd, 0, size);
 }
 
@@ -270,13 +271,13 @@ static int open_file(void *opaque, const char *path, int flags)
     gboolean made;
     int fd;
 
-    g_mutex_lock(&power->lock);
+    pthread_mutex_lock(&power->lock);
     fd = names_open(power->names, path, flags & ~O_DIRECT, &made);
     if (fd >= 0) {
         g_hash_table_replace(power->opened, GINT_TO_POINTER(fd),
                              file_of(power, fd, path, made));
     }
-    g_mutex_unlock(&power->lock);
+    pthread_mutex_unlock(&power->lock);
     return fd;
 }
 
@@ -284,10 +285,10 @@ static void close_file(void *opaque, int fd)
 {
     PowerCut *power = opaque;
 
-    g_mutex_lock(&power->lock);
+    pthread_mutex_lock(&power->lock);
     g_hash_table_remove(power->opened, GINT_TO_POINTER(fd));
     close(fd);
-    g_mutex_unlock(&power->lock);
+    pthread_mutex_unlock(&power->lock);
 }
 
 static int make_directory(void *opaque, const char *path)
@@ -301,9 +302,9 @@ static int list(void *opaque, const char *path, GPtrArray *found)
     PowerCut *power = opaque;
     int result;
 
-    g_mutex_lock(&power->lock);
+    pthread_mutex_lock(&power->lock);
     result = names_list(power->names, path, found);
-    g_mutex_unlock(&power->lock);
+    pthread_mutex_unlock(&power->lock);
     return result;
 }
 
@@ -318,9 +319,9 @@ static int rename_file(void *opaque, const char *from, const char *to)
     PowerCut *power = opaque;
     int result;
 
-    g_mutex_lock(&power->lock);
+    pthread_mutex_lock(&power->lock);
     result = names_rename(power->names, from, to);
-    g_mutex_unlock(&power->lock);
+    pthread_mutex_unlock(&power->lock);
     return result;
 }
 
@@ -329,9 +330,9 @@ static int remove_file(void *opaque, const char *path)
     PowerCut *power = opaque;
     int result;
 
-    g_mutex_lock(&power->lock);
+    pthread_mutex_lock(&power->lock);
     result = names_remove(power->names, path);
-    g_mutex_unlock(&power->lock);
+    pthread_mutex_unlock(&power->lock);
     return result;
 }
 
@@ -342,7 +343,7 @@ PowerCut *power_cut_new(Trace *trace)
     PowerCut *power = g_new0(PowerCut, 1);
 
     power->trace = trace;
-    g_mutex_init(&power->lock);
+    pthread_mutex_init(&power->lock, NULL);
     power->names = names_new();
     power->files = g_hash_table_new_full(NULL, NULL, NULL, file_free);
     power->opened = g_hash_table_new(NULL, NULL);
@@ -364,7 +365,7 @@ void power_cut_free(PowerCut *power)
     names_free(power->names);
     g_hash_table_destroy(power->opened);
     g_hash_table_destroy(power->files);
-    g_mutex_clear(&power->lock);
+    pthread_mutex_destroy(&power->lock);
     g_free(power);
 }
 
@@ -380,8 +381,8 @@ gboolean power_cut_set(PowerCut *power, PowerCutMood mood, GError **errp)
                     "only the disk of --power-cut has moods");
         return FALSE;
     }
-    g_mutex_lock(&power->lock);
+    pthread_mutex_lock(&power->lock);
     power->mood = mood;
-    g_mutex_unlock(&power->lock);
+    pthread_mutex_unlock(&power->lock);
     return TRUE;
 }

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <signal.h>
 #include <string.h>
 #include <unistd.h>
@@ -24,7 +25,7 @@ typedef struct {
 struct Trace {
     int fd;
     gint armed; /* how many strikes; read without the lock */
-    GMutex lock; /* of what follows */
+    pthread_mutex_t lock; /* of what follows */
     GPtrArray *strikes;
 };
 
@@ -41,7 +42,7 @@ Trace *trace_new(int fd)
     Trace *trace = g_new0(Trace, 1);
 
     trace->fd = fd;
-    g_mutex_init(&trace->lock);
+    pthread_mutex_init(&trace->lock, NULL);
     trace->strikes = g_ptr_array_new_with_free_func(strike_free);
     return trace;
 }
@@ -49,7 +50,7 @@ Trace *trace_new(int fd)
 void trace_free(Trace *trace)
 {
     g_ptr_array_free(trace->strikes, TRUE);
-    g_mutex_clear(&trace->lock);
+    pthread_mutex_destroy(&trace->lock);
     g_free(trace);
 }
 
@@ -82,7 +83,7 @@ void trace_event(Trace *trace, const char *name, const char *format, ...)
 /* The signal that is due at @name now, or 0. */
 static int due(Trace *trace, const char *name)
 {
-    g_mutex_lock(&trace->lock);
+    pthread_mutex_lock(&trace->lock);
     for (guint i = 0; i < trace->strikes->len; i++) {
         Strike *strike = g_ptr_array_index(trace->strikes, i);
 
@@ -91,11 +92,11 @@ static int due(Trace *trace, const char *name)
 
             g_ptr_array_remove_index(trace->strikes, i);
             g_atomic_int_add(&trace->armed, -1);
-            g_mutex_unlock(&trace->lock);
+            pthread_mutex_unlock(&trace->lock);
             return number;
         }
     }
-    g_mutex_unlock(&trace->lock);
+    pthread_mutex_unlock(&trace->lock);
     return 0;
 }
 
@@ -135,9 +136,9 @@ gboolean trace_arm(Trace *trace, const char *strike, GError **errp)
     new->name = g_strdup(words[0]);
     new->left = words[1] ? MAX(1, g_ascii_strtoull(words[1], NULL, 10)) : 1;
     new->signal = number;
-    g_mutex_lock(&trace->lock);
+    pthread_mutex_lock(&trace->lock);
     g_ptr_array_add(trace->strikes, new);
     g_atomic_int_inc(&trace->armed);
-    g_mutex_unlock(&trace->lock);
+    pthread_mutex_unlock(&trace->lock);
     return TRUE;
 }

@@ -7,6 +7,7 @@
 #include "vm.h"
 
 #include <inttypes.h>
+#include <pthread.h>
 #include <string.h>
 #include <xxhash.h>
 
@@ -26,7 +27,7 @@ struct Vm {
     GHashTable *past; /* index -> chain, of earlier processes */
     uint64_t term; /* in which it leads; atomic */
 
-    GMutex lock; /* of what follows */
+    pthread_mutex_t lock; /* of what follows */
     VmState state;
     VmState taken; /* from another member */
     gboolean has_taken;
@@ -79,7 +80,7 @@ Vm *vm_new(const char *folder, char **past, Trace *trace, GError **errp)
     vm->entries = g_steal_pointer(&entries);
     vm->voices[0] = g_steal_pointer(&voice);
     vm->voices[1] = other;
-    g_mutex_init(&vm->lock);
+    pthread_mutex_init(&vm->lock, NULL);
     return vm;
 }
 
@@ -89,7 +90,7 @@ void vm_free(Vm *vm)
     tape_free(vm->voices[0]);
     tape_free(vm->voices[1]);
     g_hash_table_destroy(vm->past);
-    g_mutex_clear(&vm->lock);
+    pthread_mutex_destroy(&vm->lock);
     g_free(vm);
 }
 
@@ -130,18 +131,18 @@ VmState vm_state(Vm *vm)
 {
     VmState state;
 
-    g_mutex_lock(&vm->lock);
+    pthread_mutex_lock(&vm->lock);
     state = vm->state;
-    g_mutex_unlock(&vm->lock);
+    pthread_mutex_unlock(&vm->lock);
     return state;
 }
 
 void vm_take(Vm *vm, const VmState *state)
 {
-    g_mutex_lock(&vm->lock);
+    pthread_mutex_lock(&vm->lock);
     vm->taken = *state;
     vm->has_taken = TRUE;
-    g_mutex_unlock(&vm->lock);
+    pthread_mutex_unlock(&vm->lock);
 }
 
 /* The VM is in @state now, however it got there. */
@@ -207,7 +208,7 @@ ApusDeliver vm_deliver(Vm *vm, Apus *apus, const ApusEntry *entry)
         .hash = payload_hash(entry->payload, entry->length),
     };
 
-    g_mutex_lock(&vm->lock);
+    pthread_mutex_lock(&vm->lock);
     find_state(vm, entry);
     vm->state.index = entry->index;
     vm->state.chain = chained(vm->state.chain, entry, record.hash);
@@ -216,7 +217,7 @@ ApusDeliver vm_deliver(Vm *vm, Apus *apus, const ApusEntry *entry)
     }
     record.chain = vm->state.chain;
     tape_add(vm->entries, &record);
-    g_mutex_unlock(&vm->lock);
+    pthread_mutex_unlock(&vm->lock);
 
     if (entry->kind == APUS_ENTRY_ROLE) {
         tell_role(vm, entry);
@@ -235,9 +236,9 @@ void vm_skipped(Vm *vm, const ApusSnapshot *snapshot)
         .kind = TAPE_SKIPPED, .time = apus_clock(),
     };
 
-    g_mutex_lock(&vm->lock);
+    pthread_mutex_lock(&vm->lock);
     tape_add(vm->entries, &record);
     vm->state = (VmState) { .index = snapshot->index };
-    g_mutex_unlock(&vm->lock);
+    pthread_mutex_unlock(&vm->lock);
     trace_event(vm->trace, "skipped", "index=%" PRIu64, snapshot->index);
 }
