@@ -28,7 +28,7 @@ typedef struct {
     uint64_t ticket, stored; /* given, and said to be safe */
     uint64_t last; /* index of the newest entry */
     unsigned stalls, resumptions;
-    gboolean stalled;
+    gboolean stalled, timed_out;
 
     GArray *orders; /* BoxOrder, those since the founding */
 
@@ -65,6 +65,8 @@ void box_install(StorageBox *box, uint64_t index);
 
 /* Let the loop turn until all is safe, or the storage has failed; FALSE. */
 gboolean box_settle(StorageBox *box);
+/* Let it turn for so many nanoseconds. */
+void box_run_for(StorageBox *box, uint64_t nanoseconds);
 /* Until it says that the disk is full; and until it is not any more. */
 void box_wait_for_stall(StorageBox *box, gboolean stalled);
 

@@ -347,6 +347,36 @@ static void a_segment_under_another_name_says_nothing(Fixture *fixture,
     whole(fixture, 1, 0);
 }
 
+static void a_new_segment_without_header_is_damage(Fixture *fixture,
+                                                   gconstpointer unused)
+{
+    (void)unused;
+    begin_segment(fixture, 1);
+    add_batch(fixture, 1, 0, 1, 3, 1);
+    end_segment(fixture);
+    begin_segment(fixture, 2);
+    add_batch(fixture, 2, 1, 4, 3, 1);
+    fixture->segment->data[100] ^= 1;
+    end_segment(fixture);
+    damaged(fixture);
+}
+
+static void an_old_segment_without_header_is_none(Fixture *fixture,
+                                                  gconstpointer unused)
+{
+    (void)unused;
+    /* The power went while it was made a new one. */
+    fixture->slot.state.base.index = 3;
+    begin_segment(fixture, 1);
+    add_batch(fixture, 1, 0, 1, 3, 1);
+    fixture->segment->data[100] ^= 1;
+    end_segment(fixture);
+    begin_segment(fixture, 2);
+    add_batch(fixture, 2, 1, 4, 3, 1);
+    end_segment(fixture);
+    whole(fixture, 4, 6);
+}
+
 #define ADD(path, function) \
     g_test_add("/recovery/" path, Fixture, NULL, set_up, function, tear_down)
 
@@ -379,6 +409,10 @@ int main(int argc, char **argv)
     ADD("terms-that-fall-are-damage", terms_that_fall_are_damage);
     ADD("a-log-newer-than-the-state-is-damage",
         a_log_newer_than_the_state_is_damage);
+    ADD("a-new-segment-without-header-is-damage",
+        a_new_segment_without_header_is_damage);
+    ADD("an-old-segment-without-header-is-none",
+        an_old_segment_without_header_is_none);
     ADD("a-segment-under-another-name-says-nothing",
         a_segment_under_another_name_says_nothing);
     return g_test_run();

@@ -304,8 +304,9 @@ static void a_trimmed_log_takes_no_more_room(Fixture *fixture,
         g_assert_true(box_settle(box));
     }
     again(box);
-    g_assert_cmpuint(segments(fixture), <=, 18);
     g_assert_cmpuint(box->last, ==, 59);
+    box_close(box);
+    g_assert_cmpuint(segments(fixture), <=, 18);
 }
 
 static void nothing_is_removed_that_no_saved_base_stands_for(
@@ -496,6 +497,60 @@ static void a_disk_that_does_not_answer_delays_nobody(void)
     pthread_mutex_unlock(&stuck.mutex);
 }
 
+/* The n-th call from now on finds the disk full, the next one takes long. */
+static void full_then_slow(unsigned n, void (*order)(StorageBox *box))
+{
+    g_autoptr(StorageBox) box = NULL;
+
+    stuck.files = fake_files_new(1);
+    stuck.ops = *fake_files_ops(stuck.files);
+    stuck.ops.write = stuck_write;
+    box = box_new(DIRECTORY, &stuck.ops);
+    box_begin(box);
+    box_append(box, 1, 1, 10);
+    box_save(box);
+    g_assert_true(box_settle(box));
+    box_run_for(box, 100 * 1000000); /* second copies, and segments */
+
+    fake_files_fail(stuck.files, n, -ENOSPC);
+    order(box);
+    box_wait_for_stall(box, TRUE);
+    pthread_mutex_lock(&stuck.mutex);
+    /* Tried again after one second, and not again after two. */
+    for (unsigned i = 0; i < 5; i++) {
+        box->state.term++;
+        box_save(box);
+        box_run_for(box, 500 * 1000000ull);
+    }
+    g_assert_cmpuint(box->stored, <, box->ticket);
+    pthread_mutex_unlock(&stuck.mutex);
+    g_assert_true(box_settle(box));
+    again(box);
+    box_close(box);
+    fake_files_free(stuck.files);
+}
+
+static void save_a_term(StorageBox *box)
+{
+    box->state.term++;
+    box_save(box);
+}
+
+static void append_one(StorageBox *box)
+{
+    box_append(box, 2, 1, 10);
+}
+
+static void a_state_is_not_tried_twice_at_once(void)
+{
+    full_then_slow(1, save_a_term);
+}
+
+static void a_batch_is_not_tried_twice_at_once(void)
+{
+    full_then_slow(1, append_one);
+}
+
 /* --- the real thing ------------------------------------------------------- */
 
 static char *new_folder(void)
@@ -614,13 +669,18 @@ int main(int argc, char **argv)
     ADD("states-are-saved-on-a-full-disk", states_are_saved_on_a_full_disk);
     ADD("trimming-makes-room-on-a-full-disk",
         trimming_makes_room_on_a_full_disk);
-    g_test_add_func("/storage/a-disk-that-does-not-answer-delays-nobody",
-                    a_disk_that_does_not_answer_delays_nobody);
+    g_test_add_func("/storage/a-state-is-not-tried-twice-at-once",
+                    a_state_is_not_tried_twice_at_once);
+    g_test_add_func("/storage/a-batch-is-not-tried-twice-at-once",
+                    a_batch_is_not_tried_twice_at_once);
     g_test_add_func("/storage/it-works-on-a-real-disk",
                     it_works_on_a_real_disk);
     g_test_add_func("/storage/it-works-without-io-uring",
                     it_works_without_io_uring);
     g_test_add_func("/storage/two-processes-do-not-share-a-directory",
                     two_processes_do_not_share_a_directory);
+    /* The last one: its thread and its files stay. */
+    g_test_add_func("/storage/a-disk-that-does-not-answer-delays-nobody",
+                    a_disk_that_does_not_answer_delays_nobody);
     return g_test_run();
 }

@@ -20,6 +20,7 @@ struct ApusRecovery {
     uint64_t sequence; /* of the newest batch that counts; 0: none yet */
     uint64_t claim; /* batches up to here were safe */
     gboolean traces; /* of batches that do not count */
+    uint64_t used, broken; /* newest segments: with batches; without header */
     uint64_t low, high; /* indices that the batches have; high < low: none */
     GArray *kept; /* Kept, of consecutive entries up to high */
     GByteArray *records;
@@ -179,15 +180,13 @@ gboolean apus_recovery_segment(ApusRecovery *recovery, uint64_t number,
     ApusBatch batch;
 
     *use = (ApusSegmentUse) { 0 };
-    if (size < APUS_BLOCK) {
-        return TRUE;
-    }
-    if (!apus_segment_get(&segment, data, &error)) {
-        if (error->code != APUS_ERROR_VERSION) {
-            return TRUE;
+    if (size < APUS_BLOCK || !apus_segment_get(&segment, data, &error)) {
+        if (error && error->code == APUS_ERROR_VERSION) {
+            g_propagate_error(errp, g_steal_pointer(&error));
+            return FALSE;
         }
-        g_propagate_error(errp, g_steal_pointer(&error));
-        return FALSE;
+        recovery->broken = number;
+        return TRUE;
     }
     if (!check_owner(recovery, &segment, errp)) {
         return FALSE;
@@ -201,6 +200,7 @@ gboolean apus_recovery_segment(ApusRecovery *recovery, uint64_t number,
            apus_batch_check(&batch, data + at + APUS_BATCH_HEADER) &&
            is_next(recovery, &batch, at)) {
         take(recovery, &batch, data + at + APUS_BATCH_HEADER, use);
+        recovery->used = number;
         at += apus_batch_size(batch.bytes);
     }
     /* From here on nothing counts, but what it says does. */
@@ -235,6 +235,16 @@ gboolean apus_recovery_end(ApusRecovery *recovery, char **note)
         *note = g_strdup_printf(
             "the log is damaged: it was safe up to batch %" PRIu64
             ", and can be read up to batch %" PRIu64, recovery->claim, last);
+        return FALSE;
+    }
+    /*
+     * A header is safe before the file has its name. One that is torn is that
+     * of an old segment that was about to be used again.
+     */
+    if (recovery->broken > recovery->used) {
+        *note = g_strdup_printf(
+            "the log is damaged: segment %016" PRIx64 " has no header",
+            recovery->broken);
         return FALSE;
     }
     if (recovery->high > base->index && recovery->low > base->index + 1) {

@@ -17,6 +17,8 @@
 #define RING_ENTRIES 8
 /* A write that is shorter than it should be is begun again so often. */
 #define MAX_TRIES 16
+/* Nanoseconds until the kernel may have room again for what it is to do. */
+#define SUBMIT_RETRY 1000000
 
 typedef struct {
     ApusJob job;
@@ -40,6 +42,7 @@ static void written(Committer *committer, Work *work, int result)
     ApusStorage *storage = committer->storage;
 
     committer->under_way--;
+    work->writing = FALSE;
     if (storage->failure) {
         return;
     }
@@ -73,18 +76,41 @@ static void written(Committer *committer, Work *work, int result)
 
 /* --- io_uring ------------------------------------------------------------- */
 
+/*
+ * When a process is killed, its descriptors are closed before the writes of its
+ * ring are over. The ring keeps the lock until they are, or the next process
+ * would read what is still being written.
+ */
 static gboolean start_ring(Committer *committer)
 {
+    struct io_uring *ring = &committer->ring;
+
     /*
      * The loop asks for completions when it comes to it; it need not be
      * interrupted. Kernels before 5.19 do not know that.
      */
-    if (io_uring_queue_init(RING_ENTRIES, &committer->ring,
-                            IORING_SETUP_COOP_TASKRUN |
-                            IORING_SETUP_TASKRUN_FLAG) == 0) {
-        return TRUE;
+    if (io_uring_queue_init(RING_ENTRIES, ring, IORING_SETUP_COOP_TASKRUN |
+                            IORING_SETUP_TASKRUN_FLAG) < 0 &&
+        io_uring_queue_init(RING_ENTRIES, ring, 0) < 0) {
+        return FALSE;
     }
-    return io_uring_queue_init(RING_ENTRIES, &committer->ring, 0) == 0;
+    if (io_uring_register_files(ring, &committer->storage->lock, 1) < 0) {
+        io_uring_queue_exit(ring);
+        return FALSE;
+    }
+    return TRUE;
+}
+
+/* Hand over what the ring has; what the kernel cannot take now stays there. */
+static int submit(Committer *committer)
+{
+    int submitted = io_uring_submit(&committer->ring);
+
+    if (submitted == -EINTR || submitted == -EAGAIN || submitted == -EBUSY) {
+        apus_orders_kick_at(committer->storage, apus_clock() + SUBMIT_RETRY);
+        return 0;
+    }
+    return submitted;
 }
 
 static void write_by_ring(Committer *committer, Work *work)
@@ -97,9 +123,9 @@ static void write_by_ring(Committer *committer, Work *work)
                         work->offset);
     entry->rw_flags = RWF_DSYNC;
     io_uring_sqe_set_data(entry, work);
-    submitted = io_uring_submit(&committer->ring);
-    if (submitted < 0 && submitted != -EINTR && submitted != -EAGAIN &&
-        submitted != -EBUSY) {
+    submitted = submit(committer);
+    if (submitted < 0) {
+        committer->under_way--;
         apus_storage_fail(committer->storage, "cannot write the log",
                           submitted);
     }
@@ -109,9 +135,9 @@ static void collect_from_ring(Committer *committer)
 {
     struct io_uring_cqe *entry;
 
-    /* What could not be submitted before. */
-    if (io_uring_sq_ready(&committer->ring) > 0) {
-        io_uring_submit(&committer->ring);
+    if (io_uring_sq_ready(&committer->ring) > 0 &&
+        !committer->storage->failure) {
+        submit(committer);
     }
     while (io_uring_peek_cqe(&committer->ring, &entry) == 0) {
         Work *work = io_uring_cqe_get_data(entry);
@@ -185,6 +211,8 @@ void apus_commit_write(ApusStorage *storage, Work *work)
 {
     Committer *committer = storage->committer;
 
+    g_assert(!work->writing);
+    work->writing = TRUE;
     committer->under_way++;
     if (committer->has_ring && !committer->use_writer) {
         write_by_ring(committer, work);
@@ -198,7 +226,7 @@ void apus_commit_retry(ApusStorage *storage)
     for (GList *item = storage->queue.head; item; item = item->next) {
         Work *work = item->data;
 
-        if (work->kind == WORK_BATCH && work->full) {
+        if (work->full && !work->writing) {
             apus_commit_write(storage, work);
         }
     }

@@ -66,7 +66,7 @@ typedef struct {
     Segment *segment; /* NULL: not under way */
     uint64_t offset;
     size_t size;
-    gboolean written;
+    gboolean writing, written;
     gboolean full; /* the disk was: it is to be written again */
     unsigned tries;
 } Work;
@@ -111,7 +111,8 @@ struct ApusStorage {
     ApusSlot slot; /* as it was written, or is being written, last */
     uint64_t slot_sequence[2]; /* what each place has; 0: nothing valid */
     SlotJob *slot_job; /* idle, or */
-    gboolean slot_busy;
+    gboolean slot_busy; /* from the first try to the last */
+    gboolean slot_running; /* the writer has it */
     gboolean slot_full; /* the disk was full: it is to be written again */
     uint64_t base; /* index of the base in a state that is safe */
     ApusTimer *mark;
@@ -145,6 +146,8 @@ void apus_storage_tell(ApusStorage *storage);
 
 /* Begin what can be begun. */
 void apus_orders_kick(ApusStorage *storage);
+/* Do so, and look for completions, at that time. */
+void apus_orders_kick_at(ApusStorage *storage, uint64_t when);
 /* A batch was written. */
 void apus_orders_written(ApusStorage *storage);
 /* The save at the queue's head is in a slot. */

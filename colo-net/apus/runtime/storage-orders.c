@@ -61,10 +61,15 @@ static void retire(ApusStorage *storage, Work *work)
 
 /* --- ordering ------------------------------------------------------------- */
 
+void apus_orders_kick_at(ApusStorage *storage, uint64_t when)
+{
+    apus_timer_set(storage->kick, when);
+}
+
 static void kick_later(ApusStorage *storage)
 {
     /* In the loop's next round: in this one, messages go out first. */
-    apus_timer_set(storage->kick, 1);
+    apus_orders_kick_at(storage, 1);
 }
 
 void apus_storage_save(ApusStorage *storage, uint64_t ticket,

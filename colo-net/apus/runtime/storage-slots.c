@@ -99,6 +99,7 @@ static void done(ApusJob *base)
     SlotJob *job = (SlotJob *)base;
     ApusStorage *storage = job->storage;
 
+    storage->slot_running = FALSE;
     if (apus_files_is_full(job->result) && !storage->failure) {
         /* The place exists; a file system that copies on write says this. */
         storage->slot_full = TRUE;
@@ -125,6 +126,13 @@ static void done(ApusJob *base)
     apus_storage_tell(storage);
 }
 
+static void give_job(ApusStorage *storage)
+{
+    g_assert(!storage->slot_running);
+    storage->slot_running = TRUE;
+    apus_worker_do(storage->writer, &storage->slot_job->job);
+}
+
 static void write_slot(ApusStorage *storage, gboolean is_order)
 {
     SlotJob *job = storage->slot_job;
@@ -134,7 +142,7 @@ static void write_slot(ApusStorage *storage, gboolean is_order)
     job->is_order = is_order;
     job->slot = storage->slot;
     storage->slot_busy = TRUE;
-    apus_worker_do(storage->writer, &job->job);
+    give_job(storage);
 }
 
 static void write_new(ApusStorage *storage, gboolean is_order)
@@ -152,8 +160,8 @@ void apus_slots_save(ApusStorage *storage, const ApusHardState *state)
 
 void apus_slots_retry(ApusStorage *storage)
 {
-    if (storage->slot_full) {
-        apus_worker_do(storage->writer, &storage->slot_job->job);
+    if (storage->slot_full && !storage->slot_running) {
+        give_job(storage);
     }
 }
 

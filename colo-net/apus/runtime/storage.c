@@ -17,6 +17,9 @@
 #define MAX_SEGMENT_SIZE (1u << 30)
 #define STATE_SIZE (2 * APUS_SLOT_SIZE)
 
+#define LOCK_PATIENCE SECOND
+#define LOCK_PAUSE 5000 /* microseconds */
+
 static gboolean refuse(GError **errp, ApusError code, const char *format, ...)
     G_GNUC_PRINTF(3, 4);
 
@@ -60,15 +63,24 @@ static gboolean check_config(const ApusStorageConfig *config, GError **errp)
     return TRUE;
 }
 
+/*
+ * Who has just been killed has the lock until the last of its writes is over:
+ * wait a moment for that.
+ */
 static gboolean take_lock(const ApusFileOps *files, const char *directory,
                           int *lock, GError **errp)
 {
     g_autofree char *path = g_build_filename(directory, "lock", NULL);
+    uint64_t until = apus_clock() + (files == &apus_files ? LOCK_PATIENCE : 0);
 
     *lock = files->lock(files->opaque, path);
+    while (*lock == -EWOULDBLOCK && apus_clock() < until) {
+        g_usleep(LOCK_PAUSE);
+        *lock = files->lock(files->opaque, path);
+    }
     if (*lock == -EWOULDBLOCK) {
         return refuse(errp, APUS_ERROR_IN_USE, "%s is in use by another "
-                      "process", directory);
+                      "process, or by one that still writes", directory);
     }
     if (*lock == -ENOENT || *lock == -ENOTDIR) {
         return refuse(errp, APUS_ERROR_MISSING, "there is no directory %s",
@@ -112,7 +124,8 @@ static int write_first(const ApusFileOps *files, const char *directory,
     g_autofree char *temporary = g_build_filename(directory, "state.new",
                                                   NULL);
     g_autofree char *path = g_build_filename(directory, "state", NULL);
-    g_autofree char *parent = g_path_get_dirname(directory);
+    g_autofree char *whole = g_canonicalize_filename(directory, NULL);
+    g_autofree char *parent = g_path_get_dirname(whole);
     int fd = files->open(files->opaque, temporary,
                          O_RDWR | O_CREAT | O_TRUNC | O_DIRECT);
     int result = fd;
@@ -499,6 +512,7 @@ static void kick(void *opaque)
 {
     ApusStorage *storage = opaque;
 
+    apus_commit_collect(storage);
     apus_orders_kick(storage);
     apus_storage_full(storage);
 }
@@ -563,7 +577,7 @@ gboolean apus_storage_start(ApusStorage *storage, ApusLoop *loop,
 
 static gboolean has_jobs(const ApusStorage *storage)
 {
-    return storage->keeping || (storage->slot_busy && !storage->slot_full) ||
+    return storage->keeping || storage->slot_running ||
            apus_commit_under_way(storage) > 0;
 }
 
