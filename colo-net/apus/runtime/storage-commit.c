@@ -249,6 +249,8 @@ void apus_commit_collect(ApusStorage *storage)
 void apus_commit_free(ApusStorage *storage)
 {
     if (storage->committer && storage->committer->has_ring) {
+        /* The kernel takes its time to free a ring, and the lock with it. */
+        io_uring_unregister_files(&storage->committer->ring);
         io_uring_queue_exit(&storage->committer->ring);
     }
     g_free(storage->committer);
