@@ -108,8 +108,12 @@ void raw_read(Raw *raw, void *data, size_t size)
 void raw_wait_for_end(Raw *raw)
 {
     uint8_t bytes[4096];
+    gssize n;
 
-    nodes_until(raw->nodes, raw_try(raw, bytes, sizeof(bytes)) < 0);
+    do {
+        nodes_until(raw->nodes,
+                    (n = raw_try(raw, bytes, sizeof(bytes))) != 0);
+    } while (n > 0);
 }
 
 void raw_prepare(Raw *raw, ApusId from, ApusId to, uint64_t life)

@@ -232,6 +232,8 @@ static void the_second_caller_gives_in(Fixture *f,
 
     raw_accept(&wrong, f, listener);
     g_assert_cmpint(call(f, &right, 1), ==, APUS_ANSWER_WELCOME);
+    raw_prepare(&wrong, 1, 2, 10);
+    raw_welcome(&wrong);
     raw_wait_for_end(&wrong);
     must_be_the_one(f, &right, 1);
     raw_close(&right);
@@ -239,15 +241,30 @@ static void the_second_caller_gives_in(Fixture *f,
     close(listener);
 }
 
+static gboolean is_ready(Fixture *f)
+{
+    ApusTransport *transport = f->node[2].transport;
+
+    return transport->ops->ready(transport, 1);
+}
+
 static void the_second_caller_gives_up_what_it_had(Fixture *f,
     gconstpointer unused G_GNUC_UNUSED)
 {
+    static uint8_t bytes[100000];
+    ApusRecords records = { { bytes }, { sizeof(bytes) } };
     Raw right, wrong;
     int listener = begin(f, 1);
 
     be_called(f, &wrong, 1, listener);
     nodes_until(f, f->node[2].connected[1]);
+    /* What it could not get rid of goes with it. */
+    while (is_ready(f)) {
+        node_send(f, 2, 1, &records);
+    }
     g_assert_cmpint(call(f, &right, 1), ==, APUS_ANSWER_WELCOME);
+    g_assert_cmpuint(f->node[2].writables, >=, 1);
+    g_assert_true(is_ready(f));
     raw_wait_for_end(&wrong);
     must_be_the_one(f, &right, 1);
     raw_close(&right);

@@ -197,11 +197,6 @@ gboolean tcp_peer_opened(TcpPeer *peer, TcpConnection *connection)
     if (other) {
         tcp_connection_close(other, 0, "");
     }
-    /* The first to call shall have its way: see may_open(). */
-    if (peer->call && !tcp_peer_is_called(peer)) {
-        peer->call->replaced = TRUE;
-        tcp_connection_close(peer->call, 0, "");
-    }
     return !other;
 }
 
