@@ -31,7 +31,7 @@ MATRIX = {
     ('kill', 'rrw', 'disk'): (100, 500),
     ('kill', 'rrwww', 'memory'): (50, 200),
     ('freeze', 'rrw', 'memory'): (50, 200),
-    ('cut', 'rrw', 'memory'): (50, 200),
+    ('cut', 'rrw', 'memory'): (30, 200),
 }
 # What the new leader goes through, each from the step before.
 PHASES = {
@@ -65,7 +65,7 @@ def _heal(fault, member, when):
         member.run.ended()
         member.start()
         return
-    _sleep_until(when + 5 * TIMEOUT * MS)
+    _sleep_until(when + 10 * TIMEOUT * MS)
     if fault == 'freeze':
         member.thaw()
     else:
