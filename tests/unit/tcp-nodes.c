@@ -5,8 +5,11 @@
  */
 
 #include <string.h>
+#include <unistd.h>
 
+#include "colo-net/apus/runtime/tcp-internal.h"
 #include "tests/unit/tcp-nodes.h"
+#include "tests/unit/tcp-raw.h"
 
 #define TICK UINT64_C(5000000)
 
@@ -111,6 +114,7 @@ void nodes_set_up(TcpNodes *nodes)
     g_assert_no_error(error);
     nodes->tick = apus_loop_timer(nodes->loop, ticks, nodes);
     ticks(nodes);
+    nodes->deaf = raw_listen(&nodes->deaf_address);
     apus_loop_on_round(nodes->loop, round_ends, nodes);
 
     for (ApusId id = 1; id <= MAX_NODES; id++) {
@@ -139,6 +143,8 @@ void nodes_tear_down(TcpNodes *nodes)
         g_byte_array_unref(node->records);
         g_free(node->address);
     }
+    close(nodes->deaf);
+    g_free(nodes->deaf_address);
     apus_timer_free(nodes->tick);
     apus_loop_free(nodes->loop);
 }
@@ -202,11 +208,18 @@ void nodes_round(TcpNodes *nodes)
     apus_loop_run(nodes->loop);
 }
 
+gboolean node_is_sure(const TcpNode *node, ApusId id)
+{
+    const TcpPeer *peer = tcp_find((const Tcp *)node->transport, id);
+
+    return node->connected[id] && peer->reached;
+}
+
 static gboolean all_connected(const TcpNodes *nodes, unsigned count)
 {
     for (ApusId a = 1; a <= count; a++) {
         for (ApusId b = 1; b <= count; b++) {
-            if (a != b && !nodes->node[a].connected[b]) {
+            if (a != b && !node_is_sure(&nodes->node[a], b)) {
                 return FALSE;
             }
         }

@@ -45,6 +45,8 @@ struct TcpNodes {
     ApusLoop *loop;
     ApusTimer *tick;
     ApusMembers members;
+    int deaf;
+    char *deaf_address; /* somebody listens there, and never says a word */
     TcpNode node[MAX_NODES + 1]; /* by id */
 };
 
@@ -75,8 +77,11 @@ void nodes_round(TcpNodes *nodes);
         } \
     } while (0)
 
-/* Start 1 to @count, and wait until all are connected. */
+/* Start 1 to @count, wait until all are connected and sure of it. */
 void nodes_connect(TcpNodes *nodes, unsigned count);
+
+/* Has @node found out that its peer @id listens at its address? */
+gboolean node_is_sure(const TcpNode *node, ApusId id);
 
 /* Has one of @node's complaints @text in it? */
 gboolean node_complains(const TcpNode *node, const char *text);

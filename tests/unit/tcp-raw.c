@@ -210,6 +210,19 @@ void raw_welcome(Raw *raw)
     raw_write(raw, answer, sizeof(answer));
 }
 
+void raw_be_looked_at(const Raw *raw, int listener)
+{
+    Raw look;
+
+    raw_accept(&look, raw->nodes, listener);
+    look.mine = raw->mine;
+    read_theirs(&look);
+    say_mine(&look);
+    prove(&look, NULL, TRUE);
+    raw_wait_for_end(&look);
+    raw_close(&look);
+}
+
 GByteArray *raw_frame(Raw *raw, const GByteArray *records)
 {
     GByteArray *frame = g_byte_array_new();

@@ -25,6 +25,8 @@ int raw_listen(char **address);
 void raw_accept(Raw *raw, TcpNodes *nodes, int listener);
 gboolean raw_can_accept(int listener);
 void raw_close(Raw *raw);
+/* Show a node that was called by @raw that it listens at @listener. */
+void raw_be_looked_at(const Raw *raw, int listener);
 
 void raw_write(Raw *raw, const void *data, size_t size);
 /* Exactly @size bytes; the loop goes on meanwhile. */

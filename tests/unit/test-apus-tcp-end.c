@@ -38,12 +38,13 @@ static int connect_raw(Fixture *f, Raw *raw, ApusId id)
         raw_call(raw, f, 2);
         raw_prepare(raw, id, 2, 10 * id);
         g_assert_cmpint(raw_greet(raw, NULL), ==, APUS_ANSWER_WELCOME);
+        raw_be_looked_at(raw, listener);
     } else {
         raw_accept(raw, f, listener);
         raw_prepare(raw, id, 2, 10 * id);
         raw_welcome(raw);
     }
-    nodes_until(f, f->node[2].connected[id]);
+    nodes_until(f, node_is_sure(&f->node[2], id));
     return listener;
 }
 
@@ -168,6 +169,93 @@ static void calls_become_rarer(Fixture *f,
     close(listener);
 }
 
+static void must_not_be_refused(Fixture *f, unsigned disconnects)
+{
+    gint64 end = g_get_monotonic_time() + 50 * G_TIME_SPAN_MILLISECOND;
+
+    nodes_until(f, g_get_monotonic_time() > end);
+    g_assert_cmpuint(f->node[2].disconnects, ==, disconnects);
+    g_assert_cmpuint(f->node[2].refusals, ==, 0);
+}
+
+/* Member 1 is connected, but the list has it where nobody listens. */
+static void a_wrong_address_is_no_proof_of_death(Fixture *f,
+    gconstpointer unused G_GNUC_UNUSED)
+{
+    g_autofree char *address = NULL;
+    Raw raw;
+
+    close(raw_listen(&address));
+    node_start(f, 2, 20);
+    nodes_add(f, 1, address);
+    nodes_introduce(f);
+    raw_call(&raw, f, 2);
+    raw_prepare(&raw, 1, 2, 10);
+    g_assert_cmpint(raw_greet(&raw, NULL), ==, APUS_ANSWER_WELCOME);
+    nodes_until(f, node_complains(&f->node[2], "nobody listens at"));
+    g_assert_true(node_complains(&f->node[2], address));
+    raw_close(&raw);
+    must_not_be_refused(f, 1);
+}
+
+/* Another process listens where the list has member 1. */
+static void another_process_at_an_address_is_no_proof_of_death(Fixture *f,
+    gconstpointer unused G_GNUC_UNUSED)
+{
+    g_autofree char *address = NULL;
+    int listener = raw_listen(&address);
+    Raw raw, other;
+
+    node_start(f, 2, 20);
+    nodes_add(f, 1, address);
+    nodes_introduce(f);
+    raw_call(&raw, f, 2);
+    raw_prepare(&raw, 1, 2, 10);
+    g_assert_cmpint(raw_greet(&raw, NULL), ==, APUS_ANSWER_WELCOME);
+    other = raw;
+    other.mine.life = 11;
+    raw_be_looked_at(&other, listener);
+    close(listener);
+    raw_close(&raw);
+    must_not_be_refused(f, 1);
+}
+
+static void an_address_that_has_changed_is_no_proof_of_death(Fixture *f,
+    gconstpointer unused G_GNUC_UNUSED)
+{
+    g_autofree char *address = NULL;
+    int listener;
+    Raw raw;
+
+    listener = connect_raw(f, &raw, 3);
+    close(raw_listen(&address));
+    nodes_add(f, 3, address);
+    nodes_introduce(f);
+    nodes_until(f, node_complains(&f->node[2], "nobody listens at"));
+    raw_close(&raw);
+    must_not_be_refused(f, 1);
+    close(listener);
+}
+
+static void another_life_at_an_address_is_no_proof_of_death(Fixture *f,
+    gconstpointer unused G_GNUC_UNUSED)
+{
+    Raw raw, look;
+    int listener = connect_raw(f, &raw, 1);
+
+    raw_close(&raw);
+    raw_accept(&look, f, listener);
+    raw_wait_for_end(&look);
+    raw_close(&look);
+    close(listener);
+    raw_call(&raw, f, 2);
+    raw_prepare(&raw, 1, 2, 11);
+    g_assert_cmpint(raw_greet(&raw, NULL), ==, APUS_ANSWER_WELCOME);
+    nodes_until(f, node_complains(&f->node[2], "nobody listens at"));
+    raw_close(&raw);
+    must_not_be_refused(f, 2);
+}
+
 static void after_close_reconnects_are_refused(Fixture *f,
     gconstpointer id)
 {
@@ -248,7 +336,7 @@ static void a_killed_process_is_refused(Fixture *f, gconstpointer id)
     g_assert_cmpint(write(pair[0], &f->members, sizeof(f->members)), ==,
                     sizeof(f->members));
     nodes_introduce(f);
-    nodes_until(f, f->node[stays].connected[dies]);
+    nodes_until(f, node_is_sure(&f->node[stays], dies));
     kill(child, SIGKILL);
     nodes_until(f, f->node[stays].refusals == 1);
     g_assert_cmpuint(f->node[stays].refused_life[dies], ==, 10 * dies);
@@ -373,6 +461,10 @@ int main(int argc, char **argv)
     ADD(a_refusal_is_said_once);
     ADD(who_was_never_connected_is_not_refused);
     ADD(calls_become_rarer);
+    ADD(a_wrong_address_is_no_proof_of_death);
+    ADD(another_process_at_an_address_is_no_proof_of_death);
+    ADD(an_address_that_has_changed_is_no_proof_of_death);
+    ADD(another_life_at_an_address_is_no_proof_of_death);
     ADD_BOTH(after_close_reconnects_are_refused, 1, 2);
     ADD(what_was_sent_before_the_end_arrives);
     ADD_BOTH(a_killed_process_is_refused, 1, 2);

@@ -38,7 +38,7 @@ static void connect_raw(Fixture *f)
     TcpNodes *nodes = &f->nodes;
 
     node_start(nodes, 2, 20);
-    nodes_add(nodes, 1, "127.0.0.1:1");
+    nodes_add(nodes, 1, nodes->deaf_address);
     nodes_introduce(nodes);
     raw_call(&f->raw, nodes, 2);
     raw_prepare(&f->raw, 1, 2, 10);

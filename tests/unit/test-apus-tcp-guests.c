@@ -110,6 +110,7 @@ static void a_guest_that_is_named_stays(Fixture *f,
     nodes_until(f, are_connected(f, 1, 2));
     make_known(f, 2, 1);
     must_talk(f, 1, 2);
+    nodes_until(f, node_is_sure(&f->node[2], 1));
     g_assert_cmpuint(f->node[2].disconnects, ==, 0);
     node_stop(f, 1);
     nodes_until(f, f->node[2].refusals == 1);

@@ -34,7 +34,7 @@ static void set_key(TcpNode *node, const char *key)
 static void start_called(Fixture *f)
 {
     node_start(f, 2, 20);
-    nodes_add(f, 1, "127.0.0.1:1");
+    nodes_add(f, 1, f->deaf_address);
     nodes_introduce(f);
 }
 
@@ -311,7 +311,7 @@ static void say_hello_from(Fixture *f, ApusId id)
     Raw raw;
 
     start_called(f);
-    nodes_add(f, 3, "127.0.0.1:1");
+    nodes_add(f, 3, f->deaf_address);
     nodes_introduce(f);
     raw_call(&raw, f, 2);
     raw_prepare(&raw, id, 2, 30);

@@ -70,7 +70,7 @@ static void set_up(Fixture *f, gconstpointer tls)
     memset(f->bytes, 7, sizeof(f->bytes));
     f->thread = g_thread_new("there", run, f);
     nodes_introduce(&f->here);
-    nodes_until(&f->here, f->here.node[1].connected[2]);
+    nodes_until(&f->here, node_is_sure(&f->here.node[1], 2));
 }
 
 static void tear_down(Fixture *f, gconstpointer tls G_GNUC_UNUSED)

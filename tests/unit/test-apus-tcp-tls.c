@@ -93,7 +93,7 @@ static void a_restarted_peer_is_refused_first(Fixture *f,
     g_assert_cmpuint(f->node[stays].refused_life[dies], ==, dies * 10);
     node_start(f, dies, 77);
     nodes_introduce(f);
-    nodes_until(f, f->node[stays].connected[dies]);
+    nodes_until(f, node_is_sure(&f->node[stays], dies));
     g_assert_cmpuint(f->node[stays].life[dies], ==, 77);
     g_assert_cmpuint(f->node[stays].complaints->len, ==, 0);
 }

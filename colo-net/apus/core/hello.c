@@ -58,8 +58,10 @@ gssize apus_handshake_peek(const uint8_t *data, size_t size,
     /* Looked at as far as it is there: a stranger may not send more. */
     for (size_t i = 0; i < MIN(size, sizeof(magic)); i++) {
         if (data[AT_MAGIC + i] != magic[i]) {
-            return refuse(errp, APUS_ERROR_CORRUPT, "what begins with byte",
-                          data[0]);
+            g_set_error(errp, APUS_ERROR, APUS_ERROR_CORRUPT,
+                        "handshake: no member begins like that (0x%02x,"
+                        " byte %zu)", data[i], i);
+            return -1;
         }
     }
     if (size < FRONT) {

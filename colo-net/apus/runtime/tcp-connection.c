@@ -141,6 +141,11 @@ static void read_all(TcpConnection *connection)
         }
     } while (connection->tls && got == TCP_GOT_SOME &&
              connection->stage != TCP_CLOSED);
+    /* TLS may have had something to say to what it has read. */
+    if (connection->tls && connection->stage != TCP_CLOSED &&
+        tcp_buffer_size(&connection->out) > 0) {
+        tcp_stream_flush(connection);
+    }
 }
 
 /* --- out ------------------------------------------------------------------ */
@@ -399,7 +404,6 @@ void tcp_connection_refuse(TcpConnection *connection, unsigned reason,
 
     if (connection->stage < TCP_OPEN) {
         if (!connection->called) {
-            peer = tcp_find(tcp, connection->theirs.from);
             tcp->counters.strangers++;
         }
         if (reason < APUS_ANSWERS && !connection->refused) {
@@ -409,9 +413,12 @@ void tcp_connection_refuse(TcpConnection *connection, unsigned reason,
             tcp_connection_say(connection, answer, sizeof(answer));
         }
     }
-    if (connection->theirs.from || peer) {
-        tcp_complain(tcp, reason, peer, "member %u at %s: %s",
-                     peer ? peer->id : connection->theirs.from, address, text);
+    if (peer) {
+        tcp_complain(tcp, reason, peer, "member %u at %s: %s", peer->id,
+                     address, text);
+    } else if (connection->theirs.from) {
+        tcp_complain(tcp, reason, NULL, "a stranger at %s that says it is"
+                     " member %u: %s", address, connection->theirs.from, text);
     } else {
         tcp_complain(tcp, reason, NULL, "a stranger at %s: %s", address,
                      text);

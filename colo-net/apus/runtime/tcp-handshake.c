@@ -195,12 +195,18 @@ static void take_proof(TcpConnection *connection, const uint8_t *data)
     if (!proves(connection, data)) {
         return;
     }
-    if (connection->called) {
-        say_proof(connection);
-        connection->stage = TCP_ANSWER;
-    } else {
+    if (!connection->called) {
         welcome(connection);
+        return;
     }
+    tcp_peer_found(connection->peer, connection->theirs.life);
+    if (connection->looks) {
+        connection->replaced = connection->peer->reached;
+        tcp_connection_close(connection, ECONNABORTED, "");
+        return;
+    }
+    say_proof(connection);
+    connection->stage = TCP_ANSWER;
 }
 
 static void take_answer(TcpConnection *connection, const uint8_t *data)

@@ -63,6 +63,7 @@ struct TcpConnection {
     Tcp *tcp;
     TcpPeer *peer; /* NULL: the caller has not said who it is */
     gboolean called; /* by us */
+    gboolean looks; /* called only to see who is there */
     TcpStage stage;
     int fd;
     ApusWatch *watch;
@@ -109,7 +110,8 @@ struct TcpPeer {
     ApusTimer *retry;
     uint64_t delay; /* before the next try */
 
-    uint64_t lost_life; /* that the last open connection was with */
+    uint64_t life; /* of the process that the last open one was with */
+    gboolean reached; /* that process listens at @address */
     unsigned doubt; /* tries after which refused() may still be said */
     TcpProbe probe;
 };
@@ -187,6 +189,8 @@ gboolean tcp_peer_opened(TcpPeer *peer, TcpConnection *connection);
 /* It was open for @lived ns, and is closed. */
 void tcp_peer_lost(TcpPeer *peer, uint64_t lived);
 void tcp_peer_refused(TcpPeer *peer);
+/* Our call has found who is there: process @life. */
+void tcp_peer_found(TcpPeer *peer, uint64_t life);
 /*
  * Before the next look at whether @peer listens, after @n more that were
  * accepted and closed without a word.
@@ -274,8 +278,9 @@ enum {
     TCP_REASON_TLS,
     TCP_REASON_FLOOD,
     TCP_REASON_SYSTEM,
+    TCP_REASON_ADDRESS,
 };
-G_STATIC_ASSERT(TCP_REASON_SYSTEM < TCP_REASONS);
+G_STATIC_ASSERT(TCP_REASON_ADDRESS < TCP_REASONS);
 
 /* @peer: whom it concerns, as far as known; may be NULL. */
 void tcp_complain(Tcp *tcp, unsigned reason, const TcpPeer *peer,

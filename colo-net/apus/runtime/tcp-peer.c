@@ -18,6 +18,8 @@
  */
 #define DOUBT 8
 
+#define LOOK_AGAIN (5000 * TCP_MILLISECOND)
+
 static void call(TcpPeer *peer);
 
 static void retry(void *opaque)
@@ -62,12 +64,25 @@ static gboolean may_call(const TcpPeer *peer)
         !peer->tcp->closing;
 }
 
+/*
+ * To be refused where the list of members says that a peer is means that its
+ * process is dead only if that process ever was there: the list may be wrong,
+ * or the address have moved. Who calls knows it from its call. Who was called
+ * makes a call of its own, which ends as soon as it is known who answers.
+ */
+static gboolean may_look(const TcpPeer *peer)
+{
+    return peer->usable && !peer->leaving && peer->open && !peer->reached &&
+        !peer->call && !peer->tcp->closing;
+}
+
 static void call(TcpPeer *peer)
 {
+    gboolean looks = may_look(peer);
     Tcp *tcp = peer->tcp;
     int fd;
 
-    if (!may_call(peer)) {
+    if (!looks && !may_call(peer)) {
         return;
     }
     apus_timer_set(peer->retry, 0);
@@ -86,6 +101,21 @@ static void call(TcpPeer *peer)
     }
     /* If it stands already, the loop says so in its next round. */
     peer->call = tcp_connection_new(tcp, fd, &peer->address, peer);
+    peer->call->looks = looks;
+}
+
+static void look_soon(TcpPeer *peer)
+{
+    if (may_look(peer)) {
+        apus_timer_set(peer->retry, apus_loop_now(peer->tcp->loop));
+    }
+}
+
+void tcp_peer_found(TcpPeer *peer, uint64_t life)
+{
+    if (peer->open && peer->life == life) {
+        peer->reached = TRUE;
+    }
 }
 
 /*
@@ -119,8 +149,10 @@ void tcp_peer_set_address(TcpPeer *peer, const char *text)
     g_strlcpy(peer->text, text, sizeof(peer->text));
     peer->usable = apus_address_parse(&peer->address, text, FALSE, &error);
     peer->doubt = 0;
+    peer->reached = FALSE;
     tcp_probe_stop(peer);
     call_soon(peer);
+    look_soon(peer);
     if (!peer->usable) {
         g_free(peer->complaint);
         peer->complaint = g_strdup(error->message);
@@ -154,7 +186,18 @@ void tcp_peer_refused(TcpPeer *peer)
     Tcp *tcp = peer->tcp;
 
     tcp->counters.refusals++;
-    tcp->handlers->refused(tcp->opaque, peer->id, peer->lost_life);
+    tcp->handlers->refused(tcp->opaque, peer->id, peer->life);
+}
+
+/* There is a connection, and our look at the peer's address was in vain. */
+static void look_failed(TcpPeer *peer, int error)
+{
+    if (error == ECONNREFUSED) {
+        tcp_complain(peer->tcp, TCP_REASON_ADDRESS, peer,
+                     "member %u is connected, but nobody listens at %s, where"
+                     " the list of members has it", peer->id, peer->text);
+    }
+    apus_timer_set(peer->retry, apus_clock() + LOOK_AGAIN);
 }
 
 void tcp_peer_call_failed(TcpPeer *peer, int error, gboolean heard)
@@ -163,6 +206,10 @@ void tcp_peer_call_failed(TcpPeer *peer, int error, gboolean heard)
     Tcp *tcp = peer->tcp;
 
     if (tcp->closing || peer->leaving) {
+        return;
+    }
+    if (peer->open) {
+        look_failed(peer, error);
         return;
     }
     if (!is_usual(error)) {
@@ -188,15 +235,20 @@ gboolean tcp_peer_opened(TcpPeer *peer, TcpConnection *connection)
     TcpConnection *other = peer->open;
 
     peer->open = connection;
-    peer->lost_life = connection->theirs.life;
+    if (peer->life != connection->theirs.life) {
+        peer->life = connection->theirs.life;
+        peer->reached = FALSE;
+    }
     if (peer->call == connection) {
         peer->call = NULL;
+        peer->reached = TRUE;
     }
     apus_timer_set(peer->retry, 0);
     tcp_probe_stop(peer);
     if (other) {
         tcp_connection_close(other, 0, "");
     }
+    look_soon(peer);
     return !other;
 }
 
@@ -206,19 +258,24 @@ void tcp_peer_lost(TcpPeer *peer, uint64_t lived)
         peer->leaving = TRUE;
         tcp_sweep_soon(peer->tcp);
     }
+    if (peer->call && peer->call->looks) {
+        peer->call->replaced = TRUE;
+        tcp_connection_close(peer->call, 0, "");
+    }
     if (!may_call(peer)) {
         return;
     }
+    peer->doubt = peer->reached && tcp_peer_is_called(peer) ? DOUBT : 0;
     if (!tcp_peer_is_called(peer)) {
         wait_for_call(peer);
-        tcp_probe_start(peer);
+        if (peer->reached) {
+            tcp_probe_start(peer);
+        }
     } else if (lived >= peer->delay) {
-        peer->doubt = DOUBT;
         peer->delay = peer->tcp->retry_min;
         call(peer);
     } else {
         /* Whoever is thrown out again and again does not hurry. */
-        peer->doubt = DOUBT;
         call_later(peer);
     }
 }

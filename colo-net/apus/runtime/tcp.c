@@ -57,6 +57,9 @@ void tcp_sweep(Tcp *tcp)
 {
     unsigned i = 0;
 
+    /* What is closed below may be in somebody's hands: it goes next time. */
+    g_ptr_array_set_size(tcp->closed, 0);
+
     while (i < tcp->peers->len) {
         if (peer_at(tcp, i)->leaving) {
             let_go(tcp, peer_at(tcp, i));
@@ -64,7 +67,6 @@ void tcp_sweep(Tcp *tcp)
             i++;
         }
     }
-    g_ptr_array_set_size(tcp->closed, 0);
 }
 
 static void sweep(void *opaque)

@@ -32,6 +32,7 @@ struct ApusTls {
     gnutls_session_t session;
     const ApusTlsCarrier *carrier;
     void *opaque;
+    gboolean starved; /* pull() had nothing, since this was FALSE */
     uint8_t record[RECORD]; /* what goes into the next record */
 };
 
@@ -133,6 +134,7 @@ static ssize_t pull(gnutls_transport_ptr_t opaque, void *data, size_t size)
     ssize_t n = tls->carrier->pull(tls->opaque, data, size);
 
     if (n < 0) {
+        tls->starved = TRUE;
         gnutls_transport_set_errno(tls->session, errno);
     }
     return n;
@@ -241,10 +243,16 @@ ssize_t apus_tls_read(ApusTls *tls, void *data, size_t size, GError **errp)
 {
     ssize_t n;
 
+    /*
+     * After a message of its own, like that of new keys, GnuTLS wants to be
+     * called again, although there may be more.
+     */
+    tls->starved = FALSE;
     do {
         n = gnutls_record_recv(tls->session, data, size);
     } while (n == GNUTLS_E_INTERRUPTED ||
-             n == GNUTLS_E_WARNING_ALERT_RECEIVED);
+             n == GNUTLS_E_WARNING_ALERT_RECEIVED ||
+             (n == GNUTLS_E_AGAIN && !tls->starved));
     switch (n) {
     case GNUTLS_E_AGAIN:
         return -1;

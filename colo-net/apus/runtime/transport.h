@@ -18,9 +18,9 @@
  * A connection belongs to one life of each side. connected() is called for a
  * new life of a peer after disconnected() for its older one. When a connection
  * closes, the transport at once tries the listening socket of that peer: if
- * that is refused it calls refused(), with the life that the connection had;
- * anything else, a time-out, a success, an unreachable host, says nothing
- * (R8). A second process that claims the id of a peer that is connected and
+ * that is refused it calls refused(), with the life that the connection had,
+ * if that life was found to listen there before; anything else, a time-out, a
+ * success, an unreachable host, says nothing (R8). A second process that claims the id of a peer that is connected and
  * alive is refused and counted.
  *
  * Handlers are called from the loop only, never from within one of the
