@@ -20,8 +20,8 @@
  * closes, the transport at once tries the listening socket of that peer: if
  * that is refused it calls refused(), with the life that the connection had,
  * if that life was found to listen there before; anything else, a time-out, a
- * success, an unreachable host, says nothing (R8). A second process that claims the id of a peer that is connected and
- * alive is refused and counted.
+ * success, an unreachable host, says nothing (R8). A second process that
+ * claims the id of a peer that is connected and alive is refused and counted.
  *
  * Handlers are called from the loop only, never from within one of the
  * operations below: those only take note.
