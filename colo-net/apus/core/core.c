@@ -282,8 +282,9 @@ void apus_core_heard(ApusCore *core, Peer *peer)
 {
     if (peer->suspected) {
         peer->suspected = FALSE;
-        /* A slow link, not a death: be more patient for a while. */
-        if (core->now - peer->heard < 2 * apus_core_patience(core, peer)) {
+        /* A slow link, not an outage: be more patient for a while. */
+        if (core->now - peer->heard <
+            apus_core_patience(core, peer) + core->config.timeout) {
             peer->patience = MIN(peer->patience + 1, MAX_PATIENCE);
             peer->impatient_at = core->now;
         }
