@@ -13,7 +13,6 @@
 #define MILLISECOND (1000 * 1000ull)
 #define SECOND (1000 * MILLISECOND)
 
-#define MAX_CLUSTER 63
 #define DEFAULT_QUEUE (16u << 20)
 #define MAX_LOG_SIZE (1ull << 40)
 
@@ -40,9 +39,9 @@ static gboolean check_identity(const ApusConfig *config, GError **errp)
 {
     size_t length = config->cluster ? strlen(config->cluster) : 0;
 
-    if (length == 0 || length > MAX_CLUSTER) {
+    if (length == 0 || length > APUS_CLUSTER_MAX) {
         return refuse(errp, "the group's name has %zu characters: give it 1 "
-                      "to %d", length, MAX_CLUSTER);
+                      "to %d", length, APUS_CLUSTER_MAX);
     }
     for (size_t i = 0; i < length; i++) {
         if (!g_ascii_isgraph(config->cluster[i])) {
