@@ -5,8 +5,8 @@
  * A round is: wait for descriptors or the next timer, call what is ready, call
  * the end-of-round function. What comes together in a round is dealt with at
  * its end, so a busy member sends few and large messages and an idle one loses
- * no time. One thread runs a loop; only apus_loop_wake() and apus_loop_quit() may
- * be called by others.
+ * no time. One thread runs a loop; only apus_loop_wake() and apus_loop_quit()
+ * may be called by others.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
