@@ -130,7 +130,7 @@ struct ApusCore {
 
     /* deliver.c */
     gboolean delivers, paused, hold;
-    uint64_t delivered;
+    uint64_t delivered; /* all that is committed, when nothing is wanted */
 
     /* change.c */
     gboolean changing;
@@ -168,8 +168,8 @@ uint64_t apus_core_save(ApusCore *core);
 /* An entry was appended to the log. */
 void apus_core_appended(ApusCore *core, ApusEntryKind kind);
 void apus_core_cut(ApusCore *core, uint64_t first);
-/* The log begins anew behind its base: entries behind it are not safe. */
-void apus_core_rebased(ApusCore *core);
+/* The log begins anew, here and in the storage, behind @base. */
+void apus_core_rebase(ApusCore *core, const ApusSnapshot *base);
 void apus_core_order(ApusCore *core);
 /* So many bytes may be trimmed before the base is saved again. */
 uint64_t apus_core_unsaved(const ApusCore *core);

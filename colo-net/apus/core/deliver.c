@@ -8,13 +8,11 @@
 
 void apus_core_commit_to(ApusCore *core, uint64_t index)
 {
-    uint64_t role = apus_log_newest_of(core->log, APUS_ENTRY_ROLE);
-    uint64_t member = apus_log_newest_of(core->log, APUS_ENTRY_MEMBER);
-
     if (index <= core->commit) {
         return;
     }
-    if (role > core->commit || member > core->commit) {
+    if (apus_log_newest_of(core->log, APUS_ENTRY_ROLE) > core->commit ||
+        apus_log_newest_of(core->log, APUS_ENTRY_MEMBER) > core->commit) {
         apus_core_tell(core);
     }
     core->commit = index;

@@ -328,26 +328,35 @@ static void count_votes(ApusCore *core)
     apus_core_lead(core);
 }
 
-void apus_core_election_flush(ApusCore *core)
+static void answer(ApusCore *core, Peer *peer, gboolean pre, uint64_t asked,
+                   ApusVerdict verdict)
 {
-    Peer *peer;
+    const ApusSnapshot *newest = apus_log_newest(core->log);
     ApusMessage message = {
         .type = APUS_MESSAGE_VOTE,
         .vote = {
-            .verdict = APUS_VOTE_GRANTED,
-            .asked = core->term,
-            .last_index = apus_log_last_index(core->log),
-            .last_term = apus_log_last_term(core->log),
-            .role = apus_log_newest(core->log)->role,
+            .pre = pre,
+            .verdict = verdict,
+            .asked = asked,
+            .last_index = newest->index,
+            .last_term = newest->term,
+            .role = newest->role,
         },
     };
+
+    apus_core_send(core, peer, &message);
+}
+
+void apus_core_election_flush(ApusCore *core)
+{
+    Peer *peer;
 
     if (core->granting != APUS_NOBODY &&
         (core->stored >= core->term_ticket || APUS_BROKEN(VOTE_UNSAVED))) {
         peer = apus_core_peer(core, core->granting);
         core->granting = APUS_NOBODY;
         if (peer) {
-            apus_core_send(core, peer, &message);
+            answer(core, peer, FALSE, core->term, APUS_VOTE_GRANTED);
         }
     }
     if (core->state == APUS_STATE_ASKING && may_stand(core)) {
@@ -393,7 +402,6 @@ void apus_core_election_tick(ApusCore *core)
         if (core->now >= core->give_up_at || !may_ask(core)) {
             ask_later(core);
         } else if (core->now >= core->ask_at) {
-            core->ask_at = core->now + core->config.heartbeat;
             ask(core, TRUE);
             fetch(core);
         }
@@ -458,30 +466,19 @@ static void grant(ApusCore *core, ApusId candidate, uint64_t term)
     apus_core_step_down(core);
     core->term = term;
     core->vote = candidate;
-    core->granting = candidate;
     core->term_ticket = apus_core_save(core);
 }
 
 void apus_core_on_ask_vote(ApusCore *core, Peer *peer, const ApusMessage *m)
 {
-    ApusMessage answer = {
-        .type = APUS_MESSAGE_VOTE,
-        .vote = {
-            .pre = m->ask_vote.pre,
-            .verdict = verdict(core, peer, m),
-            .asked = m->term,
-            .last_index = apus_log_last_index(core->log),
-            .last_term = apus_log_last_term(core->log),
-            .role = apus_log_newest(core->log)->role,
-        },
-    };
+    ApusVerdict given = verdict(core, peer, m);
 
-    if (answer.vote.verdict == APUS_VOTE_GRANTED && !m->ask_vote.pre) {
+    if (given == APUS_VOTE_GRANTED && !m->ask_vote.pre) {
         /* The answer follows when it is safe: apus_core_election_flush(). */
         grant(core, peer->id, m->term);
         return;
     }
-    apus_core_send(core, peer, &answer);
+    answer(core, peer, m->ask_vote.pre, m->term, given);
 }
 
 void apus_core_on_vote(ApusCore *core, Peer *peer, const ApusMessage *m)
@@ -544,14 +541,13 @@ void apus_core_on_fetch(ApusCore *core, Peer *peer, const ApusMessage *m)
 /* Have what came. FALSE: nothing did, or there is no room for it. */
 static gboolean adopt(ApusCore *core, const ApusEntries *entries)
 {
-    uint64_t done = core->delivers ? core->delivered : core->commit;
     uint64_t newest = core->term - !APUS_BROKEN(OWN_TERM_ADOPTED);
 
     core->match = apus_core_take(core, entries->prev_index, newest,
                                  &entries->records);
     if (core->match == entries->prev_index) {
         /* Nobody but us needs what we have delivered, if we are to lead. */
-        apus_core_trim(core, MIN(core->commit, done));
+        apus_core_trim(core, core->delivered);
         core->match = apus_core_take(core, entries->prev_index, newest,
                                      &entries->records);
     }

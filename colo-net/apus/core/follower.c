@@ -141,9 +141,7 @@ void apus_core_cure(ApusCore *core)
 
 static void trim(ApusCore *core, uint64_t index)
 {
-    uint64_t done = core->delivers ? core->delivered : core->commit;
-
-    apus_core_trim(core, MIN(index, MIN(core->commit, done)));
+    apus_core_trim(core, MIN(index, core->delivered));
 }
 
 void apus_core_on_append(ApusCore *core, Peer *peer, const ApusMessage *m)
@@ -191,19 +189,12 @@ void apus_core_on_append(ApusCore *core, Peer *peer, const ApusMessage *m)
 
 static void install(ApusCore *core, const ApusSnapshot *snapshot)
 {
-    ApusRecords none = { .data = { NULL } };
-
     if (apus_core_has(core, snapshot->index, snapshot->term)) {
         apus_core_commit_to(core, snapshot->index); /* it is all there */
         return;
     }
-    if (core->config.durability == APUS_DURABILITY_DISK) {
-        core->ops->append(core->opaque, ++core->ticket, snapshot->index + 1,
-                          &none);
-    }
-    apus_log_reset(core->log, snapshot);
     core->commit = snapshot->index;
-    apus_core_rebased(core);
+    apus_core_rebase(core, snapshot);
     if (core->delivered < snapshot->index) {
         core->delivered = snapshot->index;
         core->paused = FALSE;
@@ -230,10 +221,8 @@ void apus_core_on_install(ApusCore *core, Peer *peer, const ApusMessage *m)
 
 /* --- answers ------------------------------------------------------------- */
 
-void apus_core_send_ack(ApusCore *core)
+static void send_ack(ApusCore *core, Peer *leader, uint64_t match)
 {
-    Peer *leader = apus_core_peer(core, core->leader);
-    uint64_t match = MIN(core->match, apus_core_safe(core));
     gboolean amnesiac = core->amnesiac || core->stored < core->cure_ticket;
     ApusMessage message = {
         .type = APUS_MESSAGE_ACK,
@@ -248,6 +237,18 @@ void apus_core_send_ack(ApusCore *core)
         },
     };
 
+    core->ack_due = FALSE;
+    core->differs = FALSE;
+    core->acked_echo = core->echo;
+    core->acked_match = match;
+    apus_core_send(core, leader, &message);
+}
+
+void apus_core_send_ack(ApusCore *core)
+{
+    Peer *leader = apus_core_peer(core, core->leader);
+    uint64_t match = MIN(core->match, apus_core_safe(core));
+
     if (!leader || core->state != APUS_STATE_FOLLOWER ||
         (!core->ack_due && match <= core->acked_match)) {
         return;
@@ -256,9 +257,5 @@ void apus_core_send_ack(ApusCore *core)
     if (core->stored < core->term_ticket && !APUS_BROKEN(TERM_UNSAVED)) {
         return;
     }
-    core->ack_due = FALSE;
-    core->differs = FALSE;
-    core->acked_echo = core->echo;
-    core->acked_match = match;
-    apus_core_send(core, leader, &message);
+    send_ack(core, leader, match);
 }

@@ -67,7 +67,7 @@ static gboolean append_own_role(ApusCore *core)
     apus_role_append(payload, &role);
     if (!apus_log_fits(core->log, payload->len)) {
         /* Nobody but us needs what we have delivered. */
-        apus_core_trim(core, core->delivers ? core->delivered : core->commit);
+        apus_core_trim(core, core->delivered);
     }
     return apus_core_append(core, APUS_ENTRY_ROLE, payload->data,
                             payload->len);
@@ -434,7 +434,7 @@ static uint64_t not_beyond(ApusCore *core, uint64_t floor,
 
 static uint64_t needed_by_nobody(ApusCore *core)
 {
-    uint64_t floor = core->delivers ? core->delivered : core->commit;
+    uint64_t floor = core->delivered;
     ApusSnapshot committed;
 
     apus_log_snapshot(core->log, core->commit, &committed);
@@ -459,11 +459,9 @@ static uint64_t needed_by_nobody(ApusCore *core)
 void apus_core_leader_trim(ApusCore *core)
 {
     uint64_t base = apus_log_base(core->log)->index;
-    uint64_t done = MIN(core->commit, core->delivered);
-
     /* Only a few entries: not worth the while. */
     if (!apus_core_leads(core) ||
-        (done < base + LOT &&
+        (core->delivered < base + LOT &&
          apus_log_room(core->log) > core->config.log_size / 4 * 3)) {
         return;
     }

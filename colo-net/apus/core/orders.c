@@ -99,14 +99,18 @@ void apus_core_cut(ApusCore *core, uint64_t first)
     apus_core_tell(core);
 }
 
-void apus_core_rebased(ApusCore *core)
+void apus_core_rebase(ApusCore *core, const ApusSnapshot *base)
 {
-    uint64_t base = apus_log_base(core->log)->index;
+    ApusRecords none = { .data = { NULL } };
 
-    core->ordered = on_disk(core) ? MAX(base, core->ordered)
-                                  : apus_log_last_index(core->log);
-    core->ordered = MIN(core->ordered, apus_log_last_index(core->log));
-    hold_back(core, apus_core_save(core), base);
+    /* First what does not belong to it goes, then the base is saved. */
+    if (on_disk(core)) {
+        core->ops->append(core->opaque, ++core->ticket, base->index + 1,
+                          &none);
+    }
+    apus_log_reset(core->log, base);
+    core->ordered = base->index;
+    hold_back(core, apus_core_save(core), base->index);
     apus_core_sync_peers(core);
 }
 

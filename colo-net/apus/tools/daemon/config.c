@@ -95,7 +95,7 @@ static gboolean get_name(const ApusdSource *source, ApusdConfig *config,
     if (!config->name) {
         return FALSE;
     }
-    if (strlen(config->name) > 63 || strchr(config->name, '/') ||
+    if (strlen(config->name) > APUS_CLUSTER_MAX || strchr(config->name, '/') ||
         config->name[0] == '.') {
         return apusd_source_refuse(source, GROUP, "name", errp,
                                    "has to be 1 to 63 characters, without "
