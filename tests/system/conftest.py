@@ -13,19 +13,9 @@ from colony_test import paths, sandbox
 from colony_test.colo import ColoPair
 from colony_test.guest import Guest
 from colony_test.lab import Lab
-
-
-def pytest_configure(config):
-    config.addinivalue_line('markers', 'soak: takes long, needs -m soak')
-
-
-def pytest_collection_modifyitems(config, items):
-    if config.option.markexpr:
-        return
-    soak = [item for item in items if 'soak' in item.keywords]
-    if soak:
-        config.hook.pytest_deselected(items=soak)
-        items[:] = [item for item in items if 'soak' not in item.keywords]
+# pylint: disable-next=unused-import
+from colony_test.soak import (  # noqa: F401
+    pytest_collection_modifyitems, pytest_configure)
 
 
 @pytest.hookimpl(hookwrapper=True)
