@@ -101,6 +101,9 @@ static void make_safe(Inode *inode, size_t first, size_t end)
 /* Say of these sectors whether they are safe. */
 static void mark(Inode *inode, size_t first, size_t end, gboolean safe)
 {
+    if (first == end) {
+        return;
+    }
     if (inode->unsafe->len < end) {
         resize(inode->unsafe, end);
     }
