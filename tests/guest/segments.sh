@@ -111,6 +111,7 @@ make_base()
     done
     # One program, by several names
     cp "$unpacked/tree/usr/bin/redis-check-rdb" "$base/usr/bin/redis-server"
+    ln -s redis-server "$base/usr/bin/redis-check-aof"
     printf '%s\n' "$base/usr/bin/mke2fs" "$base/usr/bin/redis-server" |
         with_libraries "$base"
     # Two that no program names: the loader, and what threads that end need
@@ -142,8 +143,8 @@ make_postgresql()
     share=usr/share/postgresql/${pg##*/}
     late=$work/late
     mkdir -p "$late/$pg/bin" "$late/$pg/lib" "$late/$share"
-    for name in bin/postgres bin/initdb lib/plpgsql.so lib/dict_snowball.so
-    do
+    for name in bin/postgres bin/initdb bin/pg_checksums bin/pgbench \
+        lib/plpgsql.so lib/dict_snowball.so lib/amcheck.so; do
         cp "$unpacked/tree/$pg/$name" "$late/$pg/$name"
         echo "$late/$pg/$name"
     done | with_libraries "$late"

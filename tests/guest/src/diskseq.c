@@ -10,6 +10,7 @@
  *     check SEQ reads a record: "ok SEQ", or "bad SEQ WHY"
  *     verify    reads all records: "ok LAST", or "bad SEQ WHY" of the first
  *               that is not what was written
+ *     slowest   "ok USEC" of the slowest append since this was asked last
  *
  * An answer "error WHY" means that nothing is known about the request.
  *
@@ -25,6 +26,8 @@
  *
  * --file=PATH  file or device (/data/diskseq if a disk is mounted at /data,
  *              otherwise /dev/vda)
+ * --then=PATH  another one, which gets each record when the first one has it,
+ *              flushed; it is only written
  */
 
 #define _GNU_SOURCE
@@ -36,14 +39,18 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { RECORD = 512, FILLING = 16, DIGEST = RECORD - 8 };
 
 static const char magic[8] = "diskseq1";
 static const char *path;
+static const char *then_path;
 static int fd;
+static int then_fd = -1;
 static uint64_t last;
+static uint64_t slowest_us;
 
 typedef union Record {
     uint8_t bytes[RECORD];
@@ -94,22 +101,54 @@ static const char *check_record(uint64_t seq)
     return found.words[1] == seq ? "torn record" : "record of another number";
 }
 
+/* NULL if record seq is in the file and flushed, otherwise what went wrong */
+static const char *put_record(int file, uint64_t seq)
+{
+    ssize_t n = pwrite(file, &wanted, RECORD, (seq - 1) * RECORD);
+
+    if (n != RECORD) {
+        return n < 0 ? strerror(errno) : "disk full";
+    }
+    return fdatasync(file) ? strerror(errno) : NULL;
+}
+
+static uint64_t now_us(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * 1000000ull + t.tv_nsec / 1000;
+}
+
 static int append_record(char *text, size_t size)
 {
     uint64_t seq = last + 1;
-    ssize_t n;
+    uint64_t begin = now_us();
+    uint64_t took;
+    const char *why;
 
     make_record(&wanted, seq);
-    n = pwrite(fd, &wanted, RECORD, (seq - 1) * RECORD);
-    if (n != RECORD) {
-        return snprintf(text, size, "error write: %s",
-                        n < 0 ? strerror(errno) : "disk full");
+    why = put_record(fd, seq);
+    if (!why && then_fd >= 0) {
+        why = put_record(then_fd, seq);
     }
-    if (fdatasync(fd)) {
-        return snprintf(text, size, "error fdatasync: %s", strerror(errno));
+    if (why) {
+        return snprintf(text, size, "error append: %s", why);
+    }
+    took = now_us() - begin;
+    if (took > slowest_us) {
+        slowest_us = took;
     }
     last = seq;
     return snprintf(text, size, "ok %llu", (unsigned long long)seq);
+}
+
+static int tell_slowest(char *text, size_t size)
+{
+    uint64_t us = slowest_us;
+
+    slowest_us = 0;
+    return snprintf(text, size, "ok %llu", (unsigned long long)us);
 }
 
 static int check_records(uint64_t from, uint64_t to, char *text, size_t size)
@@ -135,6 +174,9 @@ static int reply(const char *line, char *text, size_t size)
     if (!strcmp(line, "last")) {
         return snprintf(text, size, "ok %llu", (unsigned long long)last);
     }
+    if (!strcmp(line, "slowest")) {
+        return tell_slowest(text, size);
+    }
     if (!strcmp(line, "verify")) {
         return check_records(1, last, text, size);
     }
@@ -142,7 +184,7 @@ static int reply(const char *line, char *text, size_t size)
         return check_records(seq, seq, text, size);
     }
     return snprintf(text, size,
-                    "error want append, last, verify or check SEQ");
+                    "error want append, last, slowest, verify or check SEQ");
 }
 
 static void choose_path(void)
@@ -157,23 +199,36 @@ static void choose_path(void)
     }
 }
 
+static int open_direct(const char *file)
+{
+    int opened = open(file, O_RDWR | O_CREAT | O_DIRECT | O_CLOEXEC, 0644);
+
+    if (opened < 0 && errno == EINVAL) {
+        opened = open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    }
+    if (opened < 0) {
+        die("%s: %s", file, strerror(errno));
+    }
+    return opened;
+}
+
 int main(int argc, char **argv)
 {
     for (int i = 1; i < argc; i++) {
-        if (strncmp(argv[i], "--file=", 7)) {
+        if (!strncmp(argv[i], "--file=", 7)) {
+            path = argv[i] + 7;
+        } else if (!strncmp(argv[i], "--then=", 7)) {
+            then_path = argv[i] + 7;
+        } else {
             die("%s: unknown argument", argv[i]);
         }
-        path = argv[i] + 7;
     }
     if (!path) {
         choose_path();
     }
-    fd = open(path, O_RDWR | O_CREAT | O_DIRECT | O_CLOEXEC, 0644);
-    if (fd < 0 && errno == EINVAL) {
-        fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-    }
-    if (fd < 0) {
-        die("%s: %s", path, strerror(errno));
+    fd = open_direct(path);
+    if (then_path) {
+        then_fd = open_direct(then_path);
     }
     while (!check_record(last + 1)) {
         last++;
