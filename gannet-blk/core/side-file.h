@@ -34,6 +34,16 @@
 
 typedef struct GannetSideFile GannetSideFile;
 
+typedef enum {
+    GANNET_SIDE_FILE_ERROR_FOREIGN, /* something else, or too short for one */
+    GANNET_SIDE_FILE_ERROR_VERSION, /* written by a Colony of another version */
+    GANNET_SIDE_FILE_ERROR_SIZE,    /* of a disk of another size */
+    GANNET_SIDE_FILE_ERROR_DAMAGED,
+} GannetSideFileError;
+
+#define GANNET_SIDE_FILE_ERROR (gannet_side_file_error_quark())
+GQuark gannet_side_file_error_quark(void);
+
 typedef struct GannetSideState {
     uint64_t pair;       /* 0: in step with none */
     uint64_t generation;
@@ -62,18 +72,21 @@ void gannet_side_file_set(GannetSideFile *file, const GannetSideState *state);
 
 /* --- the write-intent log ------------------------------------------------- */
 
-/* A region's size: a power of two, 4 MiB or more for big disks. */
+/* A region's size: a power of two, 4 MiB, or more for big disks. */
 uint64_t gannet_side_file_granularity(const GannetSideFile *file);
 
-/* Whether the whole range is marked, durably: it may be written. */
-gboolean gannet_side_file_marked(const GannetSideFile *file, uint64_t offset,
+/*
+ * Whether the whole range is marked, durably: it may be written, and counts as
+ * written from then on.
+ */
+gboolean gannet_side_file_marked(GannetSideFile *file, uint64_t offset,
                                  uint64_t bytes);
 /* Mark it; durable when the pages have been written. */
 void gannet_side_file_mark(GannetSideFile *file, uint64_t offset,
                            uint64_t bytes);
 /*
  * Everything outside of @pending is the same on both disks, flushed: those
- * regions may be unmarked. Those marked or written since the call before stay
+ * regions may be unmarked. Local writes under way are pending, too. Those marked or written since the call before stay
  * marked, so that busy regions are not marked again and again.
  */
 void gannet_side_file_settle(GannetSideFile *file,
