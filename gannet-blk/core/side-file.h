@@ -86,8 +86,9 @@ void gannet_side_file_mark(GannetSideFile *file, uint64_t offset,
                            uint64_t bytes);
 /*
  * Everything outside of @pending is the same on both disks, flushed: those
- * regions may be unmarked. Local writes under way are pending, too. Those marked or written since the call before stay
- * marked, so that busy regions are not marked again and again.
+ * regions may be unmarked. Local writes under way are pending, too. Those
+ * marked or written since the call before stay marked, so that busy regions are
+ * not marked again and again.
  */
 void gannet_side_file_settle(GannetSideFile *file,
                              const GannetRegions *pending);
