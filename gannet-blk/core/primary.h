@@ -45,7 +45,8 @@ typedef enum GannetPrimaryState {
 typedef enum GannetResync {
     GANNET_RESYNC_CHANGED, /* what changed, or all where that is not known */
     GANNET_RESYNC_FULL,    /* all */
-    GANNET_RESYNC_NONE,    /* nothing: the operator knows that they are equal */
+    GANNET_RESYNC_NONE,    /* what was written here since the beginning: the
+                              operator knows that they were equal then */
 } GannetResync;
 
 typedef struct GannetPrimaryConfig {
@@ -63,22 +64,23 @@ GannetPrimaryState gannet_primary_state(const GannetPrimary *primary);
 
 /*
  * A peer said @hello, and @intents where it is in step with somebody (NULL
- * otherwise; of the granularity that hello names). @pair is the caller's own,
- * from its side file. Queues what is needed. Fails, and stays alone, when the
- * peer cannot be served: another size, too little memory, partial and
- * GANNET_RESYNC_NONE, another generation.
+ * otherwise; of the granularity that hello names). @fresh is a random name for
+ * the pair that this will be, not 0. Fails, and stays alone, when the peer
+ * cannot be served: not a secondary, another size, partial and
+ * GANNET_RESYNC_NONE.
  */
 gboolean gannet_primary_connected(GannetPrimary *primary,
                                   const GannetHello *hello,
-                                  const GannetRegions *intents, uint64_t pair,
+                                  const GannetRegions *intents, uint64_t fresh,
                                   GannetResync resync, GError **errp);
 
 /* The connection is gone: what was not durable is missing from now on. */
 void gannet_primary_disconnected(GannetPrimary *primary);
 
 /*
- * What is in @regions (NULL: everything) differs from the disk of the peer
- * named @pair: the start of a replica that took over. State alone.
+ * No more than @regions differs from the disk of the peer that is the other
+ * one of @pair: what the write-intent log says after a restart, or what the
+ * guest of a replica that took over had written. State alone.
  */
 void gannet_primary_assume(GannetPrimary *primary, uint64_t pair,
                            const GannetRegions *regions);
@@ -137,7 +139,7 @@ void gannet_primary_copied(GannetPrimary *primary, const GannetRange *range,
 void gannet_primary_copy_failed(GannetPrimary *primary,
                                 const GannetRange *range);
 
-/* Compare the whole disk with the peer's. Not while copying or alone. */
+/* Compare the whole disk with the peer's. Only in step with it. */
 gboolean gannet_primary_verify(GannetPrimary *primary, GError **errp);
 gboolean gannet_primary_verify_next(GannetPrimary *primary,
                                     GannetRange *range);
@@ -151,7 +153,7 @@ void gannet_primary_hash_failed(GannetPrimary *primary);
 typedef enum GannetPrimaryEvent {
     GANNET_PRIMARY_NOTHING,
     GANNET_PRIMARY_PAIRED,   /* in sync: the pair has a new name, keep it */
-    GANNET_PRIMARY_DURABLE,  /* unmark what is not pending */
+    GANNET_PRIMARY_DURABLE,  /* what is not pending may be unmarked */
     GANNET_PRIMARY_PRESSURE, /* the peer asks for a checkpoint */
     GANNET_PRIMARY_VERIFIED, /* a verification has ended */
     GANNET_PRIMARY_REFUSED,  /* the peer gave up; see gannet_primary_why() */
@@ -161,7 +163,7 @@ typedef enum GannetPrimaryEvent {
 GannetPrimaryEvent gannet_primary_event(GannetPrimary *primary);
 /* What the peer said, with REFUSED. */
 const char *gannet_primary_why(const GannetPrimary *primary);
-/* The name of the pair, with PAIRED; 0 when alone for good. */
+/* The name of the pair, with PAIRED. */
 uint64_t gannet_primary_pair(const GannetPrimary *primary);
 /* Regions that the peer's disk may not have, with DURABLE. */
 void gannet_primary_pending(const GannetPrimary *primary,

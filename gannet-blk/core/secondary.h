@@ -87,10 +87,13 @@ gboolean gannet_secondary_next(GannetSecondary *secondary,
 
 /* --- the checkpoint framework --------------------------------------------- */
 
+/* For gannet_secondary_sealed(): whatever is sealed next. */
+#define GANNET_ANY_EPOCH UINT64_MAX
+
 /*
  * Whether the epoch has been sealed, 0 standing for BEGIN. WAIT: not yet, and
  * from now on its COMMIT may use the last reserve of memory. ERROR: it never
- * will be, e.g. because the connection is gone or has another epoch.
+ * will be, because the connection is gone or at another epoch.
  */
 GannetVerdict gannet_secondary_sealed(GannetSecondary *secondary,
                                       uint64_t epoch, GError **errp);
@@ -105,14 +108,19 @@ void gannet_secondary_apply(GannetSecondary *secondary);
  */
 gboolean gannet_secondary_take_over(GannetSecondary *secondary,
                                     GannetRegions *regions, GError **errp);
-/* Epochs end without taking over: both guests' writes are dropped. */
+/*
+ * Epochs end without taking over, the own guest has stopped: its writes are
+ * dropped. What the primary wrote is committed when its END has come, and
+ * following goes on; it is dropped when the peer is gone.
+ */
 void gannet_secondary_stop(GannetSecondary *secondary);
 
 /* --- the own guest -------------------------------------------------------- */
 
 /*
- * In epochs: write to svm. @iov NULL: zeroes. WAIT: no room, unless
- * @draining, when the reserve for that may be used. ERROR: not even then.
+ * In epochs: write to svm. @iov NULL: zeroes. WAIT: no room. With @draining
+ * the VM is being stopped and waits for the write: it may use all reserves, at
+ * worst at the cost of the checkpoint. ERROR: not even then is there room.
  */
 GannetVerdict gannet_secondary_write(GannetSecondary *secondary,
                                      uint64_t offset, uint64_t bytes,
@@ -137,6 +145,7 @@ typedef struct GannetSecondaryStats {
     uint64_t sealed;    /* epochs */
     uint64_t applied;
     uint64_t pair;      /* by SYNCED, 0 before */
+    uint64_t pair_mark; /* that of SYNCED */
     uint64_t mark;      /* the last that came, and was reported durable */
     uint64_t durable;
     uint64_t messages;  /* ever */
