@@ -157,5 +157,7 @@ link colo-net colo-net
 link plover-sync plover-sync
 link gannet-blk gannet-blk
 link tests/qtest qtest
-test -L "$tree/qapi/colony.json" ||
-    ln -s ../../../qemu/qapi/colony.json "$tree/qapi/colony.json"
+for schema in colony.json gannet.json; do
+    test -L "$tree/qapi/$schema" ||
+        ln -s "../../../qemu/qapi/$schema" "$tree/qapi/$schema"
+done
