@@ -29,6 +29,8 @@
  * says what it is, and ends the connection. What fits, but not at this time,
  * is the business of core/primary.h and core/secondary.h.
  *
+ * Nothing here keeps state: any thread may call it.
+ *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
@@ -36,6 +38,14 @@
 #define GANNET_WIRE_H
 
 #include "gannet-blk/core/types.h"
+
+#define GANNET_WIRE_ERROR gannet_wire_error_quark()
+GQuark gannet_wire_error_quark(void);
+
+typedef enum GannetWireError {
+    GANNET_WIRE_ERROR_CORRUPT, /* not a message of ours, or damaged */
+    GANNET_WIRE_ERROR_VERSION, /* a HELLO of another version */
+} GannetWireError;
 
 #define GANNET_WIRE_VERSION 1
 #define GANNET_WIRE_HEADER 72
@@ -82,7 +92,9 @@ typedef enum GannetMessageType {
  *     VERIFIED  x     x     x      x          1: differs, 0: equal
  *
  * @bytes of COMMIT is the sum of those of its WRITEs and ZEROes. Before BEGIN
- * term and epoch are 0; the first epoch is 1.
+ * term and epoch are 0; the first epoch is 1. Marks and terms of BEGIN, COMMIT
+ * and END are not 0, nor is the epoch of COMMIT. @bytes of WRITE, VERIFY and
+ * VERIFIED is at most GANNET_MAX_WRITE; ZERO may be of the whole disk.
  */
 typedef struct GannetMessage {
     GannetMessageType type;
@@ -117,6 +129,11 @@ gboolean gannet_wire_check(const uint8_t header[GANNET_WIRE_HEADER],
                            const GannetMessage *message, const void *payload,
                            GError **errp);
 
+/* --- the payload of REFUSE and FAILED ------------------------------------- */
+
+/* Cut to GANNET_WIRE_MAX_TEXT bytes, and made valid UTF-8. */
+GBytes *gannet_text_encode(const char *text);
+
 /* --- the payload of HELLO ------------------------------------------------- */
 
 typedef enum GannetRole {
@@ -134,11 +151,16 @@ typedef struct GannetHello {
     uint64_t room;       /* primary: queue-limit; secondary: buffer-limit */
     uint64_t pair;       /* whom the disk is in step with; 0: with none */
     uint64_t generation; /* raised by an operator's force */
-    uint64_t granularity; /* of INTENTS, which follows a secondary's HELLO */
+    /* Of INTENTS, which follows the HELLO of a secondary; 0: none follows. */
+    uint64_t granularity;
+    uint32_t timeout_ms; /* silence after which the sender gives up */
     gboolean partial;    /* the disk has a part of some state only */
 } GannetHello;
 
-/* The name must be a printable one of at most GANNET_MAX_DISK_NAME bytes. */
+/* Printable ASCII, of 1 to GANNET_MAX_DISK_NAME bytes. */
+gboolean gannet_disk_name_valid(const char *name);
+
+/* The hello must be one that decodes. */
 GBytes *gannet_hello_encode(const GannetHello *hello);
 /* A version other than ours is refused before the rest is looked at. */
 gboolean gannet_hello_decode(const void *data, size_t size,
