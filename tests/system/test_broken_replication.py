@@ -37,7 +37,7 @@ def test_write_before_the_start_prevents_protection(lab, client, start_pair):
     pair = start_pair(redis_guest(disk=True), images=disk_images(lab),
                       protect=False)
     primary, secondary = pair.primary.qmp, pair.secondary.qmp
-    pair.replicate_disk()
+    pair.disks.replicate(pair, 60)
     primary.monitor('qemu-io colo-disk0 "write -q -P 0x11 60M 4k"')
     for qmp in secondary, primary:
         qmp.command('migrate-set-capabilities', {'capabilities': [

@@ -4,13 +4,12 @@ What the test guest promises (tests/guest/README.rst), unreplicated: it boots
 on every machine type with every NIC model, and its services answer.
 """
 
-import shutil
+import dataclasses
 
 import pytest
 
 from colony_test import guest as guest_module
-from colony_test import paths
-from colony_test.guest import ADDRESS, Guest
+from colony_test.guest import ADDRESS, Guest, initrd_with
 from colony_test.programs import (ECHO_PORT, SELFMOD_PORT, SHELL_PORT,
                                   LineClient)
 from colony_test.qemu import Qemu
@@ -31,24 +30,12 @@ def boot(lab):
         reason = guest_module.why_not(guest)
         if reason:
             pytest.skip(reason)
-        line = guest.options(host.add_tap())
         if segments:
-            initrd = line.index('-initrd') + 1
-            images = [line[initrd]]
-            images += [paths.GUEST / 'seg' / f'{name}.img'
-                       for name in segments]
-            line[initrd] = concatenated(lab.folder / 'initrd', images)
+            guest = dataclasses.replace(
+                guest, initrd=initrd_with(lab, *segments))
+        line = guest.options(host.add_tap())
         return Qemu(host, 'guest', [*line, '-no-reboot', *options])
     return start
-
-
-def concatenated(target, images):
-    """The file @target, made of @images one after the other."""
-    with open(target, 'wb') as whole:
-        for image in images:
-            with open(image, 'rb') as part:
-                shutil.copyfileobj(part, whole)
-    return target
 
 
 def wait_ready(qemu, services, timeout=60):

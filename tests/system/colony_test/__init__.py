@@ -15,9 +15,11 @@ what an outside observer may rely on.  See ../README.rst.
   qemu        one QEMU process
   guest       boot the test guest in a QEMU
   colo        two of them as a COLO pair
+  disks       their disks, and who replicates them
   relay       ends their connection at a given byte of a sync
   service     ready-made guests
-  redis       a client that remembers what was acknowledged
+  recorder    a client that remembers what was acknowledged
+  redis       one of Redis
   programs    clients of the guest's helper programs
   faults      what may happen, where and when
   diagnose    what to look at when a test failed

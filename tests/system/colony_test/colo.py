@@ -8,18 +8,14 @@ would type is what is tested.
 """
 
 import dataclasses
-import pathlib
-import time
 
-from . import paths
+from .disks import Replication
 from .guest import Guest
-from .paths import patient
 from .qemu import Qemu
 from .relay import Relay
 
 MIGRATION_PORT = 9998
 RELAY_PORT = 9997
-NBD_PORT = 9999
 MIRROR_PORT = 9003
 COMPARE_PORT = 9004
 
@@ -61,50 +57,6 @@ PRESETS = {
 }
 
 
-class Disk:
-    """
-    The disk of one replica, for COLO's block replication: the primary has a
-    quorum of one image, to which the replication driver is added; the
-    secondary collects its own writes and the overwritten blocks in overlays.
-    """
-
-    def __init__(self, folder, replica, image):
-        self.folder = pathlib.Path(folder)
-        self.image = image
-        self.replica = replica
-        self.size = pathlib.Path(image).stat().st_size
-
-    def primary(self):
-        """Options of the primary."""
-        return ['-drive', 'if=none,id=colo-disk0,driver=quorum,'
-                'read-pattern=fifo,vote-threshold=1,'
-                f'children.0.file.filename={self.image},'
-                'children.0.driver=raw']
-
-    def _overlay(self, layer):
-        return self.folder / f'{self.replica}-{layer}.qcow2'
-
-    def secondary(self):
-        """Options of the secondary."""
-        active, hidden = map(self._overlay, ('active', 'hidden'))
-        return ['-drive', f'if=none,id=parent0,driver=raw,'
-                f'file.filename={self.image}',
-                '-drive', 'if=none,id=childs0,driver=replication,'
-                'mode=secondary,top-id=colo-disk0,'
-                f'file.driver=qcow2,file.file.filename={active},'
-                'file.backing.driver=qcow2,'
-                f'file.backing.file.filename={hidden},'
-                'file.backing.backing=parent0',
-                '-drive', 'if=none,id=colo-disk0,driver=quorum,'
-                'read-pattern=fifo,vote-threshold=1,children.0=childs0']
-
-    def make_overlays(self, host):
-        """Create the overlays, empty."""
-        for layer in ('active', 'hidden'):
-            host.run([paths.QEMU.parent / 'qemu-img', 'create', '-q', '-f',
-                      'qcow2', self._overlay(layer), self.size])
-
-
 class ColoPair:
     """
     Two replicas.  Built, both run: the primary boots the guest, the
@@ -112,11 +64,13 @@ class ColoPair:
 
     preset: a key of PRESETS; checkpoint_ms and sync (more options of the
     plover object) change it; guard adds options to filter-guard.
-    other_guest: what the secondary is, if not what the primary is.  relay:
-    put a Relay between the two, which becomes self.relay.
+    images: of a disk that QEMU's own driver replicates; disks: others (see
+    disks.py).  other_guest: what the secondary is, if not what the primary
+    is.  relay: put a Relay between the two, which becomes self.relay.
     """
 
-    def __init__(self, lab, guest=Guest(), images=None, checkpoint_ms=None,
+    def __init__(self, lab, guest=Guest(), images=None, disks=None,
+                 checkpoint_ms=None,
                  cpus=(None, None), trace=(), binary=None,
                  hosts=None, preset='colo', sync=None, guard=None,
                  other_guest=None, relay=False):
@@ -124,7 +78,7 @@ class ColoPair:
         self.guest = guest
         self._guests = (guest, other_guest or guest)
         self._guard_options = f',{guard}' if guard else ''
-        self.images = images
+        self.disks = Replication(images) if images else disks
         self.preset = PRESETS[preset]
         assert guest.nics == 1 or not self.preset.compare
         self.checkpoint_ms = checkpoint_ms or self.preset.interval_ms
@@ -137,10 +91,8 @@ class ColoPair:
             self._applied = 'plover_apply_end'
             self._trace += PLOVER_TRACE
         self.hosts = hosts or (lab.add_host('a'), lab.add_host('b'))
-        self.disks = None
-        if images:
-            self.disks = [Disk(lab.folder, name, image)
-                          for name, image in zip(('pri', 'sec'), images)]
+        if self.disks:
+            self.disks.bind(self.hosts)
         self.relay = None
         if relay:
             self.relay = Relay(self.hosts[1], RELAY_PORT, MIGRATION_PORT)
@@ -153,12 +105,8 @@ class ColoPair:
     def _start(self, name, number, options, cpus=None):
         host = self.hosts[number]
         if self.disks:
-            disk = self.disks[number]
-            if name == 'secondary':
-                disk.make_overlays(host)
-            options = [*getattr(disk, name)(), '-device',
-                       f'{self.guest.device("blk")},drive=colo-disk0',
-                       *options]
+            role = ('primary', 'secondary')[number]
+            options = [*self.disks.attach(self, number, role), *options]
         if self._sync:
             options = [*options, '-object', f'plover,id=plover0,{self._sync}']
         taps = [host.add_tap() for _ in range(self.guest.nics)]
@@ -247,7 +195,7 @@ class ColoPair:
     def protect(self, timeout=60):
         """Take the pair into COLO; returns when both are in it."""
         if self.disks:
-            self.replicate_disk(timeout)
+            self.disks.replicate(self, timeout)
         self._marks = {machine: machine.qmp.mark()
                        for machine in (self.primary, self.secondary)}
         for machine in (self.secondary, self.primary):
@@ -282,34 +230,6 @@ class ColoPair:
         port = RELAY_PORT if self.relay else MIGRATION_PORT
         self.primary.qmp.command('migrate', {
             'uri': f'tcp:{self.hosts[1].address}:{port}'})
-
-    def replicate_disk(self, timeout=60):
-        """
-        Make the secondary's disk equal, and replicate from then on.  The
-        guest is stopped until COLO starts it: the replication driver drops
-        whatever is written before.
-        """
-        primary, secondary = self.primary.qmp, self.secondary.qmp
-        there = str(self.hosts[1].address)
-        secondary.command('nbd-server-start', {'addr': {
-            'type': 'inet', 'data': {'host': there, 'port': str(NBD_PORT)}}})
-        secondary.command('nbd-server-add',
-                          {'device': 'parent0', 'writable': True})
-        primary.command('drive-mirror', {
-            'device': 'colo-disk0', 'job-id': 'resync', 'mode': 'existing',
-            'target': f'nbd://{there}:{NBD_PORT}/parent0', 'format': 'raw',
-            'sync': 'full'})
-        primary.wait_event('BLOCK_JOB_READY', timeout, device='resync')
-        primary.command('stop')
-        primary.command('block-job-cancel', {'device': 'resync'})
-        primary.wait_event('BLOCK_JOB_COMPLETED', timeout, device='resync')
-        primary.monitor(
-            'drive_add -n buddy driver=replication,mode=primary,'
-            f'file.driver=nbd,file.host={there},file.port={NBD_PORT},'
-            'file.export=parent0,file.node-name=nbd0,'
-            'node-name=replication0')
-        primary.command('x-blockdev-change', {
-            'parent': 'colo-disk0', 'node': 'replication0'})
 
     def wait_checkpoints(self, number, timeout=30):
         """Wait for @number more complete checkpoints, or syncs."""
@@ -348,19 +268,6 @@ class ColoPair:
         assert not found['differing'], found
         assert not found['different'] and not found['sections'], found
 
-    def wait_merged(self, survivor, timeout=30):
-        """
-        Wait until the image of @survivor is the whole disk: after a failover
-        a secondary merges its overlays into it.  QEMU has no event for that.
-        """
-        end = time.monotonic() + patient(timeout)
-        while any('-active.qcow2' in node['file'] for node in
-                  survivor.qmp.command('query-named-block-nodes')):
-            if time.monotonic() > end:
-                raise TimeoutError(f'{survivor.name}: the overlays are not '
-                                   'merged into the image')
-            time.sleep(0.02)
-
     def peer(self, machine):
         """The other one."""
         return self.secondary if machine is self.primary else self.primary
@@ -383,7 +290,7 @@ class ColoPair:
         Start another replica in the place of the one that died and protect
         @survivor by it.
         """
-        assert not self.preset.compare and not self.disks
+        assert not self.preset.compare
         if survivor is self.secondary:
             self.hosts = self.hosts[::-1]
             self.primary = survivor
@@ -412,10 +319,7 @@ class ColoPair:
     def _primary_failover(self, timeout):
         qmp = self.primary.qmp
         if self.disks:
-            qmp.command('x-blockdev-change', {
-                'parent': 'colo-disk0', 'child': 'children.1'}, timeout)
-            printed = qmp.monitor('drive_del replication0', timeout)
-            assert not printed.strip(), f'drive_del: {printed}'
+            self.disks.primary_failover(self, timeout)
         if self.preset.compare:
             for name in ('comp0', 'iothread1', 'm0', 'redire0', 'redire1'):
                 qmp.command('object-del', {'id': name}, timeout)
@@ -424,7 +328,7 @@ class ColoPair:
     def _secondary_failover(self, timeout):
         qmp = self.secondary.qmp
         if self.disks:
-            qmp.command('nbd-server-stop', timeout=timeout)
+            self.disks.secondary_failover(self, timeout)
         qmp.command('x-colo-lost-heartbeat', timeout=timeout)
         if self.preset.compare:
             for name in ('f2', 'f1'):

@@ -4,6 +4,8 @@ Boot the test guest: machine types, NIC models, memory, disks.
 """
 
 import dataclasses
+import pathlib
+import shutil
 
 from . import paths
 
@@ -34,6 +36,7 @@ class Guest:
     backends  number of memory backends that share the memory evenly
     disk      filesystem of the disk to mount at /data (or None)
     address6  IPv6 address, with the length of its prefix (or None)
+    initrd    another initramfs, such as initrd_with() makes (or None)
     more      more QEMU options
     """
 
@@ -47,6 +50,7 @@ class Guest:
     arguments: tuple = ()
     disk: str = None
     address6: str = None
+    initrd: pathlib.Path = None
     more: tuple = ()
 
     @property
@@ -84,7 +88,7 @@ class Guest:
         kernel = paths.GUEST / f'vmlinux{flavour}'
         if not kernel.exists():
             kernel = paths.GUEST / f'vmlinuz{flavour}'
-        initrd = paths.GUEST / f'initrd{flavour}.img'
+        initrd = self.initrd or paths.GUEST / f'initrd{flavour}.img'
         line = ['console=ttyS0', 'quiet', 'panic=-1',
                 f'colony.ip={ADDRESS}/24',
                 f'colony.run={",".join(self.services)}']
@@ -112,6 +116,18 @@ class Guest:
                 f'tap,id=hn{number},ifname={tap},script=no,downscript=no',
                 '-device', f'{model},id=nic{number},netdev=hn{number},'
                 f'mac={mac}{rom}']
+
+
+def initrd_with(lab, *segments):
+    """An initramfs with the segments of these names, for Guest.initrd."""
+    target = lab.folder / f'initrd-{"-".join(segments)}'
+    images = [paths.GUEST / 'initrd.img']
+    images += [paths.GUEST / 'seg' / f'{name}.img' for name in segments]
+    with open(target, 'wb') as whole:
+        for image in images:
+            with open(image, 'rb') as part:
+                shutil.copyfileobj(part, whole)
+    return target
 
 
 def why_not(guest):

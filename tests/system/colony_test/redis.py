@@ -12,6 +12,7 @@ import threading
 import time
 
 from .paths import patient
+from .recorder import Recorder
 
 PORT = 6379
 
@@ -136,74 +137,21 @@ def _value(number):
                                                  & 0xffffffff))
 
 
-class Writer(threading.Thread):
+class Writer(Recorder):
     """
-    Writes numbered keys, one after another, over one connection, and
-    remembers each one whose write was acknowledged.  It never reconnects:
-    when the connection breaks, it is broken and the writer ends.
+    Writes numbered keys, one after another, and remembers each one whose
+    write was acknowledged.
     """
 
     def __init__(self, host, address, port=PORT, timeout=30):
-        super().__init__(daemon=True, name='redis writer')
-        self.acknowledged = 0
-        self.gaps = []
-        self.broken = None
-        self.started = time.monotonic()
         self._redis = Redis(host, address, port, timeout)
-        self._ending = False
-        self._changed = threading.Condition()
-        self.start()
+        super().__init__('redis writer')
 
-    def run(self):
-        last = time.monotonic()
-        number = 0
-        while not self._ending:
-            try:
-                answer = self._redis.call('SET', _key(number),
-                                          _value(number))
-                if answer != b'OK':
-                    raise ConnectionError(f'SET was answered {answer!r}')
-            except (OSError, RedisError) as error:
-                with self._changed:
-                    self.broken = error
-                    self._changed.notify_all()
-                return
-            now = time.monotonic()
-            number += 1
-            with self._changed:
-                self.acknowledged = number
-                self.gaps.append((now - last, now))
-                self._changed.notify_all()
-            last = now
-
-    def wait_progress(self, writes, timeout=30):
-        """Wait until @writes more writes were acknowledged than now."""
-        end = time.monotonic() + patient(timeout)
-        with self._changed:
-            goal = self.acknowledged + writes
-            while self.acknowledged < goal:
-                if self.broken:
-                    raise AssertionError(
-                        'the client\'s connection broke after '
-                        f'{self.acknowledged} writes: {self.broken!r}')
-                left = end - time.monotonic()
-                if left <= 0:
-                    raise TimeoutError(
-                        f'{writes} more writes were not acknowledged within '
-                        f'{patient(timeout):g} s; {self.acknowledged} were '
-                        'before')
-                self._changed.wait(left)
-
-    def stop(self, timeout=30):
-        """End after the write that is under way."""
-        self._ending = True
-        self.join(patient(timeout))
-        assert not self.is_alive(), 'a write is not answered'
-
-    @property
-    def longest_gap(self):
-        """The longest time without an acknowledgement, in seconds."""
-        return max((gap for gap, _ in self.gaps), default=0.0)
+    def write(self, number):
+        answer = self._redis.call('SET', _key(number), _value(number))
+        if answer != b'OK':
+            raise ConnectionError(f'SET was answered {answer!r}')
+        return 1
 
     def lost(self, redis=None, batch=500):
         """

@@ -32,13 +32,12 @@ def lost_on_disk(pair, survivor, client, writer):
     The acknowledged writes that are missing on the disk of @survivor: its
     virtual machine is powered off and another one booted from that disk.
     """
-    pair.wait_merged(survivor)
+    pair.disks.wait_merged(pair, survivor, 30)
     survivor.quit()
-    number = 0 if survivor is pair.primary else 1
     reader = Qemu(survivor.host, 'reader',
                   [*pair.guest.options(survivor.host.add_tap()),
                    '-drive', 'if=none,id=disk,format=raw,'
-                   f'file={pair.images[number]}',
+                   f'file={pair.disks.image(survivor.host)}',
                    '-device', f'{pair.guest.device("blk")},drive=disk'])
     reader.serial.wait('COLONY: ready redis', 60)
     return writer.lost(Redis(client, ADDRESS).wait_loaded())
