@@ -10,6 +10,7 @@
 #include "qapi/error.h"
 #include "qapi/qapi-commands-gannet.h"
 #include "qemu/main-loop.h"
+#include "qemu/timer.h"
 #include "gannet.h"
 #include "trace.h"
 
@@ -72,6 +73,15 @@ void qmp_gannet_verify(const char *node_name, Error **errp)
 
 /* --- replication without a VM --------------------------------------------- */
 
+/* How long a secondary waits for the primary's writes. */
+#define PATIENCE_NS (10 * NANOSECONDS_PER_SECOND)
+
+static struct {
+    bool started; /* by gannet-start */
+    ReplicationMode mode;
+    uint64_t epoch; /* the last one */
+} session;
+
 typedef struct Step {
     Coroutine *co;
     void (*run)(Error **errp);
@@ -90,8 +100,9 @@ static void step_bh(void *opaque)
  * Drivers may change the block graph, which no coroutine may; and not in the
  * middle of somebody else's wait for requests.
  */
-static void coroutine_fn run_outside(void (*run)(Error **errp), Error **errp)
+static bool coroutine_fn run_outside(void (*run)(Error **errp), Error **errp)
 {
+    ERRP_GUARD();
     Step step = {
         .co = qemu_coroutine_self(),
         .run = run,
@@ -100,32 +111,67 @@ static void coroutine_fn run_outside(void (*run)(Error **errp), Error **errp)
 
     aio_bh_schedule_oneshot(iohandler_get_aio_context(), step_bh, &step);
     qemu_coroutine_yield();
+    return !*errp;
 }
 
-static void start_primary(Error **errp)
+/* Wait for @epoch to end on the primary. */
+static bool coroutine_fn wait_sealed(uint64_t epoch, Error **errp)
 {
-    replication_start_all(REPLICATION_MODE_PRIMARY, errp);
+    int64_t now = qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
+
+    return replication_co_wait_sealed_all(epoch, now + PATIENCE_NS, errp);
 }
 
-static void start_secondary(Error **errp)
+static void start_all(Error **errp)
 {
-    replication_start_all(REPLICATION_MODE_SECONDARY, errp);
+    replication_start_all(session.mode, errp);
 }
 
 void coroutine_fn qmp_gannet_start(ReplicationMode mode, Error **errp)
 {
     trace_gannet_start(ReplicationMode_str(mode));
-    run_outside(mode == REPLICATION_MODE_PRIMARY ? start_primary :
-                start_secondary, errp);
+    if (session.started) {
+        error_setg(errp, "Replication was started already; gannet-stop "
+                   "ends it");
+        return;
+    }
+    if (mode == REPLICATION_MODE_SECONDARY && !wait_sealed(0, errp)) {
+        return;
+    }
+    session.mode = mode;
+    session.epoch = 0;
+    session.started = run_outside(start_all, errp);
+}
+
+static void seal_all(Error **errp)
+{
+    replication_seal_all(session.epoch + 1, errp);
 }
 
 void coroutine_fn qmp_gannet_checkpoint(Error **errp)
 {
-    run_outside(replication_do_checkpoint_all, errp);
+    bool ok;
+
+    if (!session.started) {
+        error_setg(errp, "Replication was not started by gannet-start");
+        return;
+    }
+    trace_gannet_checkpoint(ReplicationMode_str(session.mode),
+                            session.epoch + 1);
+    if (session.mode == REPLICATION_MODE_PRIMARY) {
+        ok = run_outside(seal_all, errp);
+    } else {
+        ok = wait_sealed(session.epoch + 1, errp) &&
+             run_outside(replication_do_checkpoint_all, errp);
+    }
+    if (ok) {
+        session.epoch++;
+    }
 }
 
 void qmp_gannet_stop(bool failover, Error **errp)
 {
     trace_gannet_stop(failover);
+    session.started = false;
     replication_stop_all(failover, errp);
 }

@@ -169,6 +169,15 @@ static gboolean vm_stop_for_sync(void *opaque, GError **errp)
     session->was_running = plover_machine_stop();
     self.sealed = false;
     trace_plover_leader_stop(self.epoch);
+    replication_seal_all(self.epoch, &err);
+    if (err) {
+        if (session->was_running) {
+            plover_machine_resume();
+        }
+        plover_session_unlock(session);
+        set_error(errp, err);
+        return FALSE;
+    }
     filter_guard_seal(self.epoch);
     return TRUE;
 }
@@ -388,12 +397,13 @@ static void trace_done(const PloverSyncStats *stats)
     }
 }
 
-static bool replicated(void)
+/* A disk whose writes reach the secondary at once must not run ahead. */
+static bool disks_are_late(void)
 {
     bool result;
 
     bql_lock();
-    result = replication_in_use();
+    result = !replication_can_seal_all();
     bql_unlock();
     return result;
 }
@@ -411,7 +421,7 @@ bool plover_leader_checkpoint(Error **errp)
     self.epoch++;
     ok = plover_leader_sync(self.leader,
                             reasons ? reasons : PLOVER_REASON_INTERVAL,
-                            replicated(), verifies ? &verify : NULL, &stats,
+                            disks_are_late(), verifies ? &verify : NULL, &stats,
                             &error);
     if (ok) {
         self.failures = 0;

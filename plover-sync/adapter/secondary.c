@@ -7,10 +7,12 @@
 #include "qemu/osdep.h"
 #include "block/replication.h"
 #include "migration/colo.h"
+#include "migration/failover.h"
 #include "net/colo.h"
 #include "net/filter.h"
 #include "qapi/error.h"
 #include "qapi/qapi-events-colony.h"
+#include "qemu/coroutine.h"
 #include "qemu/error-report.h"
 #include "qemu/main-loop.h"
 #include "qemu/timer.h"
@@ -123,13 +125,33 @@ static void vm_wait_idle(void *opaque)
     }
 }
 
+static bool failover_requested(void)
+{
+    return failover_get_state() != FAILOVER_STATUS_NONE;
+}
+
+/*
+ * What the leader wrote to its disks before it stopped comes by connections of
+ * their own. The leader waits for our answer meanwhile, and must get it in
+ * time: a refused sync can be tried again.
+ */
+static bool wait_disks(PloverSession *session, Error **errp)
+{
+    int64_t patience = (int64_t)session->settings.sync_timeout * SCALE_MS / 2;
+
+    assert(!session->locked);
+    return replication_wait_sealed_all(
+        self.stats.epoch, qemu_clock_get_ns(QEMU_CLOCK_REALTIME) + patience,
+        failover_requested, errp);
+}
+
 static gboolean vm_check(void *opaque, const PloverSections *want,
                          const PloverSections *own, GError **errp)
 {
     PloverSession *session = opaque;
     Error *err = NULL;
 
-    if (plover_devices_check(want, own, &err)) {
+    if (plover_devices_check(want, own, &err) && wait_disks(session, &err)) {
         plover_session_lock(session);
         replication_get_error_all(&err);
         plover_session_unlock(session);
@@ -324,9 +346,23 @@ bool plover_secondary_checkpoint(Error **errp)
     return ok;
 }
 
+static void coroutine_fn release_outputs(void *opaque)
+{
+    replication_co_wait_hold(REPLICATION_HOLD_OUTPUT);
+    /* Protected again, this is part of the new session's first epoch. */
+    if (plover_report_role() != PLOVER_ROLE_LEADER) {
+        filter_guard_end(true);
+    }
+}
+
 void plover_secondary_takeover(void)
 {
-    filter_guard_end(true);
+    if (replication_hold() < REPLICATION_HOLD_OUTPUT) {
+        filter_guard_end(true);
+        return;
+    }
+    filter_guard_end(false);
+    qemu_coroutine_enter(qemu_coroutine_create(release_outputs, NULL));
 }
 
 void plover_secondary_end(void)
