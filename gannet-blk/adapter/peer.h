@@ -95,8 +95,8 @@ typedef struct GannetPeerOps {
 typedef struct GannetPeerConfig {
     const SocketAddress *address;
     QCryptoTLSCreds *tls_creds; /* of the right endpoint; NULL: no TLS */
-    const char *tls_hostname;   /* primary: who the other side must be, or NULL:
-                                   the host of @address, if it has one */
+    /* Primary: whom the certificate must be of; NULL: the host of @address. */
+    const char *tls_hostname;
     const char *node_name;      /* yank instance, registered; NULL: none */
     uint32_t timeout_ms;        /* for connecting, silence, no progress */
 } GannetPeerConfig;

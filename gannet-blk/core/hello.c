@@ -113,7 +113,7 @@ static gboolean check_numbers(const GannetHello *hello, GError **errp)
                           hello->size);
     }
     if (!hello->timeout_ms) {
-        return gannet_bad(errp, "HELLO: the timeout is 0" );
+        return gannet_bad(errp, "HELLO: the timeout is 0");
     }
     if (granularity && (hello->role == GANNET_PRIMARY ||
                         granularity < GANNET_SECTOR ||
@@ -147,7 +147,7 @@ gboolean gannet_hello_decode(const void *data, size_t size,
                           p[AT_PARTIAL]);
     }
     if (gannet_get(p + AT_ZERO, 2) || gannet_get(p + AT_ZERO_TOO, 4)) {
-        return gannet_bad(errp, "HELLO: reserved bytes are not 0" );
+        return gannet_bad(errp, "HELLO: reserved bytes are not 0");
     }
     h = (GannetHello) {
         .version = gannet_get(p + AT_VERSION, 4),
