@@ -69,7 +69,7 @@ include tests/unit/unit.mk
 include tests/fuzz/fuzz.mk
 include tests/bench/bench.mk
 -include $(wildcard colo-net/apus/tools/tools.mk tests/sim/sim.mk \
-    tests/model/model.mk tests/cluster/cluster.mk)
+    tests/model/model.mk tests/cluster/cluster.mk tests/storage/storage.mk)
 
 # --- the guest -------------------------------------------------------------
 

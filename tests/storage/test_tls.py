@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""
+Connections under TLS, with pre-shared keys.
+"""
+
+import pytest
+
+from colony_storage.load import Storm
+from colony_test.qmp import QmpError
+
+MIB = 1 << 20
+KEY = 'a7' * 32
+
+
+@pytest.fixture(name='new_tls_pair')
+def new_tls_pair_fixture(new_pair, folder):
+    """
+    A function that makes and starts a pair with the key of the primary and
+    that of the secondary, None standing for no TLS.
+    """
+    def make(primary, secondary):
+        sides = {}
+        for name, key in ('a', primary), ('b', secondary):
+            if key is None:
+                continue
+            keys = folder / f'keys-{name}'
+            keys.mkdir()
+            (keys / 'keys.psk').write_text(f'qemu:{key}\n')
+            kind = 'client' if name == 'a' else 'server'
+            sides[name] = {
+                'options': {'tls-creds': 'tls0'},
+                'objects': [{'qom-type': 'tls-creds-psk', 'id': 'tls0',
+                             'dir': str(keys), 'endpoint': kind}]}
+        return new_pair(**sides).start()
+    return make
+
+
+def test_everything_works_under_tls(new_tls_pair):
+    pair = new_tls_pair(KEY, KEY).protect()
+    for seed in range(3):
+        with Storm(pair.p, seed) as one, Storm(pair.s, seed) as two:
+            one.wait(100)
+            two.wait(100)
+        pair.checkpoint()
+        pair.check()
+    pair.primary.wait_durable()
+    pair.check_images()
+    assert pair.verify()['differing'] == 0
+    pair.primary.kill()
+    pair.take_over()
+    pair.s.check()
+
+
+def test_large_resync_works_under_tls(new_tls_pair):
+    pair = new_tls_pair(KEY, KEY)
+    pair.boot(pair.primary)
+    for offset in range(0, 16 * MIB, MIB):
+        pair.p.write(offset, bytes([offset // MIB + 1]) * MIB)
+    pair.sync('full')
+    pair.primary.wait_durable()
+    pair.check_images()
+
+
+@pytest.mark.parametrize('primary, secondary', [
+    (KEY, 'b8' * 32), (KEY, None), (None, KEY)],
+    ids=['other-key', 'secondary-without', 'primary-without'])
+def test_peers_that_do_not_know_each_other_are_not_served(
+        new_tls_pair, primary, secondary):
+    pair = new_tls_pair(primary, secondary)
+    pair.boot(pair.primary)
+    mark = pair.primary.qmp.mark()
+    pair.resync('none')
+    _, event = pair.primary.qmp.wait_event('GANNET_PEER_LOST', 20, since=mark)
+    assert event['data']['reason']
+    assert not pair.secondary.info()['connected']
+    pair.p.write(MIB, 1)
+    pair.p.check()
+
+
+def test_frozen_peer_is_lost_under_tls(new_tls_pair):
+    pair = new_tls_pair(KEY, KEY).protect()
+    pair.secondary.daemon.freeze()
+    pair.p.write(MIB, 1)
+    pair.primary.qmp.wait_event('GANNET_PEER_LOST', 20)
+    pair.secondary.daemon.thaw()
+    pair.p.check()
+
+
+def test_credentials_of_the_wrong_kind_are_refused(new_pair, folder):
+    (folder / 'keys.psk').write_text(f'qemu:{KEY}\n')
+    pair = new_pair(a={'objects': [{
+        'qom-type': 'tls-creds-psk', 'id': 'tls0', 'dir': str(folder),
+        'endpoint': 'server'}], 'options': {'tls-creds': 'tls0'}})
+    with pytest.raises(QmpError, match='tls0|endpoint|client'):
+        pair.start()
+        pair.resync()
