@@ -15,8 +15,8 @@
  * afterwards writes the pages that gannet_side_file_next() hands out, each with
  * a single durable write (write and flush). The header has two pages that
  * take turns, so that one is always whole; a page of the log that turns out
- * torn counts as marked everywhere. docs/internals/gannet-side-file.rst has each
- * byte. [R21]
+ * torn counts as marked everywhere. docs/internals/gannet-side-file.rst has
+ * each byte. [R21]
  *
  * Not thread-safe.
  *
