@@ -10,13 +10,12 @@ import pytest
 
 from colony_test import guest as guest_module
 from colony_test.guest import ADDRESS, Guest, initrd_with
-from colony_test.programs import (ECHO_PORT, SELFMOD_PORT, SHELL_PORT,
-                                  LineClient)
+from colony_test.programs import (DISKSEQ_PORT, ECHO_PORT, SELFMOD_PORT,
+                                  SHELL_PORT, LineClient)
 from colony_test.qemu import Qemu
 from colony_test.redis import Redis
 
 NGINX_PORT = 80
-DISKSEQ_PORT = 7004
 SQLITE_PORT = 7010
 POSTGRESQL_PORT = 5432
 

@@ -13,6 +13,7 @@ import time
 import pytest
 
 from colony_test import faults
+from colony_test.disks import Replication, gannet
 from colony_test.faults import STEPS, SYNC_STEPS, VICTIMS, Fault
 from colony_test.guest import ADDRESS
 from colony_test.redis import Writer
@@ -59,6 +60,10 @@ SYNC_WITH_DISK = [
     Fault('freeze', 'primary', 'devices-sent'),
 ]
 
+GANNET = [
+    ('colo', Fault('freeze', 'primary', 'state-announced')),
+]
+
 OTHER_PRESETS = [
     ('hash-compare', Fault('kill', 'primary', 'pages-sent')),
     ('hash-compare', Fault('freeze', 'secondary', 'map-known')),
@@ -81,12 +86,12 @@ def campaign(kind, number, steps=STEPS):
             for seed, fault in enumerate(named)]
 
 
-def check_fault(lab, client, start_pair, fault, seed=0, disk=True,
+def check_fault(lab, client, start_pair, fault, seed=0, disk=Replication,
                 preset='colo'):
-    """The promise."""
+    """The promise; @disk: who replicates it, or None."""
     dice = random.Random(f'{fault} {seed}')
-    pair = start_pair(redis_guest(disk=disk),
-                      images=disk_images(lab) if disk else None,
+    pair = start_pair(redis_guest(disk=disk is not None),
+                      disks=disk and disk(disk_images(lab)),
                       preset=preset,
                       checkpoint_ms=None if preset == 'colo' else 50)
     writer = Writer(client, ADDRESS)
@@ -121,12 +126,12 @@ def test_pair_survives(lab, client, start_pair, fault):
 
 @pytest.mark.parametrize('fault', DISKLESS, ids=str)
 def test_pair_without_disk_survives(lab, client, start_pair, fault):
-    check_fault(lab, client, start_pair, fault, disk=False)
+    check_fault(lab, client, start_pair, fault, disk=None)
 
 
 @pytest.mark.parametrize('fault', SYNC, ids=str)
 def test_syncing_pair_survives(lab, client, start_pair, fault):
-    check_fault(lab, client, start_pair, fault, disk=False, preset='hash')
+    check_fault(lab, client, start_pair, fault, disk=None, preset='hash')
 
 
 @pytest.mark.parametrize('fault', SYNC_WITH_DISK, ids=str)
@@ -134,9 +139,14 @@ def test_syncing_pair_with_disk_survives(lab, client, start_pair, fault):
     check_fault(lab, client, start_pair, fault, preset='hash')
 
 
+@pytest.mark.parametrize('preset, fault', GANNET, ids=str)
+def test_pair_with_gannet_survives(lab, client, start_pair, preset, fault):
+    check_fault(lab, client, start_pair, fault, disk=gannet, preset=preset)
+
+
 @pytest.mark.parametrize('preset, fault', OTHER_PRESETS, ids=str)
 def test_other_presets_survive(lab, client, start_pair, preset, fault):
-    check_fault(lab, client, start_pair, fault, disk=False, preset=preset)
+    check_fault(lab, client, start_pair, fault, disk=None, preset=preset)
 
 
 @pytest.mark.soak
@@ -162,3 +172,33 @@ def test_pair_survives_50_kills(lab, client, start_pair, fault, seed):
 @pytest.mark.parametrize('fault, seed', campaign('freeze', 50))
 def test_pair_survives_50_freezes(lab, client, start_pair, fault, seed):
     check_fault(lab, client, start_pair, fault, seed)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize('fault, seed', campaign('kill', 50))
+def test_pair_with_gannet_survives_50_kills(lab, client, start_pair, fault,
+                                            seed):
+    check_fault(lab, client, start_pair, fault, seed, disk=gannet)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize('fault, seed', campaign('freeze', 50))
+def test_pair_with_gannet_survives_50_freezes(lab, client, start_pair, fault,
+                                              seed):
+    check_fault(lab, client, start_pair, fault, seed, disk=gannet)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize('fault, seed', campaign('kill', 50, SYNC_STEPS))
+def test_syncing_pair_with_gannet_survives_50_kills(lab, client, start_pair,
+                                                    fault, seed):
+    check_fault(lab, client, start_pair, fault, seed, disk=gannet,
+                preset='hash')
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize('fault, seed', campaign('freeze', 50, SYNC_STEPS))
+def test_syncing_pair_with_gannet_survives_50_freezes(lab, client, start_pair,
+                                                      fault, seed):
+    check_fault(lab, client, start_pair, fault, seed, disk=gannet,
+                preset='hash')

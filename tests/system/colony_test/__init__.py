@@ -20,6 +20,9 @@ what an outside observer may rely on.  See ../README.rst.
   service     ready-made guests
   recorder    a client that remembers what was acknowledged
   redis       one of Redis
+  postgres    one of PostgreSQL
+  sqlite      one of SQLite
+  databases   all of them on a disk, and what tells whether it is whole
   programs    clients of the guest's helper programs
   faults      what may happen, where and when
   diagnose    what to look at when a test failed

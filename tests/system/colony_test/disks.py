@@ -135,19 +135,21 @@ class Replication:
 class Gannet:
     """
     Any number of disks by gannet.  @images: for each disk its two images,
-    the primary's first.  @iothreads: whether each disk has an iothread.
-    @options: more options of the nodes.  The nodes are disk0, disk1, ...,
-    the devices blk0, blk1, ....
+    the primary's first.  @resync: how the first replication begins: none if
+    the two images are equal, otherwise full.  @iothreads: whether each disk
+    has an iothread.  @options: more options of the nodes.  The nodes are
+    disk0, disk1, ..., the devices blk0, blk1, ....
     """
 
-    def __init__(self, images, iothreads=False, **options):
+    def __init__(self, images, resync='none', iothreads=False, **options):
         self._images = images
         self._iothreads = iothreads
         self._options = ''.join(f',{name.replace("_", "-")}={value}'
                                 for name, value in options.items())
         self._homes = {}
         self._marks = {}
-        self.resync = 'full'    # mode of the next one
+        self._resync = resync   # mode of the next one
+        self.copied = {}        # node -> bytes that the last one copied
         self.nodes = [f'disk{number}' for number in range(len(images))]
 
     def bind(self, hosts):
@@ -209,11 +211,12 @@ class Gannet:
         mark = qmp.mark()
         for node in self.nodes:
             qmp.command('gannet-resync', {'node-name': node,
-                                          'mode': self.resync})
+                                          'mode': self._resync})
         for node in self.nodes:
-            qmp.wait_event('GANNET_SYNCED', timeout, since=mark,
-                           **{'node-name': node})
-        self.resync = 'changed'
+            _, event = qmp.wait_event('GANNET_SYNCED', timeout, since=mark,
+                                      **{'node-name': node})
+            self.copied[node] = event['data']['copied']
+        self._resync = 'changed'
 
     def primary_failover(self, pair, _):
         """Nothing to be done."""
@@ -237,6 +240,17 @@ class Gannet:
                 return info
         raise AssertionError(f'{machine.name} has no {self.nodes[disk]}')
 
+    def wait_durable(self, pair, timeout=30):
+        """
+        Wait until the images of a secondary have all that they were sent.
+        There is no event for that.
+        """
+        end = time.monotonic() + patient(timeout)
+        for disk in range(len(self.nodes)):
+            while not self.info(pair.primary, disk)['durable']:
+                assert time.monotonic() < end, self.info(pair.primary, disk)
+                time.sleep(0.02)
+
     def verify(self, pair, disk=0, timeout=30):
         """Compare a disk with its peer's; the data of the event."""
         qmp = pair.primary.qmp
@@ -246,10 +260,18 @@ class Gannet:
                                   **{'node-name': self.nodes[disk]})
         return event['data']
 
+    def size(self, host, disk=0):
+        """The size of a disk in bytes."""
+        return pathlib.Path(self.image(host, disk)).stat().st_size
+
     def assert_equal(self, pair, timeout=30):
         """Verify all disks, all of them whole, and expect no difference."""
         for disk in range(len(self.nodes)):
             found = self.verify(pair, disk, timeout)
-            size = pathlib.Path(self.image(pair.hosts[0], disk)).stat().st_size
-            assert found['verified'] == size, found
+            assert found['verified'] == self.size(pair.hosts[0], disk), found
             assert found['differing'] == 0, found
+
+
+def gannet(images):
+    """One disk by gannet, with two equal images."""
+    return Gannet([images])

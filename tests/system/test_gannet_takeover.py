@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""
+Databases on a disk that gannet replicates, under load, and the primary dies:
+whatever was acknowledged is there, each database and the file system are
+whole, in the survivor and on its image.
+"""
+
+import random
+
+import pytest
+
+from colony_test import faults
+from colony_test.databases import (EVERY, Databases, assert_clean,
+                                   assert_clean_after_replay, database_guest,
+                                   database_images)
+from colony_test.disks import Gannet
+from colony_test.faults import Fault
+from colony_test.programs import Shell
+from colony_test.qemu import Qemu
+
+CHECKPOINTS = 3
+PRESETS = ('colo', 'hash')
+
+
+def start(lab, client, start_pair, names, preset, gannet=None, look=None):
+    """A protected pair with databases under load."""
+    gannet = gannet or {}
+    pair = start_pair(database_guest(lab, names, **(look or {})),
+                      disks=Gannet([database_images(lab)], resync='full',
+                                   **gannet),
+                      preset=preset, protect=False)
+    databases = Databases(client, names)
+    databases.prepare()
+    pair.protect()
+    databases.start()
+    databases.wait_progress(10)
+    pair.wait_checkpoints(CHECKPOINTS)
+    return pair, databases
+
+
+def take_over(pair):
+    """The primary dies, the secondary takes over."""
+    pair.primary.kill()
+    pair.failover(pair.secondary)
+    return pair.secondary
+
+
+def assert_whole(lab, pair, databases, survivor):
+    """In the running survivor, and then on its image."""
+    databases.stop()
+    databases.assert_whole()
+    pair.disks.wait_merged(pair, survivor, 30)
+    databases.shut_down()
+    survivor.wait_exit(30)
+    assert_clean(lab, pair.disks.image(survivor.host))
+
+
+def check_takeover(lab, client, start_pair, names, preset, **options):
+    """The promise."""
+    pair, databases = start(lab, client, start_pair, names, preset, **options)
+    pair.disks.assert_equal(pair)
+    pair.wait_checkpoints(CHECKPOINTS)
+    pair.disks.assert_equal(pair)
+
+    survivor = take_over(pair)
+    databases.wait_progress(10)
+    assert_whole(lab, pair, databases, survivor)
+
+
+def test_databases_survive(lab, client, start_pair):
+    check_takeover(lab, client, start_pair, EVERY, 'hash')
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize('names', [*((name,) for name in EVERY), EVERY],
+                         ids='+'.join)
+@pytest.mark.parametrize('preset', PRESETS)
+def test_each_database_survives(lab, client, start_pair, preset, names):
+    check_takeover(lab, client, start_pair, names, preset)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize('flush', ('background', 'outputs', 'first'))
+@pytest.mark.parametrize('preset', PRESETS)
+def test_databases_survive_with_any_failover_flush(lab, client, start_pair,
+                                                   preset, flush):
+    check_takeover(lab, client, start_pair, ('redis', 'sqlite3'), preset,
+                   gannet={'failover_flush': flush})
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize('machine, smp', (('q35', 2), ('microvm', 2)))
+@pytest.mark.parametrize('preset', PRESETS)
+def test_databases_survive_on_any_machine(lab, client, start_pair, preset,
+                                          machine, smp):
+    check_takeover(lab, client, start_pair, ('redis', 'sqlite3'), preset,
+                   gannet={'iothreads': True},
+                   look={'machine': machine, 'smp': smp})
+
+
+def check_flushed(lab, client, start_pair, names, preset, step):
+    """
+    Once a flush has succeeded after the takeover, all from before is on the
+    disk too: the survivor dies at once, and another machine that knows only
+    its image has everything.
+    """
+    fault = Fault('kill', 'primary', step)
+    pair, databases = start(lab, client, start_pair, names, preset)
+    happened = faults.arm(pair, fault, random.Random(f'{names} {preset}'))
+    assert happened.wait(30), f'{fault} never happened'
+    survivor = take_over(pair)
+    databases.wait_progress(1)
+    survivor.kill()
+
+    image = pair.disks.image(survivor.host)
+    assert_clean_after_replay(lab, image)
+    reader = Qemu(survivor.host, 'reader',
+                  [*pair.guest.options(survivor.host.add_tap()),
+                   '-drive', f'if=none,id=disk,format=raw,file={image}',
+                   '-device', f'{pair.guest.device("blk")},drive=disk'])
+    for name in pair.guest.services:
+        reader.serial.wait(f'COLONY: ready {name}', 60)
+    databases.assert_whole()
+    databases.shut_down()
+    reader.wait_exit(30)
+    assert_clean(lab, image)
+
+
+@pytest.mark.parametrize('preset, step', (('colo', 'state-received'),))
+def test_what_is_flushed_after_a_takeover_is_on_the_disk(
+        lab, client, start_pair, preset, step):
+    check_flushed(lab, client, start_pair, ('redis',), preset, step)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize('names', [(name,) for name in EVERY], ids='+'.join)
+@pytest.mark.parametrize('preset, step', (
+    ('colo', 'state-announced'), ('colo', 'state-received'),
+    ('hash', 'end-sent'), ('hash', 'all-staged')))
+def test_what_any_database_flushed_is_on_the_disk(lab, client, start_pair,
+                                                  preset, step, names):
+    check_flushed(lab, client, start_pair, names, preset, step)
+
+
+@pytest.mark.soak
+def test_twenty_takeovers_lose_nothing(lab, client, start_pair):
+    """Each survivor is protected by the host that died before."""
+    names = ('redis', 'sqlite3')
+    pair, databases = start(lab, client, start_pair, names, 'hash')
+    for _ in range(20):
+        take_over(pair)
+        databases.wait_progress(5)
+        pair.reprotect(pair.secondary)
+        pair.wait_checkpoints(CHECKPOINTS)
+        pair.disks.assert_equal(pair)
+        databases.wait_progress(5)
+    assert 'I/O error' not in Shell(client).run('dmesg')
+    assert_whole(lab, pair, databases, take_over(pair))
