@@ -87,9 +87,12 @@ void gannet_store_read(GannetStore *store, GannetLayer layer, uint64_t offset,
 /*
  * The range has been written to the disk by the caller, who saw to it that no
  * write-back of it was under way: committed data there is out of date. For the
- * replica that took over.
+ * replica that took over. Returns FALSE, and changes nothing, when a range of
+ * zeroes has to be cut and there is no memory for that: write back, tend, and
+ * try again; reads of the range are wrong until then.
  */
-void gannet_store_forget(GannetStore *store, uint64_t offset, uint64_t bytes);
+gboolean gannet_store_forget(GannetStore *store, uint64_t offset,
+                             uint64_t bytes);
 
 /* --- checkpoints ---------------------------------------------------------- */
 
