@@ -6,6 +6,7 @@ whole, in the survivor and on its image.
 """
 
 import random
+import time
 
 import pytest
 
@@ -15,7 +16,8 @@ from colony_test.databases import (EVERY, Databases, assert_clean,
                                    database_images)
 from colony_test.disks import Gannet
 from colony_test.faults import Fault
-from colony_test.programs import Shell
+from colony_test.guest import ADDRESS, Guest
+from colony_test.programs import DISKSEQ_PORT, ECHO_PORT, LineClient, Shell
 from colony_test.qemu import Qemu
 
 CHECKPOINTS = 3
@@ -156,3 +158,67 @@ def test_twenty_takeovers_lose_nothing(lab, client, start_pair):
         databases.wait_progress(5)
     assert 'I/O error' not in Shell(client).run('dmesg')
     assert_whole(lab, pair, databases, take_over(pair))
+
+
+SLOW = 2 << 20
+PENDING = ('dd if=/dev/urandom of=/dev/vda bs=256k seek=32 count=32 '
+           'oflag=direct iflag=fullblock')
+
+
+def take_over_with_pending(lab, client, start_pair, flush):
+    """
+    The primary dies when the secondary has 8 MiB in memory that were agreed
+    on, of which its disk can write 2 MiB in a second.  The survivor, a client
+    of it, and where its events of the takeover begin.
+    """
+    images = [lab.folder / f'{name}.img' for name in 'ab']
+    for image in images:
+        with open(image, 'wb') as file:
+            file.truncate(32 << 20)
+    guest = Guest(services=('echo', 'diskseq', 'shell'))
+    pair = start_pair(guest, preset='hash', disks=Gannet(
+        [images], slow=SLOW, failover_flush=flush))
+    echo = LineClient(client, ADDRESS, ECHO_PORT)
+    echo.ask('before')
+    Shell(client).run(PENDING)
+    mark = pair.secondary.qmp.mark()
+    take_over(pair)
+    return pair.secondary, echo, mark
+
+
+def written_back(survivor, mark):
+    """When everything was on the disk."""
+    moment, event = survivor.qmp.wait_event('GANNET_WRITTEN_BACK', 30,
+                                            since=mark)
+    assert event['data']['duration'] > 1e9
+    return moment
+
+
+@pytest.mark.soak
+def test_background_flush_holds_only_flushes(lab, client, start_pair):
+    survivor, echo, mark = take_over_with_pending(lab, client, start_pair,
+                                                  'background')
+    echo.ask('after')
+    answered = time.monotonic()
+    LineClient(client, ADDRESS, DISKSEQ_PORT).ask('append')
+    flushed = time.monotonic()
+    assert answered < written_back(survivor, mark) < flushed
+
+
+@pytest.mark.soak
+def test_outputs_flush_holds_what_the_guest_says(lab, client, start_pair):
+    survivor, echo, mark = take_over_with_pending(lab, client, start_pair,
+                                                  'outputs')
+    resumed, _ = survivor.qmp.wait_event('RESUME', 10, since=mark)
+    echo.ask('after')
+    answered = time.monotonic()
+    assert resumed < written_back(survivor, mark) < answered
+
+
+@pytest.mark.soak
+def test_first_flush_holds_the_guest(lab, client, start_pair):
+    survivor, echo, mark = take_over_with_pending(lab, client, start_pair,
+                                                  'first')
+    resumed, _ = survivor.qmp.wait_event('RESUME', 10, since=mark)
+    echo.ask('after')
+    assert written_back(survivor, mark) < resumed

@@ -137,12 +137,15 @@ class Gannet:
     Any number of disks by gannet.  @images: for each disk its two images,
     the primary's first.  @resync: how the first replication begins: none if
     the two images are equal, otherwise full.  @iothreads: whether each disk
-    has an iothread.  @options: more options of the nodes.  The nodes are
-    disk0, disk1, ..., the devices blk0, blk1, ....
+    has an iothread.  @slow: bytes per second that the secondary's disks can
+    write, if not as many as they like.  @options: more options of the nodes.
+    The nodes are disk0, disk1, ..., the devices blk0, blk1, ....
     """
 
-    def __init__(self, images, resync='none', iothreads=False, **options):
+    def __init__(self, images, resync='none', iothreads=False, slow=None,
+                 **options):
         self._images = images
+        self._slow = slow
         self._iothreads = iothreads
         self._options = ''.join(f',{name.replace("_", "-")}={value}'
                                 for name, value in options.items())
@@ -192,13 +195,20 @@ class Gannet:
             device += f',iothread=io{disk}'
         return [*options, '-device', device]
 
-    def attach(self, pair, number, _):
-        """Options of a replica, the same whatever its role is."""
+    def attach(self, pair, number, role):
+        """Options of a replica, but for @slow the same for both."""
         options = []
+        slow = self._slow and role == 'secondary'
+        if slow:
+            options += ['-object',
+                        f'throttle-group,id=slow0,x-bps-write={self._slow}']
         for disk, node in enumerate(self.nodes):
             image = self.image(pair.hosts[number], disk)
-            options += ['-blockdev', f'{self.node(pair, number, disk)},'
-                        f'file.driver=file,file.filename={image}',
+            file = f'file.driver=file,file.filename={image}'
+            if slow:
+                file = ('file.driver=throttle,file.throttle-group=slow0,'
+                        f'file.file.driver=file,file.file.filename={image}')
+            options += ['-blockdev', f'{self.node(pair, number, disk)},{file}',
                         *self.device(pair, disk, node)]
         return options
 
