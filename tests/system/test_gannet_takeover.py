@@ -100,6 +100,18 @@ def test_databases_survive_on_any_machine(lab, client, start_pair, preset,
                    look={'machine': machine, 'smp': smp})
 
 
+@pytest.mark.soak
+@pytest.mark.parametrize('preset', PRESETS)
+def test_disks_are_equal_after_each_checkpoint(lab, client, start_pair,
+                                               preset):
+    pair, databases = start(lab, client, start_pair, EVERY, preset)
+    for _ in range(50):
+        pair.wait_checkpoints(1)
+        pair.disks.assert_equal(pair)
+    databases.wait_progress(1)
+    assert_whole(lab, pair, databases, take_over(pair))
+
+
 def check_flushed(lab, client, start_pair, names, preset, step):
     """
     Once a flush has succeeded after the takeover, all from before is on the
