@@ -79,7 +79,7 @@ void qmp_gannet_verify(const char *node_name, Error **errp)
 static struct {
     bool started; /* by gannet-start */
     ReplicationMode mode;
-    uint64_t epoch; /* the last one */
+    uint64_t epoch; /* the last one of a primary */
 } session;
 
 typedef struct Step {
@@ -145,27 +145,21 @@ void coroutine_fn qmp_gannet_start(ReplicationMode mode, Error **errp)
 
 static void seal_all(Error **errp)
 {
-    replication_seal_all(session.epoch + 1, errp);
+    /* If that fails, some of the disks know this number. */
+    replication_seal_all(++session.epoch, errp);
 }
 
 void coroutine_fn qmp_gannet_checkpoint(Error **errp)
 {
-    bool ok;
-
     if (!session.started) {
         error_setg(errp, "Replication was not started by gannet-start");
         return;
     }
-    trace_gannet_checkpoint(ReplicationMode_str(session.mode),
-                            session.epoch + 1);
+    trace_gannet_checkpoint(ReplicationMode_str(session.mode), session.epoch);
     if (session.mode == REPLICATION_MODE_PRIMARY) {
-        ok = run_outside(seal_all, errp);
-    } else {
-        ok = wait_sealed(session.epoch + 1, errp) &&
-             run_outside(replication_do_checkpoint_all, errp);
-    }
-    if (ok) {
-        session.epoch++;
+        run_outside(seal_all, errp);
+    } else if (wait_sealed(REPLICATION_ANY_EPOCH, errp)) {
+        run_outside(replication_do_checkpoint_all, errp);
     }
 }
 
