@@ -10,6 +10,8 @@ import pytest
 
 from colony_storage.daemon import BIN
 from colony_storage.disk import FileDisk
+from colony_storage.load import Storm
+from colony_storage.oracle import assert_same
 from colony_storage.replica import MIB
 from colony_test.qmp import QmpError
 
@@ -172,11 +174,12 @@ def test_second_primary_is_refused(start_pair, new_pair):
     pair.check_images()
 
 
-def test_primary_does_not_serve_another_primary(start_pair):
+def test_secondary_is_no_primary_at_the_same_time(start_pair):
     pair = start_pair()
     pair.sync('none')
+    pair.secondary.wait_state('following')
     pair.swap()
-    not_protected('primary', pair)
+    refused("'disk0' is a secondary", pair.resync)
 
 
 def test_survivor_does_not_serve_the_old_primary(start_pair):
@@ -196,11 +199,12 @@ def test_start_of_a_primary_before_it_is_in_step_is_refused(start_pair):
             'gannet-start', {'mode': 'primary'})
 
 
+@pytest.mark.soak
 def test_start_of_a_secondary_before_its_primary_is_refused(start_pair):
     pair = start_pair(options={'peer-timeout': 300})
     pair.sync('none')
     refused('disk0', pair.secondary.qmp.command, 'gannet-start',
-            {'mode': 'secondary'})
+            {'mode': 'secondary'}, timeout=30)
 
 
 def test_start_of_a_secondary_without_a_peer_is_refused(start_pair):
@@ -227,10 +231,12 @@ def test_checkpoint_without_a_start_is_refused(start_pair):
         refused('.', replica.qmp.command, 'gannet-checkpoint')
 
 
+@pytest.mark.soak
 def test_checkpoint_of_a_secondary_before_its_primary_is_refused(start_pair):
     pair = start_pair(options={'peer-timeout': 300}).protect()
     pair.p.write(MIB, 1)
-    refused('disk0', pair.secondary.qmp.command, 'gannet-checkpoint')
+    refused('disk0', pair.secondary.qmp.command, 'gannet-checkpoint',
+            timeout=30)
     pair.check()
     pair.checkpoint()
     pair.check()
@@ -298,36 +304,40 @@ SIDES = pytest.mark.parametrize('side', ['primary', 'secondary'])
 @SIDES
 def test_resize_is_refused(pair, side):
     replica = getattr(pair, side)
-    refused('disk0|resize|size', replica.qmp.command, 'block_resize',
+    refused('gannet replicates', replica.qmp.command, 'block_resize',
             {'node-name': 'disk0', 'size': 32 * MIB})
     pair.p.write(MIB, 1)
     pair.checkpoint()
     pair.check()
 
 
+def test_resize_of_a_disk_that_is_alone_is_refused(start_pair):
+    pair = start_pair()
+    refused('keeps its size', pair.primary.qmp.command, 'block_resize',
+            {'node-name': 'disk0', 'size': 32 * MIB})
+
+
 @SIDES
 def test_internal_snapshot_is_refused(pair, side):
     replica = getattr(pair, side)
-    refused('.', replica.qmp.command, 'blockdev-snapshot-internal-sync',
+    refused('gannet replicates', replica.qmp.command,
+            'blockdev-snapshot-internal-sync',
             {'device': 'disk0', 'name': 'one'})
 
 
 @SIDES
-def test_external_snapshot_is_refused_or_goes_above(pair, side, folder):
+def test_external_snapshot_is_refused(pair, side, folder):
     replica = getattr(pair, side)
     overlay = folder / 'overlay.qcow2'
     subprocess.run([BIN / 'qemu-img', 'create', '-q', '-f', 'qcow2', overlay,
                     '16M'], check=True, timeout=30)
     replica.add_node('overlay', driver='qcow2', backing=None, file={
         'driver': 'file', 'filename': str(overlay)})
-    try:
-        replica.qmp.command('blockdev-snapshot', {
-            'node': 'disk0', 'overlay': 'overlay'})
-    except QmpError as error:
-        assert 'disk0' in error.description or 'gannet' in error.description
+    refused('gannet replicates', replica.qmp.command, 'blockdev-snapshot', {
+        'node': 'disk0', 'overlay': 'overlay'})
     pair.p.write(MIB, 1)
+    pair.checkpoint()
     pair.check()
-    assert replica.info()['state'] == side
 
 
 @SIDES
@@ -339,26 +349,38 @@ def test_removal_of_a_disk_in_use_is_refused(pair, side):
 def test_removal_of_a_replicated_disk_is_refused(pair):
     for replica in pair.replicas:
         replica.unexport()
-        refused('disk0.*replicat|replicat.*disk0', replica.unplug)
+        refused('gannet replicates', replica.unplug)
 
 
-def test_mirror_of_a_primary_copies_its_view(pair, folder):
-    """A job above reads and writes as a guest does."""
+@SIDES
+def test_mirror_is_refused(pair, side, folder):
+    replica = getattr(pair, side)
+    target = folder / 'target.raw'
+    with open(target, 'wb') as image:
+        image.truncate(16 * MIB)
+    replica.add_node('target', driver='file', filename=str(target))
+    refused('gannet replicates', replica.qmp.command, 'blockdev-mirror', {
+        'job-id': 'mirror0', 'device': 'disk0', 'target': 'target',
+        'sync': 'full'})
+
+
+def test_backup_of_a_primary_is_what_its_guest_saw(pair, folder):
     target = folder / 'target.raw'
     with open(target, 'wb') as image:
         image.truncate(16 * MIB)
     replica = pair.primary
-    pair.p.write(MIB, 1)
+    with Storm(pair.p, 1) as storm:
+        storm.wait(100)
+    before = bytes(pair.p.view)
     replica.add_node('target', driver='file', filename=str(target))
     mark = replica.qmp.mark()
-    replica.qmp.command('blockdev-mirror', {
-        'job-id': 'mirror0', 'device': 'disk0', 'target': 'target',
+    replica.qmp.command('blockdev-backup', {
+        'job-id': 'backup0', 'device': 'disk0', 'target': 'target',
         'sync': 'full'})
-    replica.qmp.wait_event('BLOCK_JOB_READY', 20, since=mark)
-    pair.p.write(2 * MIB, 2)
-    replica.qmp.command('block-job-cancel', {'device': 'mirror0'})
+    with Storm(pair.p, 2) as storm:
+        storm.wait(100)
     replica.qmp.wait_event('BLOCK_JOB_COMPLETED', 20, since=mark)
-    assert target.read_bytes() == pair.p.view
+    assert_same(target.read_bytes(), before, 'the backup')
     pair.checkpoint()
     pair.check()
 

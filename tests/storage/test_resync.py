@@ -223,9 +223,10 @@ def test_stop_in_order_leaves_little_to_copy(start_pair):
     pair.secondary.unexport()
     del pair.guests['b']
     pair.stop()
-    pair.p.write(3 * MIB, 3)
+    pair.secondary.kill()
     pair.primary.wait_state('alone')
-    pair.secondary.wait_state('alone')
+    pair.p.write(3 * MIB, 3)
+    pair.secondary.start()
     assert come_back(pair) <= LITTLE
 
 
@@ -359,7 +360,7 @@ def test_full_resync_repairs_what_verification_found(start_pair):
     pair.sync('full')
     inject(pair.secondary, (5 * MIB, 4096))
     assert pair.verify()['differing']
-    pair.stop()
+    pair.secondary.restart()
     pair.primary.wait_state('alone')
     pair.sync('full')
     assert not pair.verify()['differing']
