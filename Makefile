@@ -165,6 +165,10 @@ bench-hash: build/config.mk ## how fast pages are hashed, and memory is
 bench-apus: build/packages-bench bench-peers tools ## commits of APUS
 	@$(PYTHON) -B tests/bench/apus.py
 
+# Nor for this one. BENCH_OPTIONS: see tests/bench/blk.py --help.
+bench-blk: qemu stock build/packages-bench ## replicated disks
+	@$(PYTHON) -B tests/bench/blk.py $(BENCH_OPTIONS)
+
 # --- documents, installation, cleaning -------------------------------------
 
 docs: build/packages-docs ## this manual as HTML, in build/docs; man pages

@@ -14,6 +14,12 @@ What all benchmarks share.  See docs/reference/benchmarks.rst.
   hash_pool   the speed of page hashing
   traffic     bytes that a host has sent
   commits     entries that a group commits, beside bare TCP and libraft
+  fio         the load on a disk
+  disks       images, and QEMUs without a machine that serve them
+  pairs       disks replicated in each way
+  cells       a pair of disks under load, with checkpoints
+  moments     one checkpoint or takeover of a pair of disks
+  blk_report  what bench-blk found, as rows and text
 
 Hosts, virtual machines and COLO pairs come from the system tests' library.
 """

@@ -14,7 +14,7 @@ FOLDER = TOP / 'build' / 'bench'
 _UNITS = {'interval': '{} ms', 'connections': '{} conn.', 'rate': '{}/s',
           'smp': '{} vCPUs', 'memory': '{} MiB', 'threads': '{} threads',
           'size': '{} B', 'inflight': 'x{}', 'members': 'of {}',
-          'streams': '{} at once'}
+          'streams': '{} at once', 'jobs': 'x{}'}
 
 
 def _digits(value):

@@ -3,6 +3,7 @@
 An NBD client that can stop in the middle of a request.
 """
 
+import os
 import struct
 
 _OPTION = 0x49484156454F5054
@@ -10,6 +11,7 @@ _EXPORT_NAME = 1
 _REQUEST = 0x25609513
 _REPLY = 0x67446698
 _FIXED_NEWSTYLE_NO_ZEROES = 3
+_READ = 0
 _WRITE = 1
 
 
@@ -63,6 +65,23 @@ class NbdClient:
         magic, error, cookie = struct.unpack('>LLQ', self._receive(16))
         assert (magic, cookie) == (_REPLY, self._cookie), (magic, cookie)
         return error
+
+    def write(self, offset, data):
+        """Write; an error if that fails."""
+        self.send_write(offset, data)
+        error = self.receive_reply()
+        if error:
+            raise OSError(error, f'write at {offset}: {os.strerror(error)}')
+
+    def read(self, offset, length):
+        """Read; the data, an error if that fails."""
+        self._cookie += 1
+        self._sock.sendall(struct.pack('>LHHQQL', _REQUEST, 0, _READ,
+                                       self._cookie, offset, length))
+        error = self.receive_reply()
+        if error:
+            raise OSError(error, f'read at {offset}: {os.strerror(error)}')
+        return self._receive(length)
 
     def close(self):
         """Hang up."""
