@@ -276,6 +276,7 @@ static int gannet_open(BlockDriverState *bs, QDict *options, int flags,
         goto fail;
     }
     gannet_replicate_open(node);
+    node->open = true;
     return 0;
 
 fail:
@@ -287,6 +288,9 @@ static void gannet_close(BlockDriverState *bs)
 {
     GannetNode *node = gannet_node(bs);
 
+    WITH_QEMU_LOCK_GUARD(&node->lock) {
+        node->open = false;
+    }
     gannet_link_close(node);
     gannet_replicate_close(node);
     destroy(node);

@@ -116,6 +116,7 @@ typedef struct GannetNode {
     CoQueue side_done;
 
     /* Background work */
+    bool open;
     unsigned quiesced;
     bool working;
     unsigned n_tasks;

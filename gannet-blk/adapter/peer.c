@@ -65,11 +65,11 @@ void gannet_peer_shutdown(GannetPeer *peer, const char *reason)
     gannet_peer_kick(peer);
 }
 
-/* The sending thread goes on to the end of what it has. */
+/* The sending thread goes on to the end of what it has, or will begin to. */
 static bool leave(GannetPeer *peer, GannetPeerState state, const char *reason)
 {
     WITH_QEMU_LOCK_GUARD(&peer->lock) {
-        if (peer->state < PEER_RUNNING) {
+        if (!peer->has_channel) {
             return false;
         }
         if (peer->state < state) {
@@ -280,10 +280,12 @@ static void run(GannetPeer *peer)
     Error *err = NULL;
 
     WITH_QEMU_LOCK_GUARD(&peer->lock) {
-        if (peer->state != PEER_OPENING) {
+        if (peer->state == PEER_ENDED) {
             return;
         }
-        set_state(peer, PEER_RUNNING);
+        if (peer->state == PEER_OPENING) {
+            set_state(peer, PEER_RUNNING);
+        }
     }
     trace_gannet_peer_up(peer->name);
     qemu_thread_create(&peer->sender, "gannet-send", send_thread, peer,
@@ -311,7 +313,7 @@ static bool serve(GannetPeer *peer)
         return true;
     }
     if (peer->has_channel && !peer->reader.lost &&
-        gannet_peer_state(peer) == PEER_OPENING) {
+        gannet_peer_state(peer) != PEER_ENDED) {
         refuse(peer, error_get_pretty(err));
     }
     gannet_peer_shutdown(peer, error_get_pretty(err));

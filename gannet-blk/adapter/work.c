@@ -647,7 +647,7 @@ static void worker_bh(void *opaque)
 
 void gannet_work(GannetNode *node)
 {
-    if (node->working || must_pause(node)) {
+    if (!node->open || node->working || must_pause(node)) {
         return;
     }
     node->working = true;
