@@ -190,7 +190,7 @@ class Bench:
         most = max(self._options.buffered)
         place = self._place(kind.name, most // 2 + disks.PIECE,
                             # Nothing asks for a checkpoint before it is time.
-                            buffer_limit=2 * most + (256 << 20))
+                            buffer_limit=self._room(most))
         pair = kind(place)
         try:
             for buffered in self._options.buffered:
@@ -208,6 +208,11 @@ class Bench:
         finally:
             pair.kill()
             self._remove(place)
+
+    @staticmethod
+    def _room(buffered):
+        """The buffer-limit with which so much can stay in memory."""
+        return pairs.Gannet.ROOM * buffered + 256 * MIB
 
     @staticmethod
     def _remove(place):
@@ -229,7 +234,7 @@ class Bench:
     def _fail_over_one(self, name, kind, more):
         filler = moments.Filler(self._clients, self._folder)
         place = self._place(name, LOST + 64 * MIB, limit=disks.STANDARD,
-                            **more)
+                            buffer_limit=self._room(2 * LOST), **more)
         pair = kind(place)
         try:
             found = moments.failover(pair, filler, LOST)

@@ -203,12 +203,11 @@ def _add_variants(report, bench):
             cells = [f'{limit.name} {subject}']
             for side in SIDES:
                 mean = ratios.mean(subject, limit.name, side)
-                if mean is None:
-                    cells += ['-', '-']
-                    continue
-                least, name = ratios.least(subject, limit.name, side)
-                cells += [f'{mean:.3f}', f'{least:.2f} {name}']
-            rows.append(cells)
+                if mean is not None:
+                    least, name = ratios.least(subject, limit.name, side)
+                    cells += [f'{mean:.3f}', f'{least:.2f} {name}']
+            if len(cells) == len(rows[0]):
+                rows.append(cells)
     report.grid(rows)
     report.text()
 

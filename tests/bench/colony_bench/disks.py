@@ -101,21 +101,26 @@ class Server:
         theirs.close()
         self.qmp = Qmp(ours, name)
         self.qmp.negotiate(30)
-        self.qmp.command('nbd-server-start', {
+        self.ask('nbd-server-start', {
             'addr': {'type': 'unix', 'data': {'path': str(self._socket)}},
             'max-connections': 0})
-        self.qmp.command('object-add', {'qom-type': 'throttle-group',
-                                        'id': 'disk'})
+        self.ask('object-add', {'qom-type': 'throttle-group', 'id': 'disk'})
+
+    def ask(self, command, arguments=None, timeout=10):
+        """A QMP command; what it returns."""
+        try:
+            return self.qmp.command(command, arguments, timeout)
+        except QmpClosed as error:
+            raise QmpClosed(f'{error}: {self.told()}') from error
 
     def limit(self, limit):
         """What the disk can do from now on."""
-        self.qmp.command('qom-set', {'path': '/objects/disk',
-                                     'property': 'limits',
-                                     'value': limit.throttle()})
+        self.ask('qom-set', {'path': '/objects/disk', 'property': 'limits',
+                             'value': limit.throttle()})
 
     def add(self, driver, name, **options):
         """Add a node."""
-        self.qmp.command('blockdev-add', {
+        self.ask('blockdev-add', {
             'driver': driver, 'node-name': name,
             **{option.replace('_', '-'): value
                for option, value in options.items()}})
@@ -134,14 +139,14 @@ class Server:
 
     def export(self, node, name):
         """Let clients use a node."""
-        self.qmp.command('block-export-add', {
+        self.ask('block-export-add', {
             'type': 'nbd', 'id': name, 'node-name': node, 'name': name,
             'writable': True})
 
     def take_away(self, name, timeout=10):
         """End an export, whoever uses it."""
         mark = self.qmp.mark()
-        self.qmp.command('block-export-del', {'id': name, 'mode': 'hard'})
+        self.ask('block-export-del', {'id': name, 'mode': 'hard'})
         self.qmp.wait_event('BLOCK_EXPORT_DELETED', timeout, mark, id=name)
 
     @property
@@ -175,8 +180,8 @@ class Server:
         return (int(user) + int(system)) / os.sysconf('SC_CLK_TCK')
 
     def told(self):
-        """What it said."""
-        return self._log.read_text('utf-8', 'replace')[-2000:]
+        """What it said last."""
+        return self._log.read_text('utf-8', 'replace')[-1000:]
 
     def kill(self):
         """kill -9; returns when it is gone."""

@@ -9,7 +9,7 @@ import threading
 import time
 
 from . import fio
-from .disks import MIB
+from .disks import MIB, wait_until
 from .pairs import GUEST, PATIENCE, SIDES, Broken, Gannet, Native
 
 BLOCK = 4096
@@ -59,10 +59,7 @@ def checkpoint(pair, filler, buffered):
     filler.both(pair, buffered // 2)
     told = {}
     if isinstance(pair, Gannet):
-        held = pair.query(pair.secondary)['secondary']
-        if held['pvm'] + held['svm'] < buffered:
-            raise Broken(f'{pair.name} holds {held} instead of {buffered} '
-                         'bytes')
+        _wait_held(pair, buffered)
     pair.checkpoint()
     if isinstance(pair, Gannet):
         told = {side: pair.query(server)['checkpoint-time'] / 1e9
@@ -71,6 +68,17 @@ def checkpoint(pair, filler, buffered):
     if len(seconds) != 1:
         raise Broken(f'{pair.name}: {len(seconds)} checkpoints, not one')
     return Checkpoint(buffered, seconds[0], told)
+
+
+def _wait_held(pair, buffered):
+    """
+    See to it that both sides' writes are in the memory of the secondary,
+    nothing of them on the way, and none committed.
+    """
+    def held():
+        secondary = pair.query(pair.secondary)['secondary']
+        return secondary['pvm'] + secondary['svm'] >= buffered
+    wait_until(held, PATIENCE, f'{pair.name} holds {buffered} bytes')
 
 
 @dataclasses.dataclass
@@ -162,6 +170,8 @@ def failover(pair, filler, buffered):
             filler.start(pair, 1, buffered, seed)]
     for run in runs:
         run.seconds()
+    if isinstance(pair, Gannet):
+        _wait_held(pair, 2 * buffered)
     probe = _Probe(pair.secondary, buffered)
     pair.primary.kill()
     start = time.monotonic()

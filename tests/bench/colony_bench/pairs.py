@@ -71,9 +71,13 @@ class Pair:
             Server(f'{place.name}-{side}', place.folder, place.cpus[number],
                    binary) for number, side in enumerate(SIDES))
         self.checkpoints = []
-        for side in self.sides:
-            side.limit(place.limit)
-        self.start()
+        try:
+            for side in self.sides:
+                side.limit(place.limit)
+            self.start()
+        except BaseException:
+            self.kill()
+            raise
 
     @property
     def sides(self):
@@ -164,34 +168,33 @@ class Colo(Pair):
         first.add('quorum', 'quorum', read_pattern='fifo', vote_threshold=1,
                   children=['disk'])
         # The secondary's side is there first.
-        second.qmp.command('xen-set-replication',
+        second.ask('xen-set-replication',
                            {'enable': True, 'primary': False})
         first.add('replication', 'replica', mode='primary',
                   file={'driver': 'nbd', 'export': 'mirror',
                         'server': second.address})
-        first.qmp.command('x-blockdev-change',
+        first.ask('x-blockdev-change',
                           {'parent': 'quorum', 'node': 'replica'})
-        first.qmp.command('xen-set-replication',
+        first.ask('xen-set-replication',
                           {'enable': True, 'primary': True})
         first.export('quorum', GUEST)
 
     def checkpoint(self):
         start = time.monotonic()
         for side in reversed(self.sides):
-            side.qmp.command('xen-colo-do-checkpoint', timeout=PATIENCE)
+            side.ask('xen-colo-do-checkpoint', timeout=PATIENCE)
         self.checkpoints.append(time.monotonic() - start)
         for side in self.sides:
-            status = side.qmp.command('query-xen-replication-status')
+            status = side.ask('query-xen-replication-status')
             if status['error']:
                 raise Broken(f'{side.name}: {status.get("desc")}')
 
     def take_over(self):
         """The primary is dead; the secondary's guest may go on after this."""
-        qmp = self.secondary.qmp
         self.secondary.take_away('mirror', PATIENCE)
-        qmp.command('xen-set-replication',
-                    {'enable': False, 'primary': False, 'failover': True},
-                    timeout=PATIENCE)
+        self.secondary.ask('xen-set-replication',
+                           {'enable': False, 'primary': False,
+                            'failover': True}, PATIENCE)
 
     def wait_taken_over(self):
         """After taking over: until the disk has everything."""
@@ -199,7 +202,7 @@ class Colo(Pair):
                    'the overlays are written to the disk')
 
     def _edges(self):
-        graph = self.secondary.qmp.command('x-debug-query-block-graph')
+        graph = self.secondary.ask('x-debug-query-block-graph')
         return {edge['name'] for edge in graph['edges']}
 
 
@@ -226,13 +229,13 @@ class Gannet(Pair):
     name = 'gannet'
     replicated = True
     METADATA = 64 << 10
+    # A checkpoint is asked for when about 40 % of the memory are in use.
+    ROOM = 3
 
     def start(self):
         self._busy = threading.Lock()
         self._ending = threading.Event()
         self.failure = None
-        # Of one checkpoint each: what either side says that it took, ns.
-        self.told = {side: [] for side in SIDES}
         self.base_memory = self.secondary.memory()[0]
         link = {'type': 'unix',
                 'path': str(self.place.folder / f'{self.place.name}.link')}
@@ -245,12 +248,11 @@ class Gannet(Pair):
                      **{('peer', 'listen')[number]: link},
                      buffer_limit=self.place.buffer_limit,
                      failover_flush=self.place.failover_flush)
-        first, second = self.primary.qmp, self.secondary.qmp
-        first.command('gannet-resync', {'node-name': 'gannet',
-                                        'mode': 'none'})
-        first.wait_event('GANNET_SYNCED', PATIENCE)
-        first.command('gannet-start', {'mode': 'primary'}, PATIENCE)
-        second.command('gannet-start', {'mode': 'secondary'}, PATIENCE)
+        first, second = self.sides
+        first.ask('gannet-resync', {'node-name': 'gannet', 'mode': 'none'})
+        first.qmp.wait_event('GANNET_SYNCED', PATIENCE)
+        first.ask('gannet-start', {'mode': 'primary'}, PATIENCE)
+        second.ask('gannet-start', {'mode': 'secondary'}, PATIENCE)
         for side in self.sides:
             side.export('gannet', GUEST)
         threading.Thread(target=self._relieve, daemon=True).start()
@@ -270,7 +272,7 @@ class Gannet(Pair):
             mark = qmp.mark()
             try:
                 self.checkpoint()
-            except (QmpClosed, QmpError) as error:
+            except (QmpClosed, Broken) as error:
                 self.failure = error
                 return
 
@@ -279,16 +281,22 @@ class Gannet(Pair):
             raise Broken(str(self.failure))
         with self._busy:
             start = time.monotonic()
-            for side in self.sides:
-                side.qmp.command('gannet-checkpoint', timeout=PATIENCE)
+            try:
+                for side in self.sides:
+                    side.ask('gannet-checkpoint', timeout=PATIENCE)
+            except QmpError as error:
+                raise Broken(f'{error}; {self._why()}') from error
             self.checkpoints.append(time.monotonic() - start)
-        for name, side in zip(SIDES, self.sides):
-            self.told[name].append(self.query(side)['checkpoint-time'])
+
+    def _why(self):
+        """What either side says of a connection that was lost."""
+        return '; '.join(f'{side.name}: {self.query(side).get("error")}'
+                         for side in self.sides)
 
     @staticmethod
     def query(side):
         """What a side says of its disk."""
-        return side.qmp.command('query-gannet')[0]
+        return side.ask('query-gannet')[0]
 
     def wait_written(self):
         wait_until(lambda: self.query(self.secondary)['durable'], PATIENCE,
@@ -300,7 +308,7 @@ class Gannet(Pair):
     def stop(self):
         self._stop_relieving()
         for side in self.sides:
-            side.qmp.command('gannet-stop', {'failover': False}, PATIENCE)
+            side.ask('gannet-stop', {'failover': False}, PATIENCE)
 
     def kill(self):
         self._stop_relieving()
@@ -309,8 +317,7 @@ class Gannet(Pair):
     def take_over(self):
         """The primary is dead; the secondary's guest may go on after this."""
         self._stop_relieving()
-        self.secondary.qmp.command('gannet-stop', {'failover': True},
-                                   PATIENCE)
+        self.secondary.ask('gannet-stop', {'failover': True}, PATIENCE)
 
     def wait_taken_over(self):
         """After taking over: until the disk has everything."""
