@@ -81,9 +81,11 @@ static bool check_limits(GannetNode *node, Error **errp)
                    "1 and 3600000", node->peer_timeout);
         return false;
     }
-    if (o->block_size > UINT32_MAX) {
-        error_setg(errp, "Option 'block-size' is %" PRIu64 ", it must be %u "
-                   "at most", o->block_size, 1u << 20);
+    if (!is_power_of_2(o->block_size) || o->block_size < GANNET_SECTOR ||
+        o->block_size > MiB) {
+        error_setg(errp, "Option 'block-size' is %" PRIu64 ", it must be a "
+                   "power of two from %u to %" PRIu64, o->block_size,
+                   GANNET_SECTOR, (uint64_t)MiB);
         return false;
     }
     return true;
@@ -198,7 +200,8 @@ static bool make_store(GannetNode *node, Error **errp)
 
     node->store = gannet_store_new(&config, &error);
     if (!node->store) {
-        error_setg(errp, "%s", error->message);
+        error_setg(errp, "Option 'buffer-limit' is %" PRIu64 ": %s",
+                   config.limit, error->message);
         return false;
     }
     node->secondary = gannet_secondary_new(node->store);

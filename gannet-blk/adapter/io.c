@@ -82,6 +82,17 @@ void gannet_busy_end(GannetNode *node, GannetBusy *busy)
     }
 }
 
+void gannet_busy_writes(const GannetNode *node, GannetRegions *regions)
+{
+    const GannetBusy *busy;
+
+    QLIST_FOREACH(busy, &node->busy, next) {
+        if (busy->use == GANNET_USE_WRITE) {
+            gannet_regions_add(regions, busy->offset, busy->bytes);
+        }
+    }
+}
+
 /* --- waiting for room ----------------------------------------------------- */
 
 static void coroutine_fn hold(GannetNode *node)
@@ -223,9 +234,7 @@ static int coroutine_fn write_memory(GannetNode *node, uint64_t offset,
         return -ENOSPC;
     }
     gannet_link_kick(node);
-    if (++node->since_kick % 256 == 0) {
-        gannet_work(node);
-    }
+    gannet_work(node);
     return 0;
 }
 
@@ -302,7 +311,7 @@ static bool copy_data(GannetNode *node, Write *write)
     return true;
 }
 
-static void finish(GannetNode *node, Write *write, int ret)
+static void coroutine_fn finish(GannetNode *node, Write *write, int ret)
 {
     uint64_t offset = write->busy.offset;
     uint64_t bytes = write->busy.bytes;
@@ -320,8 +329,10 @@ static void finish(GannetNode *node, Write *write, int ret)
         gannet_primary_written(node->primary, offset, bytes, write->admitted,
                                write->copy);
     }
-    if (ret >= 0 && node->store) {
-        gannet_store_forget(node->store, offset, bytes);
+    /* To cut a range of zeroes takes memory, which write-back will free. */
+    while (ret >= 0 && node->store &&
+           !gannet_store_forget(node->store, offset, bytes)) {
+        hold(node);
     }
     gannet_link_kick(node);
     gannet_busy_end(node, &write->busy);

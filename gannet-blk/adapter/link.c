@@ -107,14 +107,17 @@ static bool load_intents(const GannetNode *node, const GannetHello *theirs,
     return true;
 }
 
-/* Until all is copied, only the primary's memory knows what is missing. */
-static void forget_pair(GannetNode *node)
+/*
+ * The write-intent log speaks of one peer. Of a new one, or one that is copied
+ * to as a whole, only memory knows what it lacks until it is in step.
+ */
+static void forget_pair(GannetNode *node, uint64_t pair)
 {
     GannetSideState state = *gannet_side_file_state(node->side);
     GannetPrimaryStats stats;
 
     gannet_primary_stats(node->primary, &stats);
-    if (stats.copy_total == node->size && state.pair) {
+    if (state.pair && (state.pair != pair || stats.copy_total == node->size)) {
         state.pair = 0;
         gannet_side_file_set(node->side, &state);
         node->write_after = gannet_side_file_change(node->side);
@@ -152,7 +155,7 @@ static bool primary_connected(void *opaque, GannetPeer *peer,
                                   random_name(), node->resync, &error)) {
         return fail(errp, error);
     }
-    forget_pair(node);
+    forget_pair(node, theirs->pair);
     node->link = peer;
     g_clear_pointer(&node->error, g_free);
     trace_gannet_connected(name(node), "primary");
@@ -190,6 +193,7 @@ static void pair_up(GannetNode *node)
     GannetRange run = { 0, 0 };
 
     gannet_primary_pending(node->primary, pending);
+    gannet_busy_writes(node, pending);
     while (gannet_regions_next(pending, run.offset + run.bytes, UINT64_MAX,
                                &run)) {
         gannet_side_file_mark(node->side, run.offset, run.bytes);
@@ -475,6 +479,7 @@ static bool secondary_hello(void *opaque, GannetPeer *peer,
         *intents = gannet_regions_save(marks);
     }
     node->link = peer;
+    node->connections++;
     node->whole = false;
     g_clear_pointer(&node->error, g_free);
     trace_gannet_connected(name(node), "secondary");
@@ -520,22 +525,23 @@ static void note_received(GannetNode *node, const GannetMessage *message)
 {
     switch (message->type) {
     case GANNET_SYNCED:
-        node->whole = true;
-        /* fall through */
     case GANNET_MARK:
     case GANNET_BEGIN:
     case GANNET_COMMIT:
     case GANNET_END:
+        if (message->type == GANNET_SYNCED) {
+            node->whole = true;
+        }
+        if (message->type == GANNET_END) {
+            gannet_left_epochs(node);
+        }
         trace_gannet_received(name(node), gannet_message_name(message->type),
                               message->epoch, message->mark);
         replication_notify();
         gannet_work(node);
         break;
     default:
-        if (gannet_node_state(node) == GANNET_SECONDARY_FOLLOWING ||
-            ++node->since_kick % 256 == 0) {
-            gannet_work(node);
-        }
+        gannet_work(node);
         break;
     }
 }
@@ -594,6 +600,7 @@ static void secondary_closed(void *opaque, GannetPeer *peer,
 
     QEMU_LOCK_GUARD(&node->lock);
     gannet_secondary_disconnected(node->secondary);
+    gannet_left_epochs(node);
     lost(node, reason);
     gannet_work(node);
 }

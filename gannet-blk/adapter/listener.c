@@ -23,7 +23,7 @@
 #define MAX_STRANGERS 16
 /* With those that are about to end. */
 #define MAX_PEERS (3 * MAX_STRANGERS)
-#define BACKLOG 16
+#define BACKLOG 128
 
 struct GannetListener {
     const GannetPeerOps *ops;

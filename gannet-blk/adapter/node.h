@@ -96,6 +96,7 @@ typedef struct GannetNode {
     bool broken;           /* what waits for the link must give up */
     bool unusable;         /* the disk lacks what the guest believes in */
     QemuCond changed;      /* for threads that wait */
+    uint64_t connections;  /* ever, as secondary */
     GannetQuestion *question;
     uint64_t questions;    /* ever */
 
@@ -126,12 +127,13 @@ typedef struct GannetNode {
     bool write_failed;
     uint64_t write_after;  /* a change of the side file */
     unsigned n_write_backs;
+    uint64_t write_backs;  /* ended, ever */
+    uint64_t early;        /* blocks committed early up to the checkpoint */
     unsigned n_copies;
     bool flushing;
     bool siding;
     int64_t settled;       /* when marks were last taken back */
     bool settle;           /* they could be */
-    uint64_t since_kick;   /* messages or writes */
 
     /* Checkpoints */
     uint64_t checkpoints;
@@ -167,6 +169,8 @@ void coroutine_fn gannet_busy_begin(GannetNode *node, GannetBusy *busy);
 /* Likewise, or fail. */
 bool gannet_busy_try(GannetNode *node, GannetBusy *busy);
 void gannet_busy_end(GannetNode *node, GannetBusy *busy);
+/* Add what the guest is writing to the disk. */
+void gannet_busy_writes(const GannetNode *node, GannetRegions *regions);
 
 /* Read as @layer sees it; without the lock. */
 int coroutine_fn GRAPH_RDLOCK
@@ -216,6 +220,14 @@ void gannet_link_kick(GannetNode *node);
 void gannet_link_break(GannetNode *node, const char *reason);
 
 /* --- replicate.c ---------------------------------------------------------- */
+
+/* The node may have ceased to be a secondary in epochs; with the lock held. */
+void gannet_left_epochs(GannetNode *node);
+/*
+ * Whether the disk may have blocks, committed early, of an epoch that has not
+ * ended: then it is no whole state.
+ */
+bool gannet_has_early(const GannetNode *node);
 
 void gannet_replicate_open(GannetNode *node);
 void gannet_replicate_close(GannetNode *node);

@@ -133,7 +133,11 @@ static void replicate_seal(ReplicationState *rs, uint64_t epoch, Error **errp)
 
     QEMU_LOCK_GUARD(&node->lock);
     if (!gannet_primary_seal(node->primary, epoch, &error)) {
-        fail(node, errp, error);
+        if (node->error) {
+            error_setg(errp, "gannet node '%s': %s", name(node), node->error);
+        } else {
+            fail(node, errp, error);
+        }
         return;
     }
     gannet_link_kick(node);
@@ -164,6 +168,37 @@ static void replicate_sealed(ReplicationState *rs, uint64_t epoch, bool *ready,
     }
 }
 
+static uint64_t early(const GannetNode *node)
+{
+    GannetStoreStats stats;
+
+    gannet_store_stats(node->store, &stats);
+    return stats.early;
+}
+
+bool gannet_has_early(const GannetNode *node)
+{
+    return early(node) != node->early;
+}
+
+/* What was committed early belongs to the state that the layers have now. */
+static void agree(GannetNode *node)
+{
+    node->early = early(node);
+}
+
+void gannet_left_epochs(GannetNode *node)
+{
+    if (gannet_node_state(node) == GANNET_SECONDARY_EPOCHS ||
+        !gannet_has_early(node)) {
+        return;
+    }
+    if (gannet_node_state(node) == GANNET_SECONDARY_IDLE) {
+        node->whole = false; /* the rest of the epoch was dropped */
+    }
+    agree(node);
+}
+
 static void apply(GannetNode *node, Error **errp)
 {
     int64_t start = qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
@@ -174,6 +209,7 @@ static void apply(GannetNode *node, Error **errp)
         return;
     }
     gannet_secondary_apply(node->secondary);
+    agree(node);
     note_checkpoint(node, start);
     trace_gannet_apply(name(node));
     gannet_wake(node, &node->held);
@@ -235,6 +271,7 @@ static bool take_over(GannetNode *node, Error **errp)
         fail(node, errp, error);
         return false;
     }
+    agree(node);
     gannet_primary_assume(node->primary, state.pair, own);
     node->taken_over = qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
     state.pair = 0;
@@ -256,6 +293,7 @@ static void stop_secondary(GannetNode *node, bool failover, Error **errp)
         gannet_link_break(node, "this side took over");
     } else {
         gannet_secondary_stop(node->secondary);
+        gannet_left_epochs(node);
         node->started = GANNET_STARTED_NOT;
     }
     gannet_wake(node, &node->held);

@@ -134,6 +134,7 @@ static void coroutine_fn write_back_task(GannetNode *node, Task *task)
     qemu_mutex_lock(&node->lock);
     gannet_store_written_back(node->store, task->piece, ret >= 0);
     node->n_write_backs--;
+    node->write_backs++;
     gannet_busy_end(node, &task->busy);
     if (ret < 0 && !node->write_failed) {
         node->write_failed = true;
@@ -241,7 +242,10 @@ static Task *next_side(GannetNode *node)
 
 /* --- reporting what is durable -------------------------------------------- */
 
-/* After a flush: what the side file can say of the disk now. */
+/*
+ * After a flush: what the side file can say of the disk now. @clean: nothing
+ * was left to be written when the flush began, nor is now.
+ */
 static void note_durable(GannetNode *node, uint64_t mark, bool clean)
 {
     GannetSideState state = *gannet_side_file_state(node->side);
@@ -253,7 +257,7 @@ static void note_durable(GannetNode *node, uint64_t mark, bool clean)
         state.pair = stats.pair;
         gannet_side_file_settle_all(node->side);
     }
-    if (clean && gannet_store_is_clean(node->store) && node->whole) {
+    if (clean && node->whole && !gannet_has_early(node)) {
         state.partial = false;
         state.term = stats.term;
         state.epoch = stats.applied;
@@ -276,18 +280,26 @@ static void end_takeover(GannetNode *node)
 
 static void coroutine_fn flush_task(GannetNode *node, Task *task)
 {
+    uint64_t connections, write_backs;
     bool clean;
     int ret;
 
     qemu_mutex_lock(&node->lock);
+    connections = node->connections;
+    write_backs = node->write_backs;
     clean = gannet_store_is_clean(node->store);
     qemu_mutex_unlock(&node->lock);
     WITH_GRAPH_RDLOCK_GUARD() {
         ret = bdrv_co_flush(node->bs->file->bs);
     }
     qemu_mutex_lock(&node->lock);
+    if (connections != node->connections) {
+        task->mark = 0; /* it was another connection's */
+    }
     if (ret >= 0) {
-        note_durable(node, task->mark, clean);
+        note_durable(node, task->mark,
+                     clean && gannet_store_is_clean(node->store) &&
+                     write_backs == node->write_backs);
         ret = gannet_side_sync(node, gannet_side_file_change(node->side));
     }
     if (ret < 0) {
@@ -295,7 +307,7 @@ static void coroutine_fn flush_task(GannetNode *node, Task *task)
         gannet_fail(node, "The disk cannot be flushed: %s", strerror(-ret));
         progress(node);
     } else {
-        if (task->mark) {
+        if (task->mark && connections == node->connections) {
             gannet_secondary_durable(node->secondary, task->mark);
             gannet_link_kick(node);
         }
@@ -310,7 +322,8 @@ static void coroutine_fn flush_task(GannetNode *node, Task *task)
 static bool ends_partial(const GannetNode *node)
 {
     return gannet_store_is_clean(node->store) &&
-           (node->taken_over || (is_partial(node) && node->whole));
+           (node->taken_over || (is_partial(node) && node->whole &&
+                                 !gannet_has_early(node)));
 }
 
 static Task *next_flush(GannetNode *node)
@@ -524,6 +537,7 @@ static void coroutine_fn settle_task(GannetNode *node, Task *task)
 
     qemu_mutex_lock(&node->lock);
     gannet_primary_pending(node->primary, pending);
+    gannet_busy_writes(node, pending);
     qemu_mutex_unlock(&node->lock);
     WITH_GRAPH_RDLOCK_GUARD() {
         ret = bdrv_co_flush(node->bs->file->bs);
@@ -532,6 +546,7 @@ static void coroutine_fn settle_task(GannetNode *node, Task *task)
     if (ret >= 0 &&
         gannet_primary_state(node->primary) != GANNET_PRIMARY_ALONE) {
         gannet_primary_pending(node->primary, pending);
+        gannet_busy_writes(node, pending);
         gannet_side_file_settle(node->side, pending);
         gannet_side_tidy(node);
     }

@@ -13,7 +13,10 @@
 
 #include <string.h>
 
-/* Of the bitmaps; scaled up so that each takes at most 1 MiB. */
+/*
+ * Of the bitmaps; scaled up so that each takes at most 1 MiB, but a region is
+ * copied with one write.
+ */
 #define GRANULARITY (64u << 10)
 #define MAX_REGIONS (UINT64_C(8) << 20)
 
@@ -51,7 +54,8 @@ struct GannetPrimary {
     uint64_t fresh; /* what the pair will be called */
     uint64_t synced_mark;
     uint64_t copy_from;
-    unsigned copying; /* ranges under way */
+    GannetRegions *copied; /* being read, to be sent */
+    unsigned copying;      /* ranges of it */
 
     gboolean verifying;
     uint64_t verify_next;
@@ -75,7 +79,7 @@ static uint64_t granularity(uint64_t size)
 {
     uint64_t result = GRANULARITY;
 
-    while (size / result > MAX_REGIONS) {
+    while (size / result > MAX_REGIONS && result < GANNET_MAX_WRITE) {
         result *= 2;
     }
     return result;
@@ -91,6 +95,7 @@ GannetPrimary *gannet_primary_new(const GannetPrimaryConfig *config)
     primary->older = gannet_regions_new(config->size, unit);
     primary->current = gannet_regions_new(config->size, unit);
     primary->missing = gannet_regions_new(config->size, unit);
+    primary->copied = gannet_regions_new(config->size, unit);
     primary->differences = g_array_new(FALSE, FALSE, sizeof(GannetRange));
     return primary;
 }
@@ -112,6 +117,7 @@ void gannet_primary_free(GannetPrimary *primary)
     gannet_regions_free(primary->older);
     gannet_regions_free(primary->current);
     gannet_regions_free(primary->missing);
+    gannet_regions_free(primary->copied);
     g_array_unref(primary->differences);
     g_free(primary->why);
     g_free(primary);
@@ -255,7 +261,8 @@ static gboolean choose(GannetPrimary *primary, const GannetHello *hello,
                        GError **errp)
 {
     gboolean same = primary->known && intents && hello->pair &&
-                    hello->pair == primary->pair;
+                    (hello->pair == primary->pair ||
+                     hello->pair == primary->fresh);
 
     switch (resync) {
     case GANNET_RESYNC_NONE:
@@ -339,6 +346,7 @@ void gannet_primary_assume(GannetPrimary *primary, uint64_t pair,
     g_assert(primary->state == GANNET_PRIMARY_ALONE);
     primary->known = pair != 0;
     primary->pair = pair;
+    primary->fresh = 0;
     gannet_regions_clear(primary->missing);
     gannet_regions_unite(primary->missing, regions);
 }
@@ -348,6 +356,7 @@ void gannet_primary_pending(const GannetPrimary *primary,
 {
     gannet_regions_unite(regions, primary->older);
     gannet_regions_unite(regions, primary->current);
+    gannet_regions_unite(regions, primary->copied);
     if (regions != primary->missing) {
         gannet_regions_unite(regions, primary->missing);
     }
@@ -484,7 +493,8 @@ static gboolean check_copied(const GannetPrimary *primary, GError **errp)
 {
     if (!is_copied(primary)) {
         fail(errp, "%" G_GUINT64_FORMAT " bytes still have to be copied to "
-             "the peer", gannet_regions_bytes(primary->missing));
+             "the peer", gannet_regions_bytes(primary->missing) +
+             gannet_regions_bytes(primary->copied));
         return FALSE;
     }
     return TRUE;
@@ -556,6 +566,7 @@ gboolean gannet_primary_copy_next(GannetPrimary *primary, uint64_t max_bytes,
 {
     uint64_t limit = primary->config.queue_limit / 2;
 
+    max_bytes = MAX(max_bytes, gannet_regions_granularity(primary->missing));
     if (primary->state == GANNET_PRIMARY_ALONE ||
         !has_room(primary, MIN(max_bytes, limit), limit)) {
         return FALSE;
@@ -567,19 +578,27 @@ gboolean gannet_primary_copy_next(GannetPrimary *primary, uint64_t max_bytes,
             return FALSE;
         }
     }
+    if (gannet_regions_touch(primary->copied, range->offset, range->bytes)) {
+        return FALSE; /* became missing again while it is copied */
+    }
     primary->copy_from = range->offset + range->bytes;
     gannet_regions_remove(primary->missing, range->offset, range->bytes);
-    /* If the connection is lost now, it is missing again. */
-    gannet_regions_add(primary->current, range->offset, range->bytes);
+    gannet_regions_add(primary->copied, range->offset, range->bytes);
     primary->reserved += cost(range->bytes);
     primary->copying++;
     return TRUE;
 }
 
+static void end_copy(GannetPrimary *primary, const GannetRange *range)
+{
+    primary->copying--;
+    gannet_regions_remove(primary->copied, range->offset, range->bytes);
+}
+
 void gannet_primary_copied(GannetPrimary *primary, const GannetRange *range,
                            GBytes *data)
 {
-    primary->copying--;
+    end_copy(primary, range);
     primary->stats.copy_done += range->bytes;
     gannet_primary_written(primary, range->offset, range->bytes, range->bytes,
                            data);
@@ -588,7 +607,7 @@ void gannet_primary_copied(GannetPrimary *primary, const GannetRange *range,
 void gannet_primary_copy_failed(GannetPrimary *primary,
                                 const GannetRange *range)
 {
-    primary->copying--;
+    end_copy(primary, range);
     gannet_primary_failed(primary, range->offset, range->bytes, range->bytes);
 }
 

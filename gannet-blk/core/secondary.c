@@ -559,6 +559,10 @@ GannetVerdict gannet_secondary_write(GannetSecondary *secondary,
         fail(errp, "replication is not on");
         return GANNET_ERROR;
     }
+    if (!draining) {
+        /* The guest runs, so nobody makes a checkpoint. */
+        secondary->waited_for = FALSE;
+    }
     stored = iov ? gannet_store_write(secondary->store, GANNET_SVM, offset,
                                       bytes, iov, n_iov, spare)
                  : gannet_store_write_zeroes(secondary->store, GANNET_SVM,

@@ -138,7 +138,7 @@ static void need(const GannetSpace *space, GannetSlot slot, unsigned level,
                  uint64_t *cells)
 {
     if (gannet_slot_has(slot)) {
-        uint64_t part = gannet_level_span(level) / GANNET_FANOUT;
+        uint64_t part = MAX(gannet_level_span(level) / GANNET_FANOUT, 1);
 
         for (uint64_t i = first / part; level && i <= last / part; i++) {
             uint64_t base = i * part;
