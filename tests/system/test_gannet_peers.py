@@ -42,7 +42,7 @@ def check_lost_host_comes_back(lab, client, start_pair, victims):
         writer.wait_progress(20)
         pair.reprotect(survivor)
         copied = pair.disks.copied['disk0']
-        assert 0 < copied < pair.disks.size(survivor.host) // 4
+        assert 0 < copied < pair.disks.size(survivor.host) // 2
     some_writes(pair, writer)
 
     pair.primary.kill()

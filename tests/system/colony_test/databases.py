@@ -51,6 +51,7 @@ class Databases:
     def prepare(self):
         """Make what the load needs."""
         if 'postgresql' in self._names:
+            Postgres.when_ready(self._client, ADDRESS).close()
             Shell(self._client).run(_PGBENCH % '-i -q')
 
     def start(self):
@@ -86,7 +87,7 @@ class Databases:
         connections = {
             'redis': lambda: Redis(self._client, ADDRESS).wait_loaded(),
             'sqlite3': lambda: LineClient(self._client, ADDRESS, SQLITE_PORT),
-            'postgresql': lambda: Postgres(self._client, ADDRESS)}
+            'postgresql': lambda: Postgres.when_ready(self._client, ADDRESS)}
         for name, writer in self._writers.items():
             assert writer.acknowledged > 0
             assert writer.lost(connections[name]()) == [], name

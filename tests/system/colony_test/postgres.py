@@ -5,12 +5,14 @@ protocol (version 3, simple queries) for SQL that returns text.
 """
 
 import struct
+import time
 
 from .paths import patient
 from .recorder import Recorder
 
 PORT = 5432
 _VERSION = 3 << 16
+_STARTING = '57P03'         # cannot_connect_now
 
 
 class PostgresError(Exception):
@@ -27,6 +29,19 @@ class Postgres:
         self._sock.sendall(struct.pack('>II', 8 + len(words), _VERSION) +
                            words)
         self._answer()
+
+    @classmethod
+    def when_ready(cls, host, address, timeout=60):
+        """A connection, once the server has read what is on its disk."""
+        end = time.monotonic() + patient(timeout)
+        while time.monotonic() < end:
+            try:
+                return cls(host, address)
+            except PostgresError as error:
+                if _STARTING not in str(error):
+                    raise
+            time.sleep(0.02)        # PostgreSQL has no event for it
+        raise TimeoutError('PostgreSQL is still starting up')
 
     def query(self, sql):
         """Run statements; the rows, as tuples of text or None."""
@@ -55,6 +70,8 @@ class Postgres:
                 rows.append(self._row(body))
             elif kind == b'E':
                 error = body.replace(b'\0', b' ').decode()
+                if b'VFATAL\0' in body:     # nothing comes after it
+                    raise PostgresError(error)
             elif kind == b'R' and body != b'\0\0\0\0':
                 raise PostgresError('the server wants a password')
             elif kind == b'Z':
