@@ -22,7 +22,8 @@ static gboolean find_data(const GannetSpace *space, const GannetSheet *sheet,
     GannetEntry entry;
     uint64_t block = from >> space->shift;
 
-    for (; gannet_tree_next(space, sheet->root, block, &entry);
+    for (; from < space->size &&
+         gannet_tree_next(space, sheet->root, block, &entry);
          block = entry.first + 1) {
         uint64_t base = entry.first << space->shift;
         unsigned first = from > base ? (from - base) / GANNET_SECTOR : 0;
@@ -30,7 +31,7 @@ static gboolean find_data(const GannetSpace *space, const GannetSheet *sheet,
 
         *zero = entry.slot == GANNET_ZERO;
         if (*zero) {
-            *start = MAX(base, from >> space->shift << space->shift);
+            *start = MAX(base, from);
             return TRUE;
         }
         if (gannet_mask_run(gannet_pool_mask(space->pool,
