@@ -274,6 +274,12 @@ void side_release(Side *side)
     qemu_cond_broadcast(&side->changed);
 }
 
+bool side_is_closed(Side *side)
+{
+    QEMU_LOCK_GUARD(&side->lock);
+    return side->closes;
+}
+
 void side_wait_closed(Side *side, const char *pattern)
 {
     side_wait(side, &side->closes, 1);

@@ -61,6 +61,7 @@ void side_wait(Side *side, const unsigned *count, unsigned at_least);
 void side_wait_received(Side *side, unsigned at_least);
 void side_wait_holding(Side *side);
 void side_release(Side *side);
+bool side_is_closed(Side *side);
 /* Wait for closed(), which has to say something that matches. */
 void side_wait_closed(Side *side, const char *pattern);
 

@@ -348,7 +348,7 @@ static void a_primary_that_does_not_read_is_given_up(void)
     for (unsigned i = 1; i < 200000; i++) {
         side_send_mark(pair->secondary, i);
     }
-    while (!qatomic_read(&pair->secondary->closes)) {
+    while (!side_is_closed(pair->secondary)) {
         struct pollfd pfd = { .fd = fd, .events = POLLERR };
         uint8_t header[GANNET_WIRE_HEADER];
 
