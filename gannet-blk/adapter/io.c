@@ -1,8 +1,8 @@
 /*
  * Requests of the guest
  *
- * A primary's write: wait until no other write of the range is under way and
- * the queue has room; mark the region in the write-intent log if it is not;
+ * A primary's write: wait until the queue has room and no other write of the
+ * range is under way; mark the region in the write-intent log if it is not;
  * copy the data, since the guest may change it meanwhile; write the copy to
  * the disk; hand the copy to the queue. A write that fails on the way leaves
  * the range to be copied again.
@@ -266,12 +266,13 @@ static int coroutine_fn prepare(GannetNode *node, Write *write)
 {
     int ret;
 
-    gannet_busy_begin(node, &write->busy);
+    /* In this order: who copies a range has room already. */
     write->admitted = write->qiov ? write->busy.bytes : 0;
     while (!gannet_primary_admit(node->primary, write->admitted,
                                  node->quiesced > 0)) {
         hold(node);
     }
+    gannet_busy_begin(node, &write->busy);
     /* Not before it is durable that this disk goes a way of its own. */
     ret = gannet_side_file_durable(node->side) < node->write_after ?
           gannet_side_sync(node, node->write_after) : 0;
