@@ -50,9 +50,11 @@ class Settings:
         self.rounds = 3 if full else 1
         self.failovers = 10 if full else 3
 
-    def checkpoints(self, buffered):
+    def checkpoints(self, kind, buffered):
         """How often one with so much is measured."""
         times = 5 if buffered <= 16 * MIB else 2
+        if kind is not pairs.Gannet:
+            times //= 2
         return 3 * times if self.full else times
 
 
@@ -194,8 +196,12 @@ class Bench:
         pair = kind(place)
         try:
             for buffered in self._options.buffered:
+                if machine.free_memory() < 1.5 * buffered:
+                    self.say(f'{kind.name}: too little memory for a '
+                             f'checkpoint with {buffered // MIB} MiB')
+                    break
                 found = []
-                for _ in range(self.settings.checkpoints(buffered)):
+                for _ in range(self.settings.checkpoints(kind, buffered)):
                     found.append(moments.checkpoint(pair, filler, buffered))
                     pair.wait_written()
                 self.checkpoints[kind.name, buffered] = found

@@ -123,7 +123,7 @@ class Settings:
         """(subject, workloads, seconds): what comes before the rounds."""
         extras = [(hashed('compare', DEFAULT_DELAY), (IDLE,), 22),
                   (ALONE, (IDLE,), 10)]
-        if _available_gib() >= 6:
+        if machine.free_memory() / (1 << 30) >= 6:
             extras.append((hashed('sync', memory=16384), (IDLE,), 11.5))
         if self.full:
             extras += [(hashed('sync', DEFAULT_DELAY), (IDLE,), 60),
@@ -150,15 +150,6 @@ class Settings:
         more = ({}, {'smp': 2}, {'smp': 4}) if self.full else ({},)
         return [hashed('compare', self.verify_interval, backends=backends,
                        **kind) for kind in more for backends in (1, 2)]
-
-
-def _available_gib():
-    """Memory that this machine can spare."""
-    with open('/proc/meminfo', encoding='ascii') as info:
-        for line in info:
-            if line.startswith('MemAvailable:'):
-                return int(line.split()[1]) / (1 << 20)
-    return 0
 
 
 class Bench:

@@ -13,6 +13,7 @@ import datetime
 import os
 import pathlib
 import platform
+import re
 import subprocess
 
 from . import TOP
@@ -79,6 +80,13 @@ def plan(replicas=2):
         return tuple(cpu for core in group for cpu in core)
     return Plan(tuple(map(flat, hosts)),
                 flat(rest) if rest else everything, rest is None)
+
+
+def free_memory():
+    """Bytes that programs may still take."""
+    text = pathlib.Path('/proc/meminfo').read_text()
+    return 1024 * int(re.search(r'^MemAvailable:\s*(\d+)', text,
+                                re.MULTILINE)[1])
 
 
 def _cpu_model():

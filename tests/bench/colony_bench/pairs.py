@@ -229,6 +229,8 @@ class Gannet(Pair):
     name = 'gannet'
     replicated = True
     METADATA = 64 << 10
+    # Everything stands on one machine, which may stand still for a moment.
+    PEER_TIMEOUT = 5000
     # A checkpoint is asked for when about 40 % of the memory are in use.
     ROOM = 3
 
@@ -246,6 +248,7 @@ class Gannet(Pair):
                      file=Server.file(self.place.images[number]),
                      metadata=Server.file(metadata),
                      **{('peer', 'listen')[number]: link},
+                     peer_timeout=self.PEER_TIMEOUT,
                      buffer_limit=self.place.buffer_limit,
                      failover_flush=self.place.failover_flush)
         first, second = self.sides
