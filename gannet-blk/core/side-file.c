@@ -49,6 +49,7 @@ struct GannetSideFile {
     SidePage *under_way;
     uint8_t writing[LOG_BYTES]; /* its bits */
     uint64_t change;
+    uint64_t state_change; /* the last one of the state */
 };
 
 /* --- bits ----------------------------------------------------------------- */
@@ -222,6 +223,7 @@ void gannet_side_file_set(GannetSideFile *file, const GannetSideState *state)
     if (!same_state(&file->state, state)) {
         begin_change(file);
         file->state = *state;
+        file->state_change = file->change;
         changed(file, &file->header);
     }
 }
@@ -342,10 +344,15 @@ void gannet_side_file_marks(const GannetSideFile *file,
 
 /* --- writing -------------------------------------------------------------- */
 
-/* The page with the oldest change; else, unless @urgent, one that unmarks. */
+/*
+ * The header says the newest state of all, so that what was marked before that
+ * comes first; but for a file's first header, without which the log says
+ * nothing. Then the page with the oldest change; else, unless @urgent, one that
+ * unmarks.
+ */
 static SidePage *choose(GannetSideFile *file, gboolean urgent)
 {
-    SidePage *found = file->header.since ? &file->header : NULL;
+    SidePage *found = NULL;
 
     for (unsigned i = 0; i < file->log_pages; i++) {
         SidePage *page = &file->log[i];
@@ -353,6 +360,10 @@ static SidePage *choose(GannetSideFile *file, gboolean urgent)
         if (page->since && (!found || page->since < found->since)) {
             found = page;
         }
+    }
+    if (file->header.since && (!found || file->sequence == 0 ||
+                               found->since > file->state_change)) {
+        found = &file->header;
     }
     for (unsigned i = 0; i < file->log_pages && !found && !urgent; i++) {
         if (file->log[i].unmarks) {

@@ -118,6 +118,8 @@ gboolean gannet_side_file_next(GannetSideFile *file, gboolean urgent,
 void gannet_side_file_done(GannetSideFile *file, gboolean written);
 
 /*
+ * A state that the file says comes with all that was marked before it was set.
+ *
  * For waiting: the number of the change that the last set() or mark() made, and
  * that of the last one that is durable with all before it.
  */

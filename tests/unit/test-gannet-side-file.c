@@ -526,6 +526,24 @@ static void pages_are_written_in_the_order_of_changes(void)
     g_assert_cmpuint(gannet_side_file_durable(box->file), ==, 4);
 }
 
+static void a_state_comes_after_what_was_marked_before_it(void)
+{
+    g_autoptr(Box) box = box_new(DISK);
+    GannetSidePage page;
+
+    gannet_side_file_set(box->file, &some_state);
+    write_all(box, FALSE);
+    gannet_side_file_set(box->file, &(GannetSideState) { .pair = 0 });
+    gannet_side_file_mark(box->file, 0, 512);
+    gannet_side_file_set(box->file, &(GannetSideState) { .pair = 5 });
+    g_assert_true(gannet_side_file_next(box->file, TRUE, &page));
+    g_assert_cmpuint(page.offset, ==, LOG);
+    gannet_side_file_done(box->file, TRUE);
+    g_assert_true(gannet_side_file_marked(box->file, 0, 512));
+    g_assert_true(write_one(box, TRUE));
+    g_assert_cmpuint(gannet_side_file_durable(box->file), ==, 4);
+}
+
 /* --- what is refused ------------------------------------------------------ */
 
 static void a_short_file_is_refused(void)
@@ -659,6 +677,8 @@ int main(int argc, char **argv)
         a_page_that_failed_is_handed_out_again);
     ADD("pages-are-written-in-the-order-of-changes",
         pages_are_written_in_the_order_of_changes);
+    ADD("a-state-comes-after-what-was-marked-before-it",
+        a_state_comes_after_what_was_marked_before_it);
     ADD("a-short-file-is-refused", a_short_file_is_refused);
     ADD("a-foreign-file-is-refused", a_foreign_file_is_refused);
     ADD("a-file-of-another-size-of-disk-is-refused",
