@@ -9,6 +9,7 @@
 #include "qapi/clone-visitor.h"
 #include "qapi/error.h"
 #include "qapi/qapi-visit-sockets.h"
+#include "qemu/iov.h"
 #include "qemu/lockable.h"
 #include "qemu/sockets.h"
 #include "qemu/timer.h"
@@ -21,6 +22,9 @@
  * end. The kernel cuts it to net.core.wmem_max.
  */
 #define UNIX_BUFFER (4 << 20)
+
+/* What GnuTLS sends as one. */
+#define TLS_RECORD (16 << 10)
 
 /* --- making a connection -------------------------------------------------- */
 
@@ -142,6 +146,7 @@ void gannet_channel_destroy(GannetChannel *channel)
 {
     object_unref(OBJECT(channel->ioc));
     object_unref(OBJECT(channel->socket));
+    g_free(channel->record);
     qemu_mutex_destroy(&channel->tls_lock);
 }
 
@@ -196,6 +201,7 @@ bool gannet_channel_start_tls(GannetChannel *channel, QCryptoTLSCreds *creds,
     }
     object_unref(OBJECT(channel->ioc));
     channel->ioc = QIO_CHANNEL(tls);
+    channel->record = g_malloc(TLS_RECORD);
     return true;
 }
 
@@ -222,11 +228,19 @@ ssize_t gannet_channel_readv(GannetChannel *channel, struct iovec *iov,
 ssize_t gannet_channel_writev(GannetChannel *channel, struct iovec *iov,
                               unsigned n, Error **errp)
 {
+    void *bytes = iov[0].iov_base;
+    size_t size = iov[0].iov_len;
+
     if (!has_tls(channel)) {
         return qio_channel_writev(channel->ioc, iov, n, errp);
     }
+    /* Each piece would become a record of its own, however short. */
+    if (size < TLS_RECORD) {
+        bytes = channel->record;
+        size = iov_to_buf(iov, n, 0, bytes, TLS_RECORD);
+    }
     QEMU_LOCK_GUARD(&channel->tls_lock);
-    return qio_channel_writev(channel->ioc, iov, n, errp);
+    return qio_channel_write(channel->ioc, bytes, size, errp);
 }
 
 void gannet_channel_end(GannetChannel *channel)

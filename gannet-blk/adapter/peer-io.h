@@ -42,6 +42,7 @@ typedef struct GannetChannel {
     QIOChannel *ioc; /* the socket, or TLS over it */
     QIOChannelSocket *socket;
     QemuMutex tls_lock; /* of a TLS session */
+    uint8_t *record;    /* of the writer, with TLS */
 } GannetChannel;
 
 /* Takes a reference to @socket. */
