@@ -75,6 +75,8 @@ void qmp_gannet_verify(const char *node_name, Error **errp)
 
 /* How long a secondary waits for the primary's writes. */
 #define PATIENCE_NS (10 * NANOSECONDS_PER_SECOND)
+/* How long a takeover with failover-flush=first may keep the monitor busy. */
+#define FLUSH_PATIENCE_NS (60 * NANOSECONDS_PER_SECOND)
 
 static struct {
     bool started; /* by gannet-start */
@@ -163,9 +165,26 @@ void coroutine_fn qmp_gannet_checkpoint(Error **errp)
     }
 }
 
-void qmp_gannet_stop(bool failover, Error **errp)
+static void take_over_all(Error **errp)
 {
+    replication_stop_all(true, errp);
+}
+
+static void stop_all(Error **errp)
+{
+    replication_stop_all(false, errp);
+}
+
+void coroutine_fn qmp_gannet_stop(bool failover, Error **errp)
+{
+    int64_t now = qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
+
     trace_gannet_stop(failover);
     session.started = false;
-    replication_stop_all(failover, errp);
+    if (run_outside(failover ? take_over_all : stop_all, errp) && failover &&
+        !replication_co_wait_hold(REPLICATION_HOLD_GUEST,
+                                  now + FLUSH_PATIENCE_NS)) {
+        error_setg(errp, "This side has taken over, but not everything is on "
+                   "the disk yet; event GANNET_WRITTEN_BACK tells when");
+    }
 }

@@ -348,7 +348,7 @@ bool plover_secondary_checkpoint(Error **errp)
 
 static void coroutine_fn release_outputs(void *opaque)
 {
-    replication_co_wait_hold(REPLICATION_HOLD_OUTPUT);
+    replication_co_wait_hold(REPLICATION_HOLD_OUTPUT, -1);
     /* Protected again, this is part of the new session's first epoch. */
     if (plover_report_role() != PLOVER_ROLE_LEADER) {
         filter_guard_end(true);

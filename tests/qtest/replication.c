@@ -413,7 +413,8 @@ static void coroutine_fn wait_hold_co(void *opaque)
 {
     Wait *wait = opaque;
 
-    replication_co_wait_hold(REPLICATION_HOLD_GUEST);
+    wait->result = replication_co_wait_hold(REPLICATION_HOLD_GUEST,
+                                            wait->deadline);
     wait->done = true;
 }
 
@@ -429,7 +430,7 @@ static void *release_guest(void *opaque)
 static void test_guest_is_held_until_its_disk_lets_go(void)
 {
     QemuThread thread;
-    Wait wait = { };
+    Wait wait = { .deadline = -1 };
     Disk disk;
 
     disk_add(&disk, &new_ops);
@@ -445,12 +446,26 @@ static void test_guest_is_held_until_its_disk_lets_go(void)
                        QEMU_THREAD_JOINABLE);
     run_until_done(&wait);
     qemu_thread_join(&thread);
+    g_assert_true(wait.result);
+    disk_remove(&disk);
+}
+
+static void test_wait_for_a_held_guest_can_have_a_deadline(void)
+{
+    Wait wait = { .deadline = after_ms(10) };
+    Disk disk;
+
+    disk_add(&disk, &new_ops);
+    disk.hold = REPLICATION_HOLD_GUEST;
+    qemu_coroutine_enter(qemu_coroutine_create(wait_hold_co, &wait));
+    run_until_done(&wait);
+    g_assert_false(wait.result);
     disk_remove(&disk);
 }
 
 static void test_guest_is_not_held_for_nothing(void)
 {
-    Wait wait = { };
+    Wait wait = { .deadline = -1 };
     Disk disk;
 
     disk_add(&disk, &new_ops);
@@ -495,6 +510,8 @@ int main(int argc, char **argv)
                     test_hold_is_the_most_that_a_disk_asks_for);
     g_test_add_func("/replication/hold/lasts-until-the-disk-lets-go",
                     test_guest_is_held_until_its_disk_lets_go);
+    g_test_add_func("/replication/hold/is-waited-for-until-a-deadline",
+                    test_wait_for_a_held_guest_can_have_a_deadline);
     g_test_add_func("/replication/hold/of-outputs-is-none-of-the-guest",
                     test_guest_is_not_held_for_nothing);
     return g_test_run();
