@@ -14,7 +14,7 @@ static GannetState primary_state(const GannetNode *node)
     case GANNET_PRIMARY_COPYING:
         return GANNET_STATE_COPYING;
     case GANNET_PRIMARY_SYNCED:
-        return GANNET_STATE_SYNCED;
+        return node->in_step ? GANNET_STATE_SYNCED : GANNET_STATE_COPYING;
     case GANNET_PRIMARY_EPOCHS:
         return GANNET_STATE_PRIMARY;
     default:

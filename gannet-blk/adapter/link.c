@@ -183,28 +183,6 @@ static void send_verified(GannetNode *node)
     qapi_free_GannetDifferenceList(list);
 }
 
-/* In step: from now on the write-intent log speaks of this peer. */
-static void pair_up(GannetNode *node)
-{
-    GannetSideState state = *gannet_side_file_state(node->side);
-    g_autoptr(GannetRegions) pending = gannet_regions_new(
-        node->size, gannet_side_file_granularity(node->side));
-    GannetPrimaryStats stats;
-    GannetRange run = { 0, 0 };
-
-    gannet_primary_pending(node->primary, pending);
-    gannet_busy_writes(node, pending);
-    while (gannet_regions_next(pending, run.offset + run.bytes, UINT64_MAX,
-                               &run)) {
-        gannet_side_file_mark(node->side, run.offset, run.bytes);
-    }
-    state.pair = gannet_primary_pair(node->primary);
-    gannet_side_file_set(node->side, &state);
-    node->write_after = gannet_side_file_change(node->side);
-    gannet_primary_stats(node->primary, &stats);
-    qapi_event_send_gannet_synced(name(node), stats.copy_done);
-}
-
 static void request_checkpoint(void *opaque)
 {
     colo_request_checkpoint();
@@ -216,7 +194,7 @@ static void handle_event(GannetNode *node, GannetPrimaryEvent event)
     case GANNET_PRIMARY_NOTHING:
         break;
     case GANNET_PRIMARY_PAIRED:
-        pair_up(node);
+        node->pairing = true;
         break;
     case GANNET_PRIMARY_DURABLE:
         node->settle = true;
@@ -318,6 +296,7 @@ static void primary_closed(void *opaque, GannetPeer *peer, const char *reason)
     QEMU_LOCK_GUARD(&node->lock);
     gannet_primary_disconnected(node->primary);
     handle_events(node);
+    node->pairing = node->in_step = false;
     node->connecting = false;
     lost(node, reason);
     gannet_wake(node, &node->held);

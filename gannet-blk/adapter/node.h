@@ -131,6 +131,8 @@ typedef struct GannetNode {
     uint64_t early;        /* blocks committed early up to the checkpoint */
     unsigned n_copies;
     bool flushing;
+    bool pairing;          /* in step, and the side file does not say so */
+    bool in_step;          /* it does */
     bool siding;
     int64_t settled;       /* when marks were last taken back */
     bool settle;           /* they could be */

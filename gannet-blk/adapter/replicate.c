@@ -65,6 +65,12 @@ static bool start_primary(GannetNode *node, Error **errp)
     if (qcrypto_random_bytes(&term, sizeof(term), errp) < 0) {
         return false;
     }
+    if (!node->in_step) {
+        error_setg(errp, "Replication of gannet node '%s' cannot start: the "
+                   "disks are not in step; gannet-resync brings them there, "
+                   "event GANNET_SYNCED tells when", name(node));
+        return false;
+    }
     if (!gannet_primary_begin(node->primary, MAX(term, 1), &error)) {
         error_setg(errp, "Replication of gannet node '%s' cannot start: %s; "
                    "gannet-resync brings the disks in step, event "

@@ -301,6 +301,7 @@ static void coroutine_fn flush_task(GannetNode *node, Task *task)
                      clean && gannet_store_is_clean(node->store) &&
                      write_backs == node->write_backs);
         ret = gannet_side_sync(node, gannet_side_file_change(node->side));
+        gannet_side_tidy(node);
     }
     if (ret < 0) {
         node->write_failed = true;
@@ -569,13 +570,79 @@ static Task *next_settle(GannetNode *node)
     return task;
 }
 
+/* --- in step -------------------------------------------------------------- */
+
+static void mark_pending(GannetNode *node)
+{
+    g_autoptr(GannetRegions) pending = gannet_regions_new(
+        node->size, gannet_side_file_granularity(node->side));
+    GannetRange run = { 0, 0 };
+
+    gannet_primary_pending(node->primary, pending);
+    gannet_busy_writes(node, pending);
+    while (gannet_regions_next(pending, run.offset + run.bytes, UINT64_MAX,
+                               &run)) {
+        gannet_side_file_mark(node->side, run.offset, run.bytes);
+    }
+}
+
+/*
+ * The peer has everything, flushed. When this disk has, too, the write-intent
+ * log can speak of this peer: marks first, then the name of the pair.
+ */
+static void coroutine_fn pair_task(GannetNode *node, Task *task)
+{
+    GannetSideState state;
+    GannetPrimaryStats stats;
+    int ret;
+
+    qemu_mutex_lock(&node->lock);
+    mark_pending(node);
+    qemu_mutex_unlock(&node->lock);
+    WITH_GRAPH_RDLOCK_GUARD() {
+        ret = bdrv_co_flush(node->bs->file->bs);
+    }
+    qemu_mutex_lock(&node->lock);
+    if (ret < 0) {
+        gannet_link_break(node, "the disk cannot be flushed");
+    } else if (gannet_primary_state(node->primary) == GANNET_PRIMARY_SYNCED) {
+        mark_pending(node);
+        state = *gannet_side_file_state(node->side);
+        state.pair = gannet_primary_pair(node->primary);
+        gannet_side_file_set(node->side, &state);
+        node->write_after = gannet_side_file_change(node->side);
+        ret = gannet_side_sync(node, node->write_after);
+        gannet_side_tidy(node);
+    }
+    if (ret < 0) {
+        gannet_link_break(node, "'metadata' cannot be written");
+    } else if (gannet_primary_state(node->primary) == GANNET_PRIMARY_SYNCED) {
+        node->in_step = true;
+        gannet_primary_stats(node->primary, &stats);
+        qapi_event_send_gannet_synced(bdrv_get_node_name(node->bs),
+                                      stats.copy_done);
+    }
+    node->flushing = false;
+    qemu_mutex_unlock(&node->lock);
+}
+
+static Task *next_pair(GannetNode *node)
+{
+    if (!node->pairing || node->flushing) {
+        return NULL;
+    }
+    node->pairing = false;
+    node->flushing = true;
+    return new_task(pair_task);
+}
+
 /* --- the worker ----------------------------------------------------------- */
 
 static Task *next_task(GannetNode *node)
 {
     static Task *(*const next[])(GannetNode *) = {
         next_side, next_flush, next_answer, next_write_back, next_side,
-        next_ask, next_copy, next_settle,
+        next_pair, next_ask, next_copy, next_settle,
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(next); i++) {
