@@ -137,8 +137,8 @@ def test_full_queue_that_does_not_move_is_a_lost_peer(protected):
                               'queue-limit': 4 * MIB,
                               'buffer-limit': 32 * MIB}, size=64 * MIB)
     requests = [pair.p.disk.begin_write(offset, pattern(offset, MIB))
-                for offset in range(0, 48 * MIB, MIB)]
-    _, reason = lost(pair.primary)
+                for offset in range(0, 30 * MIB, MIB)]
+    _, reason = lost(pair.primary, 5)
     assert 'queue' in reason
     for request in requests:
         request.wait()
@@ -325,6 +325,7 @@ def die(pair, replica, power_cut):
 
 def reunite(pair):
     """The one that is gone comes back: all ends with two equal disks."""
+    pair.primary.qmp.command('gannet-stop', {'failover': True})
     pair.secondary.start()
     pair.sync('changed')
     assert pair.verify()['differing'] == 0
@@ -378,6 +379,7 @@ def test_primary_that_died_before_replication_goes_on_later(
     die(pair, pair.primary, power_cut)
     lost(pair.secondary)
     pair.secondary.disk.release()
+    pair.secondary.qmp.command('gannet-stop', {'failover': False})
     pair.primary.start()
     pair.boot(pair.primary, view)
     pair.p.check()

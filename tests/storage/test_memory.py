@@ -191,9 +191,9 @@ def test_full_copy_of_a_disk_larger_than_the_limit_stays_within_it(new_pair):
 
 
 def test_zeroes_of_any_length_take_no_memory(start_pair):
-    pair = start_pair(size=1024 * MIB, options=SMALL).protect()
-    pair.p.disk.zero(0, 1024 * MIB)
-    pair.s.disk.zero(0, 1024 * MIB)
+    pair = start_pair(size=128 * MIB, options=SMALL).protect()
+    pair.p.disk.zero(0, 128 * MIB)
+    pair.s.disk.zero(0, 128 * MIB)
     pair.checkpoint()
     assert pair.secondary.info()['secondary']['used'] < 4 * MIB
 

@@ -79,13 +79,6 @@ def test_address_that_cannot_be_listened_on_is_refused(bare):
                                     '.gannet')})
 
 
-def test_name_of_two_disks_must_differ(new_pair):
-    pair = new_pair(names=('disk0', 'disk1'))
-    pair.primary.start(plug=False)
-    pair.primary.plug('disk0', disk='root')
-    refused('root', pair.primary.plug, 'disk1', disk='root')
-
-
 # Side files
 
 
@@ -108,7 +101,9 @@ def test_small_side_file_is_refused(bare):
 def test_side_file_of_another_disk_is_refused(new_pair):
     pair = new_pair(a={'size': 16 * MIB})
     pair.start()
+    pair.boot(pair.primary)
     pair.sync('none')
+    pair.p.write(MIB, 1)
     pair.primary.kill()
     larger = FileDisk(pair.primary.folder, 'larger.raw', 32 * MIB)
     pair.primary.disks['disk0'] = larger

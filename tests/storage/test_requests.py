@@ -33,8 +33,9 @@ COMMANDS = {
     'zeroes-unaligned': ('write -z 33333 44444', (33333, 44444, 0)),
     'zeroes-unmap': ('write -z -u 1M 8M', (MIB, 8 * MIB, 0)),
     'all-zero': ('write -z 0 16M', (0, 16 * MIB, 0)),
-    'asynchronous': ('aio_write -P 9 2M 1M', (2 * MIB, MIB, 9)),
-    'asynchronous-zeroes': ('aio_write -z 2M 1M', (2 * MIB, MIB, 0)),
+    'asynchronous': ('aio_write -P 9 2M 1M;aio_flush', (2 * MIB, MIB, 9)),
+    'asynchronous-zeroes': ('aio_write -z 2M 1M;aio_flush',
+                            (2 * MIB, MIB, 0)),
 }
 SIDES = pytest.mark.parametrize('side', ['primary', 'secondary'])
 
@@ -59,7 +60,8 @@ def filled_pair(new_pair):
 @pytest.mark.parametrize('name', COMMANDS)
 def test_primary_request_is_agreed_on_at_the_checkpoint(pair, name):
     command, (offset, length, byte) = COMMANDS[name]
-    qemu_io(pair.primary, command, f'read -P {byte} {offset} {length}',
+    qemu_io(pair.primary, *command.split(';'),
+            f'read -P {byte} {offset} {length}',
             'flush')
     pair.p.view[offset:offset + length] = bytes([byte]) * length
     pair.check()
@@ -72,7 +74,8 @@ def test_primary_request_is_agreed_on_at_the_checkpoint(pair, name):
 @pytest.mark.parametrize('name', COMMANDS)
 def test_secondary_request_is_seen_until_the_checkpoint(pair, name):
     command, (offset, length, byte) = COMMANDS[name]
-    qemu_io(pair.secondary, command, f'read -P {byte} {offset} {length}',
+    qemu_io(pair.secondary, *command.split(';'),
+            f'read -P {byte} {offset} {length}',
             'flush')
     pair.s.view[offset:offset + length] = bytes([byte]) * length
     pair.check()

@@ -27,8 +27,9 @@ def new_tls_pair_fixture(new_pair, folder):
             keys.mkdir()
             (keys / 'keys.psk').write_text(f'qemu:{key}\n')
             kind = 'client' if name == 'a' else 'server'
+            other = 'listen' if name == 'a' else 'peer'
             sides[name] = {
-                'options': {'tls-creds': 'tls0'},
+                'options': {'tls-creds': 'tls0', other: None},
                 'objects': [{'qom-type': 'tls-creds-psk', 'id': 'tls0',
                              'dir': str(keys), 'endpoint': kind}]}
         return new_pair(**sides).start()

@@ -38,6 +38,20 @@ def bound_to_us(argv):
     return ['setpriv', '--pdeathsig', 'KILL', '--', *map(str, argv)]
 
 
+class Monitor(Qmp):
+    """A QMP connection."""
+
+    def wait_one_of(self, names, timeout, since=0, **data):
+        """Wait for an event of these names with the members @data."""
+        def find():
+            for _, event in self.events[since:]:
+                if event['event'] in names and \
+                        data.items() <= event['data'].items():
+                    return event
+            return None
+        return self._wait(find, timeout, f'event {" or ".join(names)} {data}')
+
+
 class Daemon:
     """
     A started qemu-storage-daemon.  qmp: its monitor; messages: a Follower of
@@ -59,7 +73,7 @@ class Daemon:
             pass_fds=[theirs.fileno()], start_new_session=True)
         theirs.close()
         self.messages.close_writer()
-        self.qmp = Qmp(ours, name)
+        self.qmp = Monitor(ours, name)
         try:
             self.qmp.negotiate(timeout=20)
         except QmpClosed as error:

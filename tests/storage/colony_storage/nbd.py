@@ -97,6 +97,9 @@ class Disk:
                         _EXPORT_NAME, len(name)) + name)
         self.size, self.flags = struct.unpack('>QH', receive(self._sock, 10))
         self._sock.settimeout(None)
+        # Only sending: answers may take as long as they take.
+        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO,
+                              struct.pack('ll', int(patient(30)), 0))
         self._lock = threading.Lock()
         self._sending = threading.Lock()
         self._cookie = 0
@@ -142,6 +145,8 @@ class Disk:
                 self._sock.sendall(struct.pack(
                     '>LHHQQL', _REQUEST, flags, kind, cookie, offset, length))
                 self._sock.sendall(data)
+        except BlockingIOError as error:
+            raise TimeoutError(f'{request.what} is not taken in') from error
         except OSError:
             pass
         return request

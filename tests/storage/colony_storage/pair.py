@@ -99,8 +99,10 @@ class Pair:
 
     def wait_synced(self, mark, disk='disk0', timeout=30):
         """Wait until a disk is in step; how many bytes were copied."""
-        _, event = self.primary.qmp.wait_event(
-            'GANNET_SYNCED', timeout, since=mark, **{'node-name': disk})
+        event = self.primary.qmp.wait_one_of(
+            ('GANNET_SYNCED', 'GANNET_PEER_LOST'), timeout, since=mark,
+            **{'node-name': disk})
+        assert event['event'] == 'GANNET_SYNCED', event
         return event['data']['copied']
 
     def begin(self):

@@ -128,24 +128,24 @@ class Replica:
         self.add_node(f'{disk}-raw', driver='raw', file=below,
                       discard='unmap')
 
-    def gannet_options(self, disk, **changes):
+    def gannet_options(self, node, **changes):
         """The options of a gannet node; None takes one away."""
         options = {
-            'driver': 'gannet', 'node-name': disk, 'file': f'{disk}-raw',
-            'discard': 'unmap', 'metadata': self.metadata[disk].node(),
-            'listen': {'type': 'unix', 'path': str(self.listen_path(disk))},
+            'driver': 'gannet', 'node-name': node, 'file': f'{node}-raw',
+            'discard': 'unmap', 'metadata': self.metadata[node].node(),
+            'listen': {'type': 'unix', 'path': str(self.listen_path(node))},
             'buffer-limit': 128 * MIB, 'queue-limit': 8 * MIB}
         if self.peer:
             options['peer'] = {'type': 'unix', 'path': str(
-                self.peer.listen_path(disk))}
+                self.peer.listen_path(node))}
         options.update(self.options)
         options.update(changes)
         return {name.replace('_', '-'): value
                 for name, value in options.items() if value is not None}
 
-    def plug(self, disk='disk0', **changes):
+    def plug(self, node='disk0', **changes):
         """Add the gannet node of a disk."""
-        self.qmp.command('blockdev-add', self.gannet_options(disk, **changes))
+        self.qmp.command('blockdev-add', self.gannet_options(node, **changes))
 
     def unplug(self, disk='disk0'):
         """Remove it."""
