@@ -140,9 +140,12 @@ def check_inserted(lab, client, start_pair, preset, iothreads):
     pair = start_pair(redis_guest(disk=True), preset=preset, protect=False,
                       disks=Inserted([disk_images(lab)], resync='full',
                                      iothreads=iothreads))
+    if preset == 'colo':        # before it, nothing of the guest is heard
+        pair.protect()
     writer = Writer(client, ADDRESS)
     writer.wait_progress(20)
-    pair.protect()
+    if preset != 'colo':
+        pair.protect()
     writer.wait_progress(20)
     pair.wait_checkpoints(2)
     pair.disks.assert_equal(pair)
@@ -199,7 +202,8 @@ while [ $i -lt ROUNDS ]; do
     i=$((i + 1))
 done
 '''
-ROUNDS = 12
+ROUNDS = 24
+LIMIT = 16 * MIB
 REREAD = (f'i=0; while [ $i -lt {ROUNDS} ]; do dd if=/dev/vda bs=256k '
           'skip=$((i * 16)) count=16 iflag=direct 2> /dev/null | md5sum; '
           'i=$((i + 1)); done | cmp - /tmp/sums')
@@ -207,13 +211,13 @@ REREAD = (f'i=0; while [ $i -lt {ROUNDS} ]; do dd if=/dev/vda bs=256k '
 
 def check_storm(lab, client, start_pair, preset):
     """
-    The guest writes 48 MiB to a secondary that holds 8: checkpoints come long
-    before their time, no write fails, the limit is kept.
+    The guest writes 96 MiB to a secondary that holds 16: checkpoints come
+    long before their time, no write fails, the limit is kept.
     """
     pair = start_pair(
         Guest(services=('shell',)), preset=preset,
-        disks=Gannet(empty_images(lab, 1, 64 * MIB), buffer_limit='8M',
-                     queue_limit='2M'))
+        disks=Gannet(empty_images(lab, 1, 128 * MIB), buffer_limit=LIMIT,
+                     queue_limit=MIB))
     shell = Shell(client)
     pair.set_interval(60000)
     before = pair.checkpoints()
@@ -228,8 +232,8 @@ def check_storm(lab, client, start_pair, preset):
     assert checkpoints >= 5
 
     info = pair.disks.info(pair.secondary)
-    assert info['secondary']['limit'] == 8 * MIB
-    assert info['secondary']['used'] <= 8 * MIB
+    assert info['secondary']['limit'] == LIMIT
+    assert info['secondary']['used'] <= LIMIT
     pair.disks.assert_equal(pair)
     assert 'I/O error' not in shell.run('dmesg')
     shell.run(REREAD)

@@ -32,8 +32,11 @@ def start(lab, client, start_pair, names, preset, gannet=None, look=None):
                                    **gannet),
                       preset=preset, protect=False)
     databases = Databases(client, names)
-    databases.prepare()
+    if preset != 'colo':        # before it, nothing of the guest is heard
+        databases.prepare()
     pair.protect()
+    if preset == 'colo':
+        databases.prepare()
     databases.start()
     databases.wait_progress(10)
     pair.wait_checkpoints(CHECKPOINTS)
