@@ -8,6 +8,7 @@
  */
 
 #include "qemu/osdep.h"
+#include <sched.h>
 #include "qapi/clone-visitor.h"
 #include "qapi/error.h"
 #include "qapi/qapi-visit-sockets.h"
@@ -256,11 +257,25 @@ static void refuse(GannetPeer *peer, const char *why)
 
 /* --- the threads ---------------------------------------------------------- */
 
+/*
+ * Who kicks has a guest waiting: on a busy CPU it goes on first, and what comes
+ * together is sent at once. Where that cannot be had nothing is lost.
+ */
+static void be_patient(void)
+{
+#ifdef CONFIG_LINUX
+    const struct sched_param param = { 0 };
+
+    sched_setscheduler(0, SCHED_BATCH, &param);
+#endif
+}
+
 static void *send_thread(void *opaque)
 {
     GannetPeer *peer = opaque;
     Error *err = NULL;
 
+    be_patient();
     if (gannet_peer_send_stream(peer, &err)) {
         gannet_channel_end(&peer->channel);
         return NULL;
