@@ -21,7 +21,8 @@
  * never grows past the limit, records included; a write for which there is no
  * room is refused and changes nothing. Blocks that were dropped are given back
  * bit by bit by gannet_store_tend(), which costs time, so that dropping does
- * not. Zeroes take no blocks, however long the range.
+ * not. Zeroes of whole blocks take no memory but a few records, however long
+ * the range; those of a part of a block take the block.
  *
  * Not thread-safe. No call blocks, none fails but for lack of room.
  *
@@ -39,7 +40,7 @@ typedef struct GannetStore GannetStore;
 
 typedef struct GannetStoreConfig {
     uint64_t size;       /* of the disk, a multiple of GANNET_SECTOR */
-    uint64_t limit;      /* bytes of memory for everything */
+    uint64_t limit;      /* bytes for everything: 16 blocks to 256 GiB */
     uint32_t block_size; /* a power of two, GANNET_SECTOR to 1 MiB */
 } GannetStoreConfig;
 
@@ -69,7 +70,10 @@ gboolean gannet_store_write(GannetStore *store, GannetLayer layer,
                             const struct iovec *iov, int n_iov,
                             uint64_t spare);
 
-/* Likewise zeroes; @bytes may be as long as the disk. */
+/*
+ * Likewise zeroes; @bytes may be as long as the disk. Room that it makes, by
+ * freeing data that it replaces, is not counted on.
+ */
 gboolean gannet_store_write_zeroes(GannetStore *store, GannetLayer layer,
                                    uint64_t offset, uint64_t bytes,
                                    uint64_t spare);
@@ -126,7 +130,7 @@ void gannet_store_close(GannetStore *store, uint64_t mark);
  * moved to committed, which frees one of the two copies at once. Compares at
  * most @blocks blocks, exactly; blocks that differed are not compared again
  * before they are written again. Does nothing while a sealed layer waits to be
- * applied. Returns how many blocks it looked at: 0 means that nothing is left
+ * applied, or when there is no room for records. Returns how many blocks it looked at: 0 means that nothing is left
  * to compare. [GANNET §V]
  */
 uint64_t gannet_store_early(GannetStore *store, uint64_t blocks);

@@ -12,7 +12,13 @@
 
 #include "gannet-store-model.h"
 
-#define WORLDS (g_test_slow() ? 6000 : 200)
+/* Sanitizers make it slower, up to ten times. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define QUICK_WORLDS 40
+#else
+#define QUICK_WORLDS 200
+#endif
+#define WORLDS (g_test_slow() ? 30 * QUICK_WORLDS : QUICK_WORLDS)
 #define STEPS 1000
 
 /* --- steps ---------------------------------------------------------------- */
