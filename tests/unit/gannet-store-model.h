@@ -52,10 +52,10 @@ typedef struct World {
     uint64_t sealed[WORLD_SECTORS];
     uint64_t committed[WORLD_SECTORS];
     uint64_t disk[WORLD_SECTORS];
-    GArray *history[WORLD_SECTORS];   /* of Commit */
-    GArray *pending[WORLD_SECTORS];   /* likewise, sealed; numbers of seals */
-    uint64_t seals;                   /* since the last apply */
-    uint64_t on_disk[WORLD_SECTORS];  /* a commit's number */
+    GArray *history[WORLD_SECTORS];  /* of Commit */
+    GArray *pending[WORLD_SECTORS];  /* likewise, sealed; numbers of seals */
+    uint64_t seals;                  /* since the last apply */
+    uint64_t on_disk[WORLD_SECTORS]; /* a commit's number */
     uint64_t commits;
     uint64_t values;
     GArray *marks;
