@@ -15,6 +15,7 @@
 #include "qapi/qobject-input-visitor.h"
 #include "qemu/module.h"
 #include "qemu/units.h"
+#include "qemu/yank.h"
 #include "gannet.h"
 #include "node.h"
 #include "trace.h"
@@ -96,17 +97,10 @@ static bool check_name(GannetNode *node, Error **errp)
     const char *disk = node->options->disk;
 
     node->disk = g_strdup(disk ? disk : bdrv_get_node_name(node->bs));
-    if (!*node->disk || strlen(node->disk) > GANNET_MAX_DISK_NAME) {
-        error_setg(errp, "Option 'disk' is '%s', it must have 1 to %u bytes",
-                   node->disk, GANNET_MAX_DISK_NAME);
+    if (!gannet_disk_name_valid(node->disk)) {
+        error_setg(errp, "Option 'disk' is '%s', it must be 1 to %u printable "
+                   "ASCII characters", node->disk, GANNET_MAX_DISK_NAME);
         return false;
-    }
-    for (const char *p = node->disk; *p; p++) {
-        if (!g_ascii_isgraph(*p)) {
-            error_setg(errp, "Option 'disk' must be of printable ASCII "
-                       "characters other than blanks");
-            return false;
-        }
     }
     return true;
 }
@@ -274,14 +268,22 @@ static int gannet_open(BlockDriverState *bs, QDict *options, int flags,
     }
     make_primary(node);
     ret = -EINVAL;
-    if (node->options->listen &&
-        (!make_store(node, errp) || !gannet_link_listen(node, errp))) {
+    if (node->options->listen && !make_store(node, errp)) {
         goto fail;
+    }
+    if (!yank_register_instance(BLOCKDEV_YANK_INSTANCE(bs->node_name),
+                                errp)) {
+        goto fail;
+    }
+    if (node->options->listen && !gannet_link_listen(node, errp)) {
+        goto fail_yank;
     }
     gannet_replicate_open(node);
     node->open = true;
     return 0;
 
+fail_yank:
+    yank_unregister_instance(BLOCKDEV_YANK_INSTANCE(bs->node_name));
 fail:
     destroy(node);
     return ret;
@@ -295,6 +297,7 @@ static void gannet_close(BlockDriverState *bs)
         node->open = false;
     }
     gannet_link_close(node);
+    yank_unregister_instance(BLOCKDEV_YANK_INSTANCE(bs->node_name));
     gannet_replicate_close(node);
     destroy(node);
 }

@@ -199,12 +199,16 @@ gannet_co_preadv(BlockDriverState *bs, int64_t offset, int64_t bytes,
                  QEMUIOVector *qiov, BdrvRequestFlags flags)
 {
     GannetNode *node = gannet_node(bs);
+    bool over, unusable;
     GannetLayer layer;
-    bool over;
 
     qemu_mutex_lock(&node->lock);
     over = layered(node, &layer);
+    unusable = node->unusable;
     qemu_mutex_unlock(&node->lock);
+    if (unusable) {
+        return -EIO;
+    }
     return over ? gannet_read(node, layer, offset, bytes, qiov) :
                   bdrv_co_preadv(bs->file, offset, bytes, qiov, flags);
 }
@@ -381,6 +385,10 @@ write_request(BlockDriverState *bs, int64_t offset, int64_t bytes,
     case GANNET_SECONDARY_FOLLOWING:
         ret = -EROFS; /* the disk is the primary's to write */
         break;
+    case GANNET_SECONDARY_IDLE:
+        ret = node->unusable ? -EIO :
+              write_through(node, offset, bytes, qiov, flags);
+        break;
     case GANNET_SECONDARY_EPOCHS:
         ret = write_memory(node, offset, bytes, qiov);
         break;
@@ -413,6 +421,9 @@ gannet_co_pwrite_zeroes(BlockDriverState *bs, int64_t offset, int64_t bytes,
 int coroutine_fn GRAPH_RDLOCK
 gannet_co_pdiscard(BlockDriverState *bs, int64_t offset, int64_t bytes)
 {
+    if ((offset | bytes) % GANNET_SECTOR) {
+        return -ENOTSUP;
+    }
     return write_request(bs, offset, bytes, NULL,
                          BDRV_REQ_MAY_UNMAP | BDRV_REQ_NO_FALLBACK);
 }

@@ -56,6 +56,7 @@ static GannetPeerConfig config(const GannetNode *node,
 {
     return (GannetPeerConfig) {
         .address = address,
+        .node_name = name(node),
         .tls_creds = node->tls_creds,
         .tls_hostname = node->options->tls_hostname,
         .timeout_ms = node->peer_timeout,
@@ -459,7 +460,7 @@ static bool secondary_hello(void *opaque, GannetPeer *peer,
     }
     node->link = peer;
     node->connections++;
-    node->whole = false;
+    node->whole = node->unusable = false;
     g_clear_pointer(&node->error, g_free);
     trace_gannet_connected(name(node), "secondary");
     if (!node->writable) {

@@ -23,7 +23,7 @@
 #define MAX_STRANGERS 16
 /* With those that are about to end. */
 #define MAX_PEERS (3 * MAX_STRANGERS)
-#define BACKLOG 128
+#define BACKLOG 1024
 
 struct GannetListener {
     const GannetPeerOps *ops;
@@ -163,10 +163,13 @@ static QIOChannelSocket *wait_for_one(GannetListener *listener, bool enough)
     }
     socket = qio_channel_socket_accept(listener->socket, &err);
     if (!socket) {
+        bool again = errno != EMFILE && errno != ENFILE &&
+                     errno != ENOBUFS && errno != ENOMEM;
+
         trace_gannet_listener_failed(error_get_pretty(err));
         error_free(err);
-        /* Out of descriptors, maybe: not again at once. */
-        poll(pfd, 1, 100);
+        /* Who was gone already must not hold up others; what is short may. */
+        poll(pfd, 1, again ? 0 : 100);
     }
     return socket;
 }

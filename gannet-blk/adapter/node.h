@@ -76,7 +76,6 @@ typedef struct GannetNode {
     uint32_t peer_timeout; /* ms */
     GannetFailoverFlush failover_flush;
     ReplicationState *rs;
-    Error *blocker;        /* of operations while replication is on */
     GannetListener *listener;
 
     QemuMutex lock;        /* for all below */
@@ -230,6 +229,10 @@ void gannet_left_epochs(GannetNode *node);
  * ended: then it is no whole state.
  */
 bool gannet_has_early(const GannetNode *node);
+
+/* For the monitor: what may not be done to the node while it is replicated. */
+bool GRAPH_RDLOCK gannet_op_is_blocked(BlockDriverState *bs, BlockOpType op,
+                                       Error **errp);
 
 void gannet_replicate_open(GannetNode *node);
 void gannet_replicate_close(GannetNode *node);

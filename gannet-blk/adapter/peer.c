@@ -276,13 +276,14 @@ static void *send_thread(void *opaque)
     Error *err = NULL;
 
     be_patient();
-    if (gannet_peer_send_stream(peer, &err)) {
+    if (!gannet_peer_send_stream(peer, &err)) {
+        trace_gannet_peer_broken(peer->name, error_get_pretty(err));
+        error_free(err);
+    } else if (gannet_peer_state(peer) != PEER_ENDED) {
         gannet_channel_end(&peer->channel);
         return NULL;
     }
-    trace_gannet_peer_broken(peer->name, error_get_pretty(err));
-    error_free(err);
-    if (peer->ops->broken && gannet_peer_state(peer) != PEER_ENDED) {
+    if (peer->ops->broken) {
         peer->ops->broken(peer->opaque, peer);
     }
     /* The other side's last words are still read. */

@@ -65,25 +65,24 @@ typedef struct GannetPeerOps {
      * A message came, never HELLO, INTENTS, REFUSE, PING or PONG. @payload,
      * NULL if there is none, is valid during the call, and not aligned. May
      * block, e.g. until there is memory, which holds the stream back; the peer
-     * is told meanwhile that this side lives. The caller bounds that wait,
-     * and ends it on broken() and where it calls gannet_peer_shutdown().
+     * is told meanwhile that this side lives. The callee bounds that wait, or
+     * ends it on broken().
      */
     bool (*receive)(void *opaque, GannetPeer *peer,
                     const GannetMessage *message, const void *payload,
                     Error **errp);
 
     /*
-     * The next message to send; false: none. @payload gets a reference that is
-     * the callee's to drop, or NULL. Called until it returns false, after each
+     * The next message to send; false: none. @payload gets a reference, which
+     * the caller drops, or NULL. Called until it returns false, after each
      * gannet_peer_kick(), and at the beginning.
      */
     bool (*next)(void *opaque, GannetPeer *peer, GannetMessage *message,
                  GBytes **payload);
 
     /*
-     * The sending thread found the connection broken: a receive() that waits
-     * must return. May be NULL. At most once, and not with
-     * gannet_peer_shutdown().
+     * The connection is broken, or was shut down: a receive() that waits must
+     * return. May be NULL. At most once, in the sending thread.
      */
     void (*broken)(void *opaque, GannetPeer *peer);
 

@@ -28,31 +28,30 @@ static void fail(const GannetNode *node, Error **errp, const GError *error)
     error_setg(errp, "gannet node '%s': %s", name(node), error->message);
 }
 
-/* --- what may not be done meanwhile --------------------------------------- */
-
-static void GRAPH_RDLOCK block_operations(GannetNode *node, bool primary)
+static bool is_replicated(const GannetNode *node)
 {
-    error_setg(&node->blocker, "gannet replicates the disk");
-    bdrv_op_block_all(node->bs, node->blocker);
-    if (primary) {
-        bdrv_op_unblock(node->bs, BLOCK_OP_TYPE_BACKUP_SOURCE, node->blocker);
-    }
+    return node->started == GANNET_STARTED_PRIMARY ||
+           node->started == GANNET_STARTED_SECONDARY;
 }
 
-static void unblock_operations(GannetNode *node)
-{
-    GRAPH_RDLOCK_GUARD_MAINLOOP();
+/* --- what may not be done meanwhile --------------------------------------- */
 
-    if (node->blocker) {
-        bdrv_op_unblock_all(node->bs, node->blocker);
-        error_free(node->blocker);
-        node->blocker = NULL;
+bool gannet_op_is_blocked(BlockDriverState *bs, BlockOpType op, Error **errp)
+{
+    GannetNode *node = gannet_node(bs);
+
+    if (!is_replicated(node) || (op == BLOCK_OP_TYPE_BACKUP_SOURCE &&
+                                 node->started == GANNET_STARTED_PRIMARY)) {
+        return false;
     }
+    error_setg(errp, "Replication of gannet node '%s' is on; stop it first",
+               name(node));
+    return true;
 }
 
 /* --- start ---------------------------------------------------------------- */
 
-static bool start_primary(GannetNode *node, Error **errp)
+static void start_primary(GannetNode *node, Error **errp)
 {
     g_autoptr(GError) error = NULL;
     uint64_t term = 0;
@@ -60,65 +59,53 @@ static bool start_primary(GannetNode *node, Error **errp)
     if (gannet_node_state(node) == GANNET_SECONDARY_FOLLOWING) {
         error_setg(errp, "gannet node '%s' follows a primary, it cannot be "
                    "one", name(node));
-        return false;
+        return;
     }
     if (qcrypto_random_bytes(&term, sizeof(term), errp) < 0) {
-        return false;
+        return;
     }
-    if (!node->in_step) {
-        error_setg(errp, "Replication of gannet node '%s' cannot start: the "
-                   "disks are not in step; gannet-resync brings them there, "
-                   "event GANNET_SYNCED tells when", name(node));
-        return false;
-    }
-    if (!gannet_primary_begin(node->primary, MAX(term, 1), &error)) {
+    if (!node->in_step ||
+        !gannet_primary_begin(node->primary, MAX(term, 1), &error)) {
         error_setg(errp, "Replication of gannet node '%s' cannot start: %s; "
                    "gannet-resync brings the disks in step, event "
-                   "GANNET_SYNCED tells when", name(node), error->message);
-        return false;
+                   "GANNET_SYNCED tells when", name(node),
+                   error ? error->message : "the disks are not in step");
+        return;
     }
     gannet_link_kick(node);
     node->started = GANNET_STARTED_PRIMARY;
-    return true;
 }
 
-static bool start_secondary(GannetNode *node, Error **errp)
+static void start_secondary(GannetNode *node, Error **errp)
 {
     if (gannet_node_state(node) != GANNET_SECONDARY_EPOCHS) {
         error_setg(errp, "Replication of gannet node '%s' cannot start: "
                    "%s", name(node), !node->secondary ?
                    "it has no option 'listen'" : "the primary has not started "
                    "it, or the disks are not in step");
-        return false;
+        return;
     }
     node->started = GANNET_STARTED_SECONDARY;
-    return true;
 }
 
 static void replicate_start(ReplicationState *rs, ReplicationMode mode,
                             Error **errp)
 {
     GannetNode *node = rs->opaque;
-    bool primary = mode == REPLICATION_MODE_PRIMARY;
-    bool ok;
 
-    if (node->started != GANNET_STARTED_NOT &&
-        node->started != GANNET_STARTED_SURVIVOR) {
+    if (is_replicated(node)) {
         error_setg(errp, "Replication of gannet node '%s' is on already",
                    name(node));
         return;
     }
-    WITH_QEMU_LOCK_GUARD(&node->lock) {
-        ok = primary ? start_primary(node, errp) :
-                       start_secondary(node, errp);
-        node->checkpoints = 0;
-        node->checkpoint_time = node->checkpoint_time_max = 0;
+    QEMU_LOCK_GUARD(&node->lock);
+    if (mode == REPLICATION_MODE_PRIMARY) {
+        start_primary(node, errp);
+    } else {
+        start_secondary(node, errp);
     }
-    if (ok) {
-        GRAPH_RDLOCK_GUARD_MAINLOOP();
-
-        block_operations(node, primary);
-    }
+    node->checkpoints = 0;
+    node->checkpoint_time = node->checkpoint_time_max = 0;
 }
 
 /* --- checkpoints ---------------------------------------------------------- */
@@ -252,8 +239,7 @@ static void replicate_get_error(ReplicationState *rs, Error **errp)
     GannetNode *node = rs->opaque;
 
     QEMU_LOCK_GUARD(&node->lock);
-    if (node->error && (node->started == GANNET_STARTED_PRIMARY ||
-                        node->started == GANNET_STARTED_SECONDARY)) {
+    if (node->error && is_replicated(node)) {
         error_setg(errp, "gannet node '%s': %s", name(node), node->error);
     }
 }
@@ -322,23 +308,21 @@ static bool is_secondary(const GannetNode *node)
 {
     GannetSecondaryState state = gannet_node_state(node);
 
-    return node->started == GANNET_STARTED_SECONDARY ||
-           state == GANNET_SECONDARY_EPOCHS ||
-           state == GANNET_SECONDARY_FOLLOWING;
+    return state == GANNET_SECONDARY_EPOCHS ||
+           state == GANNET_SECONDARY_FOLLOWING ||
+           (state == GANNET_SECONDARY_IDLE && node->connections);
 }
 
 static void replicate_stop(ReplicationState *rs, bool failover, Error **errp)
 {
     GannetNode *node = rs->opaque;
 
-    WITH_QEMU_LOCK_GUARD(&node->lock) {
-        if (node->started == GANNET_STARTED_PRIMARY) {
-            stop_primary(node, failover);
-        } else if (is_secondary(node)) {
-            stop_secondary(node, failover, errp);
-        }
+    QEMU_LOCK_GUARD(&node->lock);
+    if (node->started == GANNET_STARTED_PRIMARY) {
+        stop_primary(node, failover);
+    } else if (is_secondary(node)) {
+        stop_secondary(node, failover, errp);
     }
-    unblock_operations(node);
 }
 
 static ReplicationHold replicate_hold(ReplicationState *rs)
@@ -377,5 +361,4 @@ void gannet_replicate_open(GannetNode *node)
 void gannet_replicate_close(GannetNode *node)
 {
     replication_remove(node->rs);
-    unblock_operations(node);
 }

@@ -20,6 +20,8 @@
 #define GRANULARITY (64u << 10)
 #define MAX_REGIONS (UINT64_C(8) << 20)
 
+#define PAGE UINT64_C(4096)
+
 #define VERIFY_BYTES (1u << 20)
 #define VERIFY_AHEAD 4
 #define MAX_DIFFERENCES 1024
@@ -130,9 +132,10 @@ GannetPrimaryState gannet_primary_state(const GannetPrimary *primary)
 
 /* --- the queue ------------------------------------------------------------ */
 
+/* Buffers are of whole pages, and so is what the secondary keeps. */
 static uint64_t cost(uint64_t payload)
 {
-    return GANNET_WIRE_HEADER + payload;
+    return GANNET_WIRE_HEADER + (payload + PAGE - 1) / PAGE * PAGE;
 }
 
 static void enqueue(GannetPrimary *primary, GannetMessage message,
@@ -153,7 +156,8 @@ static void enqueue(GannetPrimary *primary, GannetMessage message,
 
 /*
  * A message that carries a mark. What was sent before it waits for the mark to
- * be reported durable, unless an earlier one is still waited for.
+ * be reported durable, unless an earlier one is still waited for. A mark that
+ * is no everyday one is waited for in any case.
  */
 static void enqueue_mark(GannetPrimary *primary, GannetMessage message)
 {
@@ -164,6 +168,10 @@ static void enqueue_mark(GannetPrimary *primary, GannetMessage message)
 
         primary->older = primary->current;
         primary->current = empty;
+        primary->older_mark = primary->mark;
+    } else if (message.type != GANNET_MARK && message.type != GANNET_COMMIT) {
+        gannet_regions_unite(primary->older, primary->current);
+        gannet_regions_clear(primary->current);
         primary->older_mark = primary->mark;
     }
     enqueue(primary, message, NULL);

@@ -118,8 +118,8 @@ static gboolean divide(GannetSecondary *secondary, uint64_t queue,
     if (queue > store.limit || secondary->commit_reserve > store.limit / 2) {
         fail(errp, "a buffer-limit of %" G_GUINT64_FORMAT " is too small for "
              "the primary's queue-limit of %" G_GUINT64_FORMAT
-             ": a third more than twice the queue and 10 MiB would do",
-             store.limit, queue);
+             ", it must be %" G_GUINT64_FORMAT " at least", store.limit,
+             queue, (queue + GANNET_MAX_WRITE) / 7 * 16 + 16);
         return FALSE;
     }
     return TRUE;
@@ -558,10 +558,6 @@ GannetVerdict gannet_secondary_write(GannetSecondary *secondary,
     if (secondary->state != GANNET_SECONDARY_EPOCHS || secondary->stopped) {
         fail(errp, "replication is not on");
         return GANNET_ERROR;
-    }
-    if (!draining) {
-        /* The guest runs, so nobody makes a checkpoint. */
-        secondary->waited_for = FALSE;
     }
     stored = iov ? gannet_store_write(secondary->store, GANNET_SVM, offset,
                                       bytes, iov, n_iov, spare)
