@@ -276,7 +276,7 @@ static void a_stream_held_back_is_no_sign_of_death(void)
 
     side_release(pair->secondary);
     side_wait_received(pair->secondary, 16);
-    g_assert_cmpuint(pair->secondary->closes, ==, 0);
+    g_assert_false(side_is_closed(pair->secondary));
     pair_free(pair);
 }
 
@@ -362,6 +362,18 @@ static void a_listener_that_goes_ends_the_connection(void)
     gannet_listener_free(g_steal_pointer(&pair->listener));
     side_wait_closed(pair->primary, "the secondary at tcp:127.0.0.1:* closed "
                      "the connection");
+    pair_free(pair);
+}
+
+static void a_listener_that_goes_ends_waits(void)
+{
+    Pair *pair = pair_up(false, 60000);
+
+    pair->secondary->hold = true;
+    side_send_mark(pair->primary, 1);
+    side_wait_holding(pair->secondary);
+    gannet_listener_free(g_steal_pointer(&pair->listener));
+    g_assert_cmpuint(pair->secondary->broken, ==, 1);
     pair_free(pair);
 }
 
@@ -492,6 +504,7 @@ int main(int argc, char **argv)
     TEST(a_primary_that_comes_back_at_once_is_served);
     TEST(a_second_primary_is_refused);
     TEST(a_listener_that_goes_ends_the_connection);
+    TEST(a_listener_that_goes_ends_waits);
     TEST(yank_ends_it);
     TEST(tls_carries_the_stream);
     TEST(tls_keeps_others_out);

@@ -291,6 +291,20 @@ static void many_strangers_keep_nobody_out(void)
     pair_free(pair);
 }
 
+static void who_leaves_before_being_let_in_holds_up_nobody(void)
+{
+    const struct linger linger = { .l_onoff = 1 };
+    Pair *pair = listening(PATIENT);
+
+    for (unsigned i = 0; i < 300; i++) {
+        int fd = knock(pair);
+
+        setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+        close(fd);
+    }
+    check_open(pair);
+}
+
 /* --- a primary that is none ----------------------------------------------- */
 
 static int primary_by_hand(Pair *pair, uint32_t timeout_ms)
@@ -494,6 +508,7 @@ int main(int argc, char **argv)
     TEST(another_version_is_refused);
     TEST(a_secondary_is_no_primary);
     TEST(many_strangers_keep_nobody_out);
+    TEST(who_leaves_before_being_let_in_holds_up_nobody);
     TEST(a_primary_hears_that_the_other_lives);
     TEST(a_question_is_answered_at_once);
     TEST(a_silent_primary_is_given_up);
