@@ -134,11 +134,29 @@ static void set_up_groups(GannetPool *pool)
     }
 }
 
+/* Address space for the limit, which begins where a large page may. */
+static gboolean reserve(GannetPool *pool)
+{
+    uint64_t all = pool->limit + GANNET_POOL_GROUP;
+    uint8_t *start = mmap(NULL, all, PROT_READ | PROT_WRITE,
+                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    uint64_t skip = -(uintptr_t)start % GANNET_POOL_GROUP;
+
+    if (start == MAP_FAILED) {
+        return FALSE;
+    }
+    if (skip) {
+        munmap(start, skip);
+    }
+    pool->base = start + skip;
+    pool->mapped = all - skip; /* what is beyond the limit is never touched */
+    return TRUE;
+}
+
 GannetPool *gannet_pool_new(uint64_t limit, uint32_t block_size,
                             GError **errp)
 {
     g_autofree GannetPool *pool = g_new0(GannetPool, 1);
-    void *base;
 
     if (block_size < GANNET_SECTOR || block_size > GANNET_MAX_BLOCK ||
         (block_size & (block_size - 1))) {
@@ -152,15 +170,12 @@ GannetPool *gannet_pool_new(uint64_t limit, uint32_t block_size,
              limit, block_size, GANNET_POOL_MAX_LIMIT);
         return NULL;
     }
-    base = mmap(NULL, limit, PROT_READ | PROT_WRITE,
-                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (base == MAP_FAILED) {
+    pool->limit = limit;
+    if (!reserve(pool)) {
         fail(errp, "%" G_GUINT64_FORMAT " bytes of memory cannot be reserved: "
              "%s", limit, g_strerror(errno));
         return NULL;
     }
-    pool->base = base;
-    pool->limit = limit;
     pool->block_size = block_size;
     pool->mask_words = MAX(block_size / GANNET_SECTOR / 64, 1);
     pool->blocks = limit / block_size;
@@ -175,6 +190,9 @@ GannetPool *gannet_pool_new(uint64_t limit, uint32_t block_size,
     pool->masks = (void *)gannet_pool_data(pool, pool->blocks);
     pool->groups = (void *)gannet_pool_mask(pool, pool->blocks);
     pool->slabs = NONE;
+    /* Only what is all blocks: the limit holds for large pages too. */
+    madvise(pool->base, (uint64_t)pool->blocks * block_size /
+            GANNET_POOL_GROUP * GANNET_POOL_GROUP, MADV_HUGEPAGE);
     set_up_groups(pool);
     return g_steal_pointer(&pool);
 }
@@ -182,7 +200,7 @@ GannetPool *gannet_pool_new(uint64_t limit, uint32_t block_size,
 void gannet_pool_free(GannetPool *pool)
 {
     if (pool) {
-        munmap(pool->base, pool->limit);
+        munmap(pool->base, pool->mapped);
         g_free(pool);
     }
 }

@@ -6,9 +6,11 @@
  * block is data, with a mask that says which of its sectors are, or it holds
  * cells of GANNET_CELL bytes for the store's own records.
  *
- * Blocks belong to groups of 1 MiB. Groups that are in use already come first,
- * so that others become empty as a whole; gannet_pool_trim() gives the memory
- * of such a group back to the system when it has not been needed for a while.
+ * Blocks belong to groups of 2 MiB, aligned, so that each can be one large page
+ * of the system: the first write to one does not stop at every small page.
+ * Groups that are in use already come first, so that others become empty as a
+ * whole; gannet_pool_trim() gives the memory of such a group back to the system
+ * when it has not been needed for a while.
  *
  * Taking never fails: the caller looks with gannet_pool_has() before.
  *
@@ -21,7 +23,7 @@
 #include "gannet-blk/core/types.h"
 
 #define GANNET_CELL 256
-#define GANNET_POOL_GROUP (1u << 20)
+#define GANNET_POOL_GROUP (2u << 20)
 #define GANNET_POOL_MAX_LIMIT (UINT64_C(256) << 30)
 #define GANNET_MAX_BLOCK (1u << 20)
 /* Words of the largest mask. */
@@ -35,6 +37,7 @@ typedef struct GannetPool {
     uint64_t *masks;
     GannetPoolGroup *groups;
     uint64_t limit;
+    uint64_t mapped;          /* address space from base on */
     uint32_t block_size;
     uint32_t mask_words;
     uint32_t blocks;          /* all */
