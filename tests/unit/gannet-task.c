@@ -1,0 +1,701 @@
+/*
+ * Tasks of a replica in tests of GANNET
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include <string.h>
+
+#include "gannet-task.h"
+
+#define PIECE (1u << 20)
+#define WRITE_BACKS 3
+#define COPIES 3
+
+static unsigned below(unsigned end)
+{
+    return g_test_rand_int_range(0, end);
+}
+
+GannetTask *gannet_task_new(GannetReplica *replica, GannetTaskKind kind)
+{
+    GannetTask *task = g_new0(GannetTask, 1);
+
+    task->kind = kind;
+    task->connection = replica->connection;
+    g_ptr_array_add(replica->tasks, task);
+    return task;
+}
+
+void gannet_task_free(GannetTask *task)
+{
+    g_clear_pointer(&task->data, g_bytes_unref);
+    g_clear_pointer(&task->pending, gannet_regions_free);
+    g_free(task->image);
+    g_free(task->seen);
+    g_free(task);
+}
+
+gboolean gannet_task_is_writing(const GannetTask *task)
+{
+    return task->kind == GANNET_TASK_WRITE_BACK ||
+           (task->kind == GANNET_TASK_WRITE &&
+            task->phase == GANNET_WRITE_DISK);
+}
+
+static gboolean has_room(const GannetReplica *replica, GannetTaskKind kind,
+                         unsigned most)
+{
+    for (guint i = 0; i < replica->tasks->len; i++) {
+        const GannetTask *task = g_ptr_array_index(replica->tasks, i);
+
+        most -= task->kind == kind;
+        if (most == 0) {
+            return FALSE;
+        }
+    }
+    return TRUE;
+}
+
+/* --- ranges --------------------------------------------------------------- */
+
+static gboolean conflict(GannetTaskKind a, GannetTaskKind b)
+{
+    gboolean writes = a == GANNET_TASK_WRITE || b == GANNET_TASK_WRITE;
+    gboolean backs = a == GANNET_TASK_WRITE_BACK &&
+                     b == GANNET_TASK_WRITE_BACK;
+
+    /* Reading does not exclude reading, nor write-back, which is in a layer. */
+    return writes || backs;
+}
+
+static gboolean hold(const GannetReplica *replica, GannetTask *task)
+{
+    for (guint i = 0; i < replica->tasks->len; i++) {
+        const GannetTask *other = g_ptr_array_index(replica->tasks, i);
+
+        if (other != task && other->holds &&
+            conflict(task->kind, other->kind) &&
+            other->range.offset < task->range.offset + task->range.bytes &&
+            task->range.offset < other->range.offset + other->range.bytes) {
+            return FALSE;
+        }
+    }
+    task->holds = TRUE;
+    return TRUE;
+}
+
+/* --- the disk ------------------------------------------------------------- */
+
+static void flush_begin(GannetReplica *replica, GannetTask *task)
+{
+    task->flush = ++replica->flush;
+    g_free(task->image);
+    task->image = gannet_image_new(replica->layout);
+    gannet_image_copy(replica->layout, task->image, replica->disk);
+}
+
+static void flush_end(GannetReplica *replica, const GannetTask *task)
+{
+    if (task->flush > replica->flushed) {
+        replica->flushed = task->flush;
+        gannet_image_copy(replica->layout, replica->durable, task->image);
+    }
+}
+
+static GBytes *fill(const GannetRange *range, uint64_t number)
+{
+    uint64_t *data = g_malloc(range->bytes);
+
+    for (uint64_t i = 0; i < range->bytes / sizeof(number); i++) {
+        data[i] = number;
+    }
+    return g_bytes_new_take(data, range->bytes);
+}
+
+static const void *bytes_of(GBytes *data)
+{
+    return data ? g_bytes_get_data(data, NULL) : NULL;
+}
+
+/*
+ * What the guest or write-back has written: as bytes, so that what is not
+ * inside of a window is seen not to be zero.
+ */
+static void put(GannetReplica *replica, uint64_t *image,
+                const GannetTask *task)
+{
+    if (task->kind == GANNET_TASK_WRITE) {
+        g_autoptr(GBytes) data = task->number ?
+            fill(&task->range, task->number) : NULL;
+
+        gannet_image_put(replica->layout, image, task->range.offset,
+                         task->range.bytes, bytes_of(data));
+    } else {
+        gannet_image_put(replica->layout, image, task->range.offset,
+                         task->range.bytes, bytes_of(task->data));
+    }
+}
+
+uint64_t gannet_task_number(const GannetReplica *replica,
+                            const GannetTask *task, unsigned sector)
+{
+    uint64_t offset = gannet_layout_offset(replica->layout, sector);
+
+    if (offset < task->range.offset ||
+        offset >= task->range.offset + task->range.bytes) {
+        return replica->disk[sector];
+    }
+    if (task->kind == GANNET_TASK_WRITE) {
+        return task->number;
+    }
+    return !task->data ? 0 : gannet_sector_number(
+        (const uint8_t *)bytes_of(task->data) +
+        (offset - task->range.offset));
+}
+
+void gannet_task_tear(GannetReplica *replica, const GannetTask *task)
+{
+    for (unsigned i = 0; i < replica->layout->sectors; i++) {
+        if (below(2)) {
+            replica->disk[i] = gannet_task_number(replica, task, i);
+        }
+    }
+}
+
+/* --- the guest's requests ------------------------------------------------- */
+
+/* Whether the side file has what must be there before the range is written. */
+static gboolean mark(GannetReplica *replica, GannetTask *task)
+{
+    GannetSideFile *side = replica->side;
+
+    if (gannet_side_file_durable(side) < replica->write_after) {
+        return FALSE;
+    }
+    if (!gannet_side_file_state(side)->pair &&
+        gannet_primary_state(replica->primary) == GANNET_PRIMARY_ALONE) {
+        return TRUE;
+    }
+    if (!gannet_side_file_marked(side, task->range.offset,
+                                 task->range.bytes)) {
+        gannet_side_file_mark(side, task->range.offset, task->range.bytes);
+        task->change = gannet_side_file_change(side);
+    }
+    return TRUE;
+}
+
+/* What a flush promised does not say what is there after another write. */
+static void skip(const GannetReplica *replica, uint64_t *seen,
+                 const GannetTask *write)
+{
+    for (unsigned w = 0; w < replica->layout->windows; w++) {
+        unsigned first;
+        unsigned n;
+
+        if (gannet_image_part(replica->layout, w, write->range.offset,
+                              write->range.bytes, &first, &n)) {
+            for (unsigned i = first; i < first + n; i++) {
+                seen[i] = GANNET_REWRITTEN;
+            }
+        }
+    }
+}
+
+static void skip_for_flushes(const GannetReplica *replica,
+                             const GannetTask *write)
+{
+    for (guint i = 0; i < replica->tasks->len; i++) {
+        const GannetTask *task = g_ptr_array_index(replica->tasks, i);
+
+        if (task->kind == GANNET_TASK_FLUSH) {
+            skip(replica, task->seen, write);
+        }
+    }
+}
+
+void gannet_task_flush(GannetReplica *replica)
+{
+    GannetTask *flush = gannet_task_new(replica, GANNET_TASK_FLUSH);
+
+    flush->seen = gannet_image_new(replica->layout);
+    gannet_image_copy(replica->layout, flush->seen, replica->model);
+    for (guint i = 0; i < replica->tasks->len; i++) {
+        const GannetTask *task = g_ptr_array_index(replica->tasks, i);
+
+        if (task->kind == GANNET_TASK_WRITE) {
+            skip(replica, flush->seen, task);
+        }
+    }
+}
+
+/* The local write fails: what is there now is anybody's guess. */
+static void fail_write(GannetReplica *replica, GannetTask *task)
+{
+    gannet_task_tear(replica, task);
+    skip_for_flushes(replica, task);
+    for (unsigned w = 0; w < replica->layout->windows; w++) {
+        unsigned first;
+        unsigned n;
+
+        if (gannet_image_part(replica->layout, w, task->range.offset,
+                              task->range.bytes, &first, &n)) {
+            memcpy(replica->model + first, replica->disk + first,
+                   n * sizeof(uint64_t));
+        }
+    }
+    gannet_primary_failed(replica->primary, task->range.offset,
+                          task->range.bytes,
+                          task->number ? task->range.bytes : 0);
+    replica->failed = TRUE;
+}
+
+static void complete_write(GannetReplica *replica, GannetTask *task)
+{
+    g_autoptr(GBytes) data = task->number ?
+        fill(&task->range, task->number) : NULL;
+    uint64_t admitted = data ? task->range.bytes : 0;
+
+    put(replica, replica->model, task);
+    if (data && !task->mirrored &&
+        gannet_primary_state(replica->primary) != GANNET_PRIMARY_ALONE) {
+        /* No copy was made of what was written. */
+        gannet_primary_failed(replica->primary, task->range.offset,
+                              task->range.bytes, admitted);
+    } else {
+        gannet_primary_written(replica->primary, task->range.offset,
+                               task->range.bytes, admitted, data);
+    }
+}
+
+static gboolean step_write(GannetReplica *replica, GannetTask *task,
+                           gboolean *done)
+{
+    switch (task->phase) {
+    case GANNET_WRITE_ADMIT:
+        /* Before the range: a copy that has room may wait for that. */
+        if (!gannet_primary_admit(replica->primary,
+                                  task->number ? task->range.bytes : 0,
+                                  replica->stopped)) {
+            return FALSE;
+        }
+        break;
+    case GANNET_WRITE_HOLD:
+        if (!hold(replica, task)) {
+            return FALSE;
+        }
+        break;
+    case GANNET_WRITE_MARK:
+        if (!mark(replica, task)) {
+            return FALSE;
+        }
+        break;
+    case GANNET_WRITE_MARKED:
+        if (gannet_side_file_durable(replica->side) < task->change) {
+            return FALSE;
+        }
+        task->mirrored = gannet_primary_state(replica->primary) !=
+                         GANNET_PRIMARY_ALONE;
+        break;
+    case GANNET_WRITE_DISK:
+        if (below(200) == 0 && !replica->taken_over) {
+            fail_write(replica, task);
+            *done = TRUE;
+            return TRUE;
+        }
+        put(replica, replica->disk, task);
+        skip_for_flushes(replica, task);
+        break;
+    default:
+        if (!gannet_store_forget(replica->store, task->range.offset,
+                                 task->range.bytes)) {
+            return FALSE;
+        }
+        complete_write(replica, task);
+        *done = TRUE;
+        return TRUE;
+    }
+    task->phase++;
+    return TRUE;
+}
+
+static gboolean step_memory(GannetReplica *replica, GannetTask *task,
+                            gboolean *done)
+{
+    g_autoptr(GBytes) data = task->number ?
+        fill(&task->range, task->number) : NULL;
+    struct iovec iov = { (void *)bytes_of(data), task->range.bytes };
+    g_autoptr(GError) error = NULL;
+    GannetVerdict verdict;
+
+    if (replica->guest == GANNET_GUEST_OWN) {
+        /* It waited for memory when this side took over. */
+        task->kind = GANNET_TASK_WRITE;
+        return TRUE;
+    }
+    verdict = gannet_secondary_write(replica->secondary, task->range.offset,
+                                     task->range.bytes, data ? &iov : NULL,
+                                     1, replica->stopped, &error);
+    g_assert_no_error(error);
+    if (verdict == GANNET_WAIT) {
+        return FALSE;
+    }
+    gannet_image_put(replica->layout, replica->model, task->range.offset,
+                     task->range.bytes, bytes_of(data));
+    *done = TRUE;
+    return TRUE;
+}
+
+/* What the guest saw when it asked is there, unless it wrote there since. */
+static gboolean step_flush(GannetReplica *replica, GannetTask *task,
+                           gboolean *done)
+{
+    if (replica->taken_over && task->phase == 0) {
+        return FALSE;
+    }
+    if (task->phase++ == 0) {
+        flush_begin(replica, task);
+    } else {
+        flush_end(replica, task);
+        for (unsigned i = 0; i < replica->layout->sectors; i++) {
+            g_assert_true(task->seen[i] == GANNET_REWRITTEN ||
+                          task->seen[i] == replica->durable[i]);
+        }
+        *done = TRUE;
+    }
+    return TRUE;
+}
+
+/* --- write-back ----------------------------------------------------------- */
+
+static void set_partial(GannetReplica *replica)
+{
+    GannetSideState state = *gannet_side_file_state(replica->side);
+
+    state.partial = TRUE;
+    gannet_side_file_set(replica->side, &state);
+    replica->write_after = gannet_side_file_change(replica->side);
+}
+
+static GBytes *gather(const GannetWriteBack *piece)
+{
+    GByteArray *data;
+
+    if (!piece->iov) {
+        return NULL;
+    }
+    data = g_byte_array_sized_new(piece->bytes);
+    for (int i = 0; i < piece->n_iov; i++) {
+        g_byte_array_append(data, piece->iov[i].iov_base,
+                            piece->iov[i].iov_len);
+    }
+    g_assert_cmpuint(data->len, ==, piece->bytes);
+    return g_byte_array_free_to_bytes(data);
+}
+
+static gboolean begin_write_back(GannetReplica *replica)
+{
+    GannetWriteBack *piece;
+    GannetTask *task;
+
+    if (gannet_store_is_clean(replica->store) ||
+        !has_room(replica, GANNET_TASK_WRITE_BACK, WRITE_BACKS) ||
+        gannet_side_file_durable(replica->side) < replica->write_after) {
+        return FALSE;
+    }
+    if (!gannet_side_file_state(replica->side)->partial) {
+        set_partial(replica);
+        return TRUE;
+    }
+    piece = gannet_store_write_back(replica->store,
+                                    below(2) ? PIECE : 4096);
+    if (!piece) {
+        return FALSE;
+    }
+    task = gannet_task_new(replica, GANNET_TASK_WRITE_BACK);
+    task->range = (GannetRange) { piece->offset, piece->bytes };
+    if (!hold(replica, task)) {
+        gannet_store_written_back(replica->store, piece, FALSE);
+        g_ptr_array_remove(replica->tasks, task);
+        gannet_task_free(task);
+        return FALSE;
+    }
+    task->piece = piece;
+    task->data = gather(piece);
+    return TRUE;
+}
+
+static void step_write_back(GannetReplica *replica, GannetTask *task,
+                            gboolean *done)
+{
+    gboolean written = below(50) > 0;
+
+    if (written) {
+        put(replica, replica->disk, task);
+    } else {
+        gannet_task_tear(replica, task);
+    }
+    replica->pieces++;
+    gannet_store_written_back(replica->store, task->piece, written);
+    *done = TRUE;
+}
+
+/* --- reporting ------------------------------------------------------------ */
+
+static uint64_t early_blocks(const GannetReplica *replica)
+{
+    GannetStoreStats stats;
+
+    gannet_store_stats(replica->store, &stats);
+    return stats.early;
+}
+
+/* Nothing is above the disk, and nothing of an open epoch in it. */
+static gboolean is_clean(const GannetReplica *replica)
+{
+    return gannet_store_is_clean(replica->store) && replica->whole &&
+           early_blocks(replica) == replica->early;
+}
+
+static gboolean begin_report(GannetReplica *replica)
+{
+    uint64_t due = gannet_secondary_flush_due(replica->secondary);
+    GannetTask *task;
+
+    if (replica->reporting ||
+        (!due && !(is_clean(replica) && (replica->taken_over ||
+            gannet_side_file_state(replica->side)->partial)))) {
+        return FALSE;
+    }
+    replica->reporting = TRUE;
+    task = gannet_task_new(replica, GANNET_TASK_REPORT);
+    task->mark = due;
+    task->clean = is_clean(replica);
+    task->pieces = replica->pieces;
+    flush_begin(replica, task);
+    return TRUE;
+}
+
+static void note_durable(GannetReplica *replica, const GannetTask *task)
+{
+    GannetSideState state = *gannet_side_file_state(replica->side);
+    GannetSecondaryStats stats;
+
+    gannet_secondary_stats(replica->secondary, &stats);
+    if (task->mark && task->connection == replica->connection && stats.pair &&
+        task->mark >= stats.pair_mark && state.pair != stats.pair) {
+        state.pair = stats.pair;
+        gannet_side_file_settle_all(replica->side);
+    }
+    if (task->clean && is_clean(replica) && task->pieces == replica->pieces) {
+        state.partial = FALSE;
+        state.term = stats.term;
+        state.epoch = stats.applied;
+        replica->claims = !replica->taken_over;
+        gannet_image_copy(replica->layout, replica->claim, replica->agreed);
+    }
+    gannet_side_file_set(replica->side, &state);
+}
+
+static gboolean step_report(GannetReplica *replica, GannetTask *task,
+                            gboolean *done)
+{
+    if (task->phase == 0) {
+        flush_end(replica, task);
+        note_durable(replica, task);
+        task->change = gannet_side_file_change(replica->side);
+        task->phase++;
+        return TRUE;
+    }
+    if (gannet_side_file_durable(replica->side) < task->change) {
+        return FALSE;
+    }
+    if (task->mark && task->connection == replica->connection) {
+        gannet_secondary_durable(replica->secondary, task->mark);
+    }
+    if (gannet_store_is_clean(replica->store) &&
+        !gannet_side_file_state(replica->side)->partial) {
+        replica->taken_over = FALSE;
+    }
+    replica->reporting = FALSE;
+    *done = TRUE;
+    return TRUE;
+}
+
+/* --- copying and comparing ------------------------------------------------ */
+
+static gboolean begin_copy(GannetReplica *replica)
+{
+    GannetRange range;
+    GannetTask *task;
+
+    if (!has_room(replica, GANNET_TASK_COPY, COPIES) ||
+        !gannet_primary_copy_next(replica->primary, PIECE >> below(4),
+                                  &range)) {
+        return FALSE;
+    }
+    task = gannet_task_new(replica, GANNET_TASK_COPY);
+    task->range = range;
+    return TRUE;
+}
+
+static gboolean begin_hash(GannetReplica *replica)
+{
+    GannetRange range;
+    GannetTask *task;
+
+    if (!gannet_primary_verify_next(replica->primary, &range)) {
+        return FALSE;
+    }
+    task = gannet_task_new(replica, GANNET_TASK_HASH);
+    task->range = range;
+    return TRUE;
+}
+
+/* Lock the range, read it, use it. */
+static gboolean step_read(GannetReplica *replica, GannetTask *task,
+                          gboolean *done)
+{
+    uint8_t hash[16];
+
+    switch (task->phase) {
+    case 0:
+        task->phase = hold(replica, task);
+        return task->phase;
+    case 1:
+        task->data = gannet_replica_read(replica, GANNET_COMMITTED,
+                                         &task->range);
+        task->phase++;
+        return TRUE;
+    default:
+        *done = TRUE;
+        break;
+    }
+    if (task->kind == GANNET_TASK_COPY) {
+        gannet_primary_copied(replica->primary, &task->range, task->data);
+    } else {
+        gannet_replica_hash(task->data, hash);
+        gannet_primary_hashed(replica->primary, &task->range, hash);
+    }
+    return TRUE;
+}
+
+/* --- taking back marks ---------------------------------------------------- */
+
+static void add_pending(GannetReplica *replica, GannetTask *task)
+{
+    gannet_primary_pending(replica->primary, task->pending);
+    gannet_replica_under_way(replica, task->pending);
+}
+
+static gboolean begin_settle(GannetReplica *replica)
+{
+    GannetTask *task;
+
+    if (!replica->settle) {
+        return FALSE;
+    }
+    replica->settle = FALSE;
+    task = gannet_task_new(replica, GANNET_TASK_SETTLE);
+    task->pending = gannet_regions_new(replica->layout->size, 64 << 10);
+    add_pending(replica, task);
+    flush_begin(replica, task);
+    return TRUE;
+}
+
+static void step_settle(GannetReplica *replica, GannetTask *task,
+                        gboolean *done)
+{
+    flush_end(replica, task);
+    if (gannet_primary_state(replica->primary) != GANNET_PRIMARY_ALONE &&
+        task->connection == replica->connection) {
+        add_pending(replica, task);
+        gannet_side_file_settle(replica->side, task->pending);
+    }
+    *done = TRUE;
+}
+
+/* --- a pair --------------------------------------------------------------- */
+
+static void mark_all(GannetReplica *replica, const GannetRegions *regions)
+{
+    GannetRange run = { 0, 0 };
+
+    while (gannet_regions_next(regions, run.offset + run.bytes, UINT64_MAX,
+                               &run)) {
+        gannet_side_file_mark(replica->side, run.offset, run.bytes);
+    }
+}
+
+void gannet_task_pair(GannetReplica *replica)
+{
+    GannetTask *task = gannet_task_new(replica, GANNET_TASK_PAIR);
+
+    /* They may have begun when there was nobody to be in step with. */
+    task->pending = gannet_regions_new(replica->layout->size, 64 << 10);
+    gannet_replica_under_way(replica, task->pending);
+    mark_all(replica, task->pending);
+    flush_begin(replica, task);
+}
+
+/* The write-intent log speaks of this peer from now on. */
+static void step_pair(GannetReplica *replica, GannetTask *task,
+                      gboolean *done)
+{
+    GannetSideState state = *gannet_side_file_state(replica->side);
+
+    flush_end(replica, task);
+    *done = TRUE;
+    if (task->connection == replica->connection) {
+        add_pending(replica, task);
+        mark_all(replica, task->pending);
+        state.pair = gannet_primary_pair(replica->primary);
+        gannet_side_file_set(replica->side, &state);
+        replica->write_after = gannet_side_file_change(replica->side);
+    }
+}
+
+/* --- all ------------------------------------------------------------------ */
+
+gboolean gannet_task_begin(GannetReplica *replica)
+{
+    static gboolean (*const begin[])(GannetReplica *) = {
+        begin_write_back, begin_report, begin_copy, begin_hash, begin_settle,
+    };
+    unsigned first = below(G_N_ELEMENTS(begin));
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(begin); i++) {
+        if (begin[(first + i) % G_N_ELEMENTS(begin)](replica)) {
+            return TRUE;
+        }
+    }
+    return FALSE;
+}
+
+gboolean gannet_task_step(GannetReplica *replica, GannetTask *task,
+                          gboolean *done)
+{
+    switch (task->kind) {
+    case GANNET_TASK_WRITE:
+        return step_write(replica, task, done);
+    case GANNET_TASK_MEMORY:
+        return step_memory(replica, task, done);
+    case GANNET_TASK_FLUSH:
+        return step_flush(replica, task, done);
+    case GANNET_TASK_REPORT:
+        return step_report(replica, task, done);
+    case GANNET_TASK_COPY:
+    case GANNET_TASK_HASH:
+        return step_read(replica, task, done);
+    case GANNET_TASK_WRITE_BACK:
+        step_write_back(replica, task, done);
+        return TRUE;
+    case GANNET_TASK_SETTLE:
+        step_settle(replica, task, done);
+        return TRUE;
+    case GANNET_TASK_PAIR:
+        step_pair(replica, task, done);
+        return TRUE;
+    }
+    g_assert_not_reached();
+}
