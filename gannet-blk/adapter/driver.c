@@ -14,6 +14,7 @@
 #include "qapi/qapi-visit-block-core.h"
 #include "qapi/qobject-input-visitor.h"
 #include "qemu/module.h"
+#include "qemu/timer.h"
 #include "qemu/units.h"
 #include "qemu/yank.h"
 #include "gannet.h"
@@ -223,6 +224,8 @@ static void init(GannetNode *node, BlockDriverState *bs)
     node->bs = bs;
     qemu_mutex_init(&node->lock);
     qemu_cond_init(&node->changed);
+    node->held_timer = timer_new_ns(QEMU_CLOCK_REALTIME, gannet_link_held,
+                                    node);
     QLIST_INIT(&node->busy);
     qemu_co_queue_init(&node->unused);
     qemu_co_queue_init(&node->held);
@@ -242,6 +245,7 @@ static void destroy(GannetNode *node)
     qapi_free_BlockdevOptionsGannet(node->options);
     g_free(node->disk);
     g_free(node->error);
+    timer_free(node->held_timer);
     qemu_cond_destroy(&node->changed);
     qemu_mutex_destroy(&node->lock);
 }
@@ -316,14 +320,12 @@ gannet_check_perm(BlockDriverState *bs, uint64_t perm, uint64_t shared,
                   Error **errp)
 {
     GannetNode *node = gannet_node(bs);
-    GannetSecondaryState state;
 
     QEMU_LOCK_GUARD(&node->lock);
-    state = gannet_node_state(node);
+    /* While it follows, the device of a guest that does not run yet may. */
     if (node->side && (perm & BLK_PERM_CONSISTENT_READ) &&
         gannet_side_file_state(node->side)->partial && !node->whole &&
-        (state == GANNET_SECONDARY_IDLE ||
-         state == GANNET_SECONDARY_FOLLOWING)) {
+        gannet_node_state(node) == GANNET_SECONDARY_IDLE) {
         error_setg(errp, "The disk of gannet node '%s' has a part of some "
                    "state only: it must be brought up to date by its peer "
                    "before a guest can use it", bdrv_get_node_name(bs));

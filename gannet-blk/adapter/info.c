@@ -92,6 +92,15 @@ static void add_secondary(const GannetNode *node, GannetInfo *info)
     }
 }
 
+/* In epochs, what was agreed on; otherwise, everything. */
+static bool is_durable(const GannetNode *node, const GannetPrimaryStats *stats)
+{
+    GannetPrimaryState state = gannet_primary_state(node->primary);
+
+    return state != GANNET_PRIMARY_ALONE && stats->durable == stats->mark &&
+           (state == GANNET_PRIMARY_EPOCHS || !stats->unreported);
+}
+
 GannetInfo *gannet_info(BlockDriverState *bs)
 {
     GannetNode *node = gannet_node(bs);
@@ -107,8 +116,7 @@ GannetInfo *gannet_info(BlockDriverState *bs)
     info->partial = gannet_side_file_state(node->side)->partial;
     info->term = stats.term;
     info->epoch = stats.epoch;
-    info->durable = gannet_primary_state(node->primary) !=
-                    GANNET_PRIMARY_ALONE && stats.durable == stats.mark;
+    info->durable = is_durable(node, &stats);
     info->checkpoints = node->checkpoints;
     info->checkpoint_time = node->checkpoint_time;
     info->checkpoint_time_max = node->checkpoint_time_max;

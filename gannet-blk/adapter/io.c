@@ -102,6 +102,7 @@ static void coroutine_fn hold(GannetNode *node)
 
     if (!node->n_held++) {
         node->held_since = start;
+        gannet_link_watch(node);
     }
     node->held_ever++;
     trace_gannet_hold(bdrv_get_node_name(node->bs));
@@ -184,6 +185,14 @@ gannet_read(GannetNode *node, GannetLayer layer, uint64_t offset,
     return ret < 0 ? ret : 0;
 }
 
+/* The disk is not, or not as a whole, what the guest believes. */
+static bool is_unusable(const GannetNode *node)
+{
+    return node->unusable ||
+           (gannet_node_state(node) == GANNET_SECONDARY_IDLE &&
+            !node->whole && gannet_side_file_state(node->side)->partial);
+}
+
 /* Which layers stand above the disk, if any. */
 static bool layered(GannetNode *node, GannetLayer *layer)
 {
@@ -204,7 +213,7 @@ gannet_co_preadv(BlockDriverState *bs, int64_t offset, int64_t bytes,
 
     qemu_mutex_lock(&node->lock);
     over = layered(node, &layer);
-    unusable = node->unusable;
+    unusable = is_unusable(node);
     qemu_mutex_unlock(&node->lock);
     if (unusable) {
         return -EIO;
@@ -227,17 +236,18 @@ static int coroutine_fn write_memory(GannetNode *node, uint64_t offset,
                                          qiov ? qiov->iov : NULL,
                                          qiov ? qiov->niov : 0,
                                          node->quiesced > 0, &error);
+        if (gannet_secondary_has_message(node->secondary)) {
+            gannet_link_kick(node);
+        }
         if (verdict != GANNET_WAIT) {
             break;
         }
-        gannet_link_kick(node);
         hold(node);
     }
     if (verdict == GANNET_ERROR) {
         gannet_fail(node, "A write of the guest failed: %s", error->message);
         return -ENOSPC;
     }
-    gannet_link_kick(node);
     gannet_work(node);
     return 0;
 }
@@ -386,7 +396,7 @@ write_request(BlockDriverState *bs, int64_t offset, int64_t bytes,
         ret = -EROFS; /* the disk is the primary's to write */
         break;
     case GANNET_SECONDARY_IDLE:
-        ret = node->unusable ? -EIO :
+        ret = is_unusable(node) ? -EIO :
               write_through(node, offset, bytes, qiov, flags);
         break;
     case GANNET_SECONDARY_EPOCHS:

@@ -26,6 +26,11 @@ static const char *name(const GannetNode *node)
     return bdrv_get_node_name(node->bs);
 }
 
+static int64_t timeout_ns(const GannetNode *node)
+{
+    return node->peer_timeout * (int64_t)SCALE_MS;
+}
+
 /* A core's error becomes QEMU's. */
 static bool fail(Error **errp, const GError *error)
 {
@@ -241,15 +246,25 @@ static bool primary_receive(void *opaque, GannetPeer *peer,
     return true;
 }
 
-/* A queue that stays full for that long is a peer that is lost. */
-static void check_held(GannetNode *node)
+void gannet_link_watch(GannetNode *node)
 {
+    timer_mod(node->held_timer, node->held_since + timeout_ns(node));
+}
+
+void gannet_link_held(void *opaque)
+{
+    GannetNode *node = opaque;
     int64_t now = qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
 
-    if (node->held_since &&
-        now - node->held_since > node->peer_timeout * (int64_t)SCALE_MS) {
+    QEMU_LOCK_GUARD(&node->lock);
+    if (!node->held_since || !node->connecting) {
+        return;
+    }
+    if (now < node->held_since + timeout_ns(node)) {
+        gannet_link_watch(node);
+    } else {
         g_autofree char *why = g_strdup_printf(
-            "the queue of %" PRIu64 " bytes was full for %u ms",
+            "the full queue of %" PRIu64 " bytes did not move for %u ms",
             node->queue_limit, node->peer_timeout);
 
         gannet_link_break(node, why);
@@ -265,8 +280,8 @@ static bool primary_next(void *opaque, GannetPeer *peer,
 
     QEMU_LOCK_GUARD(&node->lock);
     found = gannet_primary_next(node->primary, message, payload);
-    check_held(node);
-    if (found) {
+    if (found && node->n_held) {
+        node->held_since = qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
         gannet_wake(node, &node->held);
     }
     gannet_primary_stats(node->primary, &stats);
@@ -580,6 +595,9 @@ static void secondary_closed(void *opaque, GannetPeer *peer,
 
     QEMU_LOCK_GUARD(&node->lock);
     gannet_secondary_disconnected(node->secondary);
+    if (node->started != GANNET_STARTED_SECONDARY) {
+        gannet_secondary_stop(node->secondary); /* BEGIN came, no start */
+    }
     gannet_left_epochs(node);
     lost(node, reason);
     gannet_work(node);

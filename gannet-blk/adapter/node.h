@@ -104,7 +104,8 @@ typedef struct GannetNode {
     CoQueue unused;        /* a range is not busy any more */
     CoQueue held;          /* writes that wait for room */
     unsigned n_held;
-    int64_t held_since;    /* the oldest of them, or 0 */
+    int64_t held_since;    /* or since the queue moved; 0: none waits */
+    QEMUTimer *held_timer; /* of the main loop */
     uint64_t held_ever;
     uint64_t held_max;     /* ns */
     unsigned n_holes;      /* reads of the disk under way, by the guest */
@@ -120,6 +121,7 @@ typedef struct GannetNode {
     unsigned quiesced;
     bool working;
     unsigned n_tasks;
+    Coroutine *worker;     /* that waits for work */
     bool owns_disk;        /* of permissions; main loop only */
     bool writable;         /* the disk may be written without a guest */
     bool whole;            /* layers and disk together are a whole state */
@@ -217,6 +219,12 @@ bool gannet_link_listen(GannetNode *node, Error **errp);
 void gannet_link_close(GannetNode *node);
 /* Send what there is to send; with the lock held. */
 void gannet_link_kick(GannetNode *node);
+/*
+ * Writes wait for room: if the queue does not move for peer-timeout, the peer
+ * is lost. With the lock held; the other is what the timer calls.
+ */
+void gannet_link_watch(GannetNode *node);
+void gannet_link_held(void *opaque);
 /* Break it off; with the lock held. */
 void gannet_link_break(GannetNode *node, const char *reason);
 

@@ -320,6 +320,8 @@ static void replicate_stop(ReplicationState *rs, bool failover, Error **errp)
     QEMU_LOCK_GUARD(&node->lock);
     if (node->started == GANNET_STARTED_PRIMARY) {
         stop_primary(node, failover);
+    } else if (node->link && node->connecting) {
+        gannet_peer_finish(node->link, "replication was stopped");
     } else if (is_secondary(node)) {
         stop_secondary(node, failover, errp);
     }

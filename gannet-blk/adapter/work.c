@@ -22,7 +22,6 @@
  */
 
 #include "qemu/osdep.h"
-#include "block/aio_task.h"
 #include "qapi/error.h"
 #include "qapi/qapi-events-gannet.h"
 #include "qemu/cutils.h"
@@ -49,7 +48,6 @@
 typedef struct Task Task;
 
 struct Task {
-    AioTask task; /* first: the pool frees it */
     GannetNode *node;
     void coroutine_fn (*run)(GannetNode *node, Task *task);
     GannetWriteBack *piece;
@@ -58,21 +56,31 @@ struct Task {
     uint64_t mark; /* or the number of a question */
 };
 
-static int coroutine_fn run_task(AioTask *aio_task)
+/* Something has changed: the worker looks again. */
+static void wake_worker(GannetNode *node)
 {
-    Task *task = container_of(aio_task, Task, task);
+    if (node->worker) {
+        aio_co_wake(g_steal_pointer(&node->worker));
+    }
+}
+
+static void coroutine_fn run_task(void *opaque)
+{
+    Task *task = opaque;
     GannetNode *node = task->node;
 
     task->run(node, task);
+    g_free(task);
+    qemu_mutex_lock(&node->lock);
     node->n_tasks--;
-    return 0;
+    wake_worker(node);
+    qemu_mutex_unlock(&node->lock);
 }
 
 static Task *new_task(void coroutine_fn (*run)(GannetNode *node, Task *task))
 {
     Task *task = g_new0(Task, 1);
 
-    task->task.func = run_task;
     task->run = run;
     return task;
 }
@@ -267,7 +275,8 @@ static void note_durable(GannetNode *node, uint64_t mark, bool clean)
 
 static void end_takeover(GannetNode *node)
 {
-    if (node->taken_over && gannet_store_is_clean(node->store)) {
+    if (node->taken_over && gannet_store_is_clean(node->store) &&
+        !is_partial(node)) {
         uint64_t time = qemu_clock_get_ns(QEMU_CLOCK_REALTIME) -
                         node->taken_over;
 
@@ -684,7 +693,6 @@ static void coroutine_fn pass(GannetNode *node)
 
 static void coroutine_fn run(GannetNode *node)
 {
-    AioTaskPool *pool = aio_task_pool_new(TASKS);
     bool more = true;
 
     while (more) {
@@ -693,24 +701,25 @@ static void coroutine_fn run(GannetNode *node)
 
         qemu_mutex_lock(&node->lock);
         if (!must_pause(node)) {
-            task = next_task(node);
+            task = node->n_tasks < TASKS ? next_task(node) : NULL;
             tended = !task && tend(node);
         }
         node->n_tasks += !!task;
         if (!task && !tended && !node->n_tasks) {
             node->working = false;
             more = false;
+        } else if (!task && !tended) {
+            node->worker = qemu_coroutine_self();
         }
         qemu_mutex_unlock(&node->lock);
         if (task) {
-            aio_task_pool_start_task(pool, &task->task);
+            qemu_coroutine_enter(qemu_coroutine_create(run_task, task));
         } else if (tended) {
             pass(node);
         } else if (more) {
-            aio_task_pool_wait_one(pool);
+            qemu_coroutine_yield();
         }
     }
-    aio_task_pool_free(pool);
 }
 
 static void coroutine_fn worker(void *opaque)
@@ -729,7 +738,11 @@ static void worker_bh(void *opaque)
 
 void gannet_work(GannetNode *node)
 {
-    if (!node->open || node->working || must_pause(node)) {
+    if (node->working) {
+        wake_worker(node);
+        return;
+    }
+    if (!node->open || must_pause(node)) {
         return;
     }
     node->working = true;

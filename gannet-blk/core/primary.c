@@ -691,7 +691,10 @@ void gannet_primary_stats(const GannetPrimary *primary,
     stats->mark = primary->mark;
     stats->durable = primary->durable;
     stats->queued = primary->queued;
-    stats->missing = gannet_regions_bytes(primary->missing);
+    stats->missing = gannet_regions_bytes(primary->missing) +
+                     gannet_regions_bytes(primary->copied);
+    stats->unreported = gannet_regions_bytes(primary->older) +
+                        gannet_regions_bytes(primary->current);
     stats->verifying = primary->verifying;
 }
 

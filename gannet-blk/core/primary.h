@@ -179,6 +179,7 @@ typedef struct GannetPrimaryStats {
     uint64_t messages;    /* ever */
     uint64_t mirrored;    /* bytes, ever */
     uint64_t missing;     /* bytes of disk that the peer lacks */
+    uint64_t unreported;  /* likewise that it has not reported durable */
     uint64_t copy_total;  /* of the resync under way or last made */
     uint64_t copy_done;
     gboolean verifying;

@@ -87,6 +87,11 @@ static void send(GannetSecondary *secondary, GannetMessage message,
     g_queue_push_tail(&secondary->queue, reply);
 }
 
+gboolean gannet_secondary_has_message(const GannetSecondary *secondary)
+{
+    return secondary->queue.length > 0;
+}
+
 gboolean gannet_secondary_next(GannetSecondary *secondary,
                                GannetMessage *message, GBytes **payload)
 {

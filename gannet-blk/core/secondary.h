@@ -18,7 +18,9 @@
  * mark PRESSURE asks for a checkpoint; later the guest, then the stream, are
  * held back (GANNET_WAIT). Two reserves keep that from being a dead-lock: one
  * for guest writes under way when the VM is stopped, one for what stands before
- * the COMMIT of a checkpoint that is under way.
+ * the COMMIT of a checkpoint that is under way: a full queue and one write. If
+ * a primary's guest has more under way when its VM stops, and there is no room
+ * for it, the checkpoint fails and the connection ends.
  *
  * Not thread-safe: one lock of the caller's for all calls, the store's
  * included.
@@ -81,6 +83,8 @@ void gannet_secondary_verified(GannetSecondary *secondary,
                                const GannetMessage *message,
                                gboolean differs);
 
+/* Whether there is something to send. */
+gboolean gannet_secondary_has_message(const GannetSecondary *secondary);
 /* The next message to send; FALSE: none. No payload but text. */
 gboolean gannet_secondary_next(GannetSecondary *secondary,
                                GannetMessage *message, GBytes **payload);
