@@ -145,6 +145,33 @@ def test_query_tells_what_is_in_memory(start_pair):
     assert pair.primary.info()['primary']['mirrored'] >= MIB
 
 
+def test_replication_begins_under_load(start_pair):
+    pair = start_pair(iothread=True)
+    pair.boot(pair.primary)
+    with Log(pair.p) as log:
+        log.wait(20)
+        pair.sync('full')
+        log.wait(20)
+        for _ in range(5):
+            acknowledged = log.done
+            pair.begin()
+            begun = log.done + 1
+            pair.boot(pair.secondary)
+            last = log.last_in(pair.s.disk.read(0, 64 * 4096))
+            assert acknowledged <= last <= begun
+            log.wait(20)
+            pair.primary.qmp.command('gannet-checkpoint')
+            pair.secondary.qmp.command('gannet-checkpoint')
+            log.wait(20)
+            pair.secondary.unexport()
+            pair.stop()
+            pair.secondary.wait_state('following')
+    del pair.guests['b']
+    pair.primary.wait_durable()
+    pair.check()
+    pair.check_images()
+
+
 # Write-back
 
 

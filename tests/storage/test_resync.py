@@ -190,6 +190,31 @@ def test_survivor_keeps_what_it_wrote_since_the_checkpoint(start_pair):
     assert 0 < come_back(pair) <= LITTLE
 
 
+def test_survivor_protects_again_before_its_write_back_has_ended(
+        start_pair):
+    pair = start_pair(throttle=True).protect()
+    pair.secondary.limit(bps_write=4 * MIB)
+    pair.p.write(MIB, pattern('agreed on', 6 * MIB))
+    pair.checkpoint()
+    pair.s.write(2 * MIB, 'own')
+    pair.s.zero(4 * MIB, MIB)
+    del pair.guests['a']
+    pair.primary.kill()
+    pair.take_over()
+    pair.primary.start()
+    pair.swap()
+    pair.sync('changed')
+    pair.begin()
+    pair.boot(pair.secondary, pair.views(pair.primary))
+    pair.check()
+    pair.p.write(MIB, 'later')
+    pair.checkpoint()
+    pair.p.flush()
+    pair.primary.wait_durable()
+    pair.check()
+    pair.check_images()
+
+
 def test_roles_change_again_and_again(start_pair):
     pair = start_pair(size=SIZE).protect()
     for turn in range(3):
