@@ -56,11 +56,12 @@ struct Task {
     uint64_t mark; /* or the number of a question */
 };
 
-/* Something has changed: the worker looks again. */
+/* Something has changed: the worker looks again, but not with our lock. */
 static void wake_worker(GannetNode *node)
 {
     if (node->worker) {
-        aio_co_wake(g_steal_pointer(&node->worker));
+        aio_co_schedule(bdrv_get_aio_context(node->bs),
+                        g_steal_pointer(&node->worker));
     }
 }
 
