@@ -49,6 +49,7 @@ class Settings:
                        disks.UNTHROTTLED: 3 if full else 1}
         self.rounds = 3 if full else 1
         self.failovers = 10 if full else 3
+        self.budget = None if full else 840
 
     def checkpoints(self, kind, buffered):
         """How often one with so much is measured."""
@@ -81,10 +82,14 @@ class Bench:
                               (clients[:half], clients[half:] or clients))
         self._started = time.monotonic()
 
+    @property
+    def spent(self):
+        """Seconds since the start."""
+        return time.monotonic() - self._started
+
     def say(self, text):
         """Tell how far it got."""
-        spent = time.monotonic() - self._started
-        print(f'[{spent:4.0f} s] {text}', file=sys.stderr, flush=True)
+        print(f'[{self.spent:4.0f} s] {text}', file=sys.stderr, flush=True)
 
     def _fail(self, about, error):
         self.failed.append(f'{about}: {error}')
@@ -104,10 +109,10 @@ class Bench:
         """Measure."""
         if 'tables' in self._options.parts:
             self._tables()
-        if 'checkpoints' in self._options.parts:
-            self._grow()
         if 'failover' in self._options.parts:
             self._fail_over()
+        if 'checkpoints' in self._options.parts:
+            self._grow()
 
     # --- tables --------------------------------------------------------------
 
@@ -182,7 +187,7 @@ class Bench:
 
     def _grow(self):
         """Checkpoints with more and more to commit."""
-        for name in self.subjects:
+        for name in reversed(self.subjects):
             if SUBJECTS[name].replicated:
                 self._attempt(f'{name}, checkpoints',
                               lambda: self._grow_one(SUBJECTS[name]))
@@ -200,6 +205,10 @@ class Bench:
                     self.say(f'{kind.name}: too little memory for a '
                              f'checkpoint with {buffered // MIB} MiB')
                     break
+                if kind is not pairs.Gannet and self._late(buffered):
+                    self.say(f'{kind.name}: no time for a checkpoint with '
+                             f'{buffered // MIB} MiB')
+                    break
                 found = []
                 for _ in range(self.settings.checkpoints(kind, buffered)):
                     found.append(moments.checkpoint(pair, filler, buffered))
@@ -214,6 +223,11 @@ class Bench:
         finally:
             pair.kill()
             self._remove(place)
+
+    def _late(self, buffered):
+        """Whether there is no time to write so much to overlays."""
+        budget = self.settings.budget
+        return budget and self.spent + buffered / (150 * MIB) > budget
 
     @staticmethod
     def _room(buffered):
