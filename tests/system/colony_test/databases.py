@@ -90,7 +90,9 @@ class Databases:
             'postgresql': lambda: Postgres.when_ready(self._client, ADDRESS)}
         for name, writer in self._writers.items():
             assert writer.acknowledged > 0
-            assert writer.lost(connections[name]()) == [], name
+            lost = writer.lost(connections[name]())
+            assert not lost, (f'{name}: {lost} of {writer.acknowledged} are '
+                              'not there')
         if 'sqlite3' in self._names:
             self._writers['sqlite3'].assert_sound(connections['sqlite3']())
         if 'postgresql' in self._names:
