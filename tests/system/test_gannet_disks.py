@@ -11,7 +11,7 @@ import pytest
 
 from colony_test import faults
 from colony_test.disks import Gannet
-from colony_test.faults import STEPS, SYNC_STEPS, Fault
+from colony_test.faults import DISK_STEPS, STEPS, SYNC_STEPS, Fault
 from colony_test.guest import ADDRESS, Guest
 from colony_test.programs import (DISKSEQ_PORT, LineClient, RecordWriter,
                                   Shell, last_record)
@@ -73,7 +73,7 @@ def test_two_disks_go_together(lab, client, start_pair, preset, fault):
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize('step', (*SYNC_STEPS, faults.RANDOM))
+@pytest.mark.parametrize('step', (*SYNC_STEPS, *DISK_STEPS, faults.RANDOM))
 def test_two_disks_go_together_wherever_a_sync_ends(lab, client, start_pair,
                                                     step):
     check_two_disks(lab, client, start_pair, Fault('kill', 'primary', step),
@@ -81,7 +81,7 @@ def test_two_disks_go_together_wherever_a_sync_ends(lab, client, start_pair,
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize('step', (*STEPS, faults.RANDOM))
+@pytest.mark.parametrize('step', (*STEPS, *DISK_STEPS, faults.RANDOM))
 def test_two_disks_go_together_wherever_a_checkpoint_ends(
         lab, client, start_pair, step):
     check_two_disks(lab, client, start_pair, Fault('kill', 'primary', step),

@@ -14,7 +14,8 @@ import pytest
 
 from colony_test import faults
 from colony_test.disks import Replication, gannet
-from colony_test.faults import STEPS, SYNC_STEPS, VICTIMS, Fault
+from colony_test.faults import (DISK_STEPS, STEPS, SYNC_STEPS, VICTIMS,
+                                Fault)
 from colony_test.guest import ADDRESS
 from colony_test.redis import Writer
 from colony_test.service import disk_images, lost_on_disk, redis_guest
@@ -175,21 +176,24 @@ def test_pair_survives_50_freezes(lab, client, start_pair, fault, seed):
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize('fault, seed', campaign('kill', 50))
+@pytest.mark.parametrize('fault, seed', campaign('kill', 50,
+                                                STEPS | DISK_STEPS))
 def test_pair_with_gannet_survives_50_kills(lab, client, start_pair, fault,
                                             seed):
     check_fault(lab, client, start_pair, fault, seed, disk=gannet)
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize('fault, seed', campaign('freeze', 50))
+@pytest.mark.parametrize('fault, seed', campaign('freeze', 50,
+                                                STEPS | DISK_STEPS))
 def test_pair_with_gannet_survives_50_freezes(lab, client, start_pair, fault,
                                               seed):
     check_fault(lab, client, start_pair, fault, seed, disk=gannet)
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize('fault, seed', campaign('kill', 50, SYNC_STEPS))
+@pytest.mark.parametrize('fault, seed', campaign('kill', 50,
+                                                SYNC_STEPS | DISK_STEPS))
 def test_syncing_pair_with_gannet_survives_50_kills(lab, client, start_pair,
                                                     fault, seed):
     check_fault(lab, client, start_pair, fault, seed, disk=gannet,
@@ -197,7 +201,8 @@ def test_syncing_pair_with_gannet_survives_50_kills(lab, client, start_pair,
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize('fault, seed', campaign('freeze', 50, SYNC_STEPS))
+@pytest.mark.parametrize('fault, seed', campaign('freeze', 50,
+                                                SYNC_STEPS | DISK_STEPS))
 def test_syncing_pair_with_gannet_survives_50_freezes(lab, client, start_pair,
                                                       fault, seed):
     check_fault(lab, client, start_pair, fault, seed, disk=gannet,

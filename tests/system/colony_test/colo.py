@@ -93,6 +93,7 @@ class ColoPair:
         self.hosts = hosts or (lab.add_host('a'), lab.add_host('b'))
         if self.disks:
             self.disks.bind(self.hosts)
+            self._trace += self.disks.trace
         self.relay = None
         if relay:
             self.relay = Relay(self.hosts[1], RELAY_PORT, MIGRATION_PORT)

@@ -13,6 +13,7 @@ What a ColoPair wants of its disks:
   wait_merged(pair, survivor, timeout)
                              until the survivor's images are its whole disks
   image(host)                the image of its first disk
+  trace                      trace events of interest
 """
 
 import pathlib
@@ -33,6 +34,8 @@ class Replication:
     image, to which that driver is added; the secondary collects its own
     writes and the overwritten blocks in overlays.
     """
+
+    trace = ()
 
     def __init__(self, images):
         self.images = images
@@ -141,6 +144,9 @@ class Gannet:
     write, if not as many as they like.  @options: more options of the nodes.
     The nodes are disk0, disk1, ..., the devices blk0, blk1, ....
     """
+
+    trace = ('gannet_connected', 'gannet_closed', 'gannet_seal',
+             'gannet_apply', 'gannet_write_back', 'gannet_take_over')
 
     def __init__(self, images, resync='none', iothreads=False, slow=None,
                  **options):

@@ -3,12 +3,12 @@
 What may happen to a replica, and when.
 
 A fault is a kind, a victim and a moment.  The moment is a random time or a
-step of COLO's checkpoint or of a sync, on either side, recognised by the
-trace event that QEMU logs there.  The fault strikes tens of microseconds
-after the line was logged (about a millisecond when all CPUs are busy); the
-thread that logged it runs on meanwhile.  So a named moment means "right after
-this step", and often "within the next one": between two steps of a checkpoint
-lie 0.1 to 10 ms, between those of a sync often less than 0.1 ms.
+step of COLO's checkpoint, of a sync or of a disk, on either side, recognised
+by the trace event that QEMU logs there.  The fault strikes tens of
+microseconds after the line was logged (about a millisecond when all CPUs are
+busy); the thread that logged it runs on meanwhile.  So a named moment means
+"right after this step", and often "within the next one": between two steps of
+a checkpoint lie 0.1 to 10 ms, between those of a sync often less than 0.1 ms.
 """
 
 import dataclasses
@@ -58,6 +58,12 @@ SYNC_STEPS = {
     'applied': ('secondary', 'plover_apply_end'),
     'applied-told': ('secondary', "plover_send 'APPLIED'"),
 }
+# What gannet's disks do meanwhile; with several disks each of them does.
+DISK_STEPS = {
+    'disk-sealed': ('primary', 'gannet_seal '),
+    'disk-applied': ('secondary', 'gannet_apply '),
+    'disk-writes-back': ('secondary', 'gannet_write_back '),
+}
 RANDOM = 'random'
 KINDS = ('kill', 'freeze', 'cut')
 VICTIMS = ('primary', 'secondary')
@@ -69,7 +75,7 @@ class Fault:
     kind    kill (-9), freeze (SIGSTOP, never continued) or cut (the host's
             only link goes down)
     victim  primary or secondary
-    step    a key of STEPS or SYNC_STEPS, or RANDOM
+    step    a key of STEPS, SYNC_STEPS or DISK_STEPS, or RANDOM
     """
 
     kind: str
@@ -99,6 +105,6 @@ def arm(pair, fault, random):
     if fault.step == RANDOM:
         threading.Timer(random.uniform(0, 0.5), act).start()
     else:
-        side, event = (STEPS | SYNC_STEPS)[fault.step]
+        side, event = (STEPS | SYNC_STEPS | DISK_STEPS)[fault.step]
         getattr(pair, side).at(event, act, nth=random.randint(1, 4))
     return happened

@@ -18,7 +18,8 @@ class SqliteWriter(Recorder):
 
     def __init__(self, host, address):
         self._sqlite = LineClient(host, address, PORT)
-        self._ask('pragma synchronous = extra; create table recorded(id integer primary key, text);'
+        self._ask('pragma synchronous = extra;'
+                  'create table recorded(id integer primary key, text);'
                   "select 'made';", 'made')
         super().__init__('sqlite writer')
 
