@@ -8,19 +8,12 @@
 #include <string.h>
 
 #include "gannet-pair.h"
+#include "gannet-pair-internal.h"
 #include "gannet-task.h"
 
 #define MIB (UINT64_C(1) << 20)
 #define KIB (UINT64_C(1) << 10)
 #define MAX_STEPS 300000
-#define RECENT 8
-#define REQUESTS 4
-#define SECONDARY_WRITE (MIB / 4)
-
-typedef struct GannetPairWrite {
-    GannetRange range;
-    uint64_t number;
-} GannetPairWrite;
 
 typedef struct Mail {
     GannetMessage message;
@@ -46,6 +39,7 @@ static void configure(GannetPair *pair, gboolean big,
         .buffer_limit = big ? 14 * MIB : 12 * MIB + below(20) * MIB,
         .queue_limit = (big ? 1 : 0) * MIB / 2 + (8 + below(200)) * KIB,
         .block_size = block_sizes[below(3)],
+        .slowness = 1 + below(below(2) ? 4 : 40),
     };
     pair->room = big || below(3) ? 2 * KIB + below(200) * KIB : UINT64_MAX;
 }
@@ -58,6 +52,7 @@ GannetPair *gannet_pair_new(gboolean big)
     configure(pair, big, &config);
     pair->replicas[0] = gannet_replica_new("A", &config);
     pair->replicas[1] = gannet_replica_new("B", &config);
+    pair->spare = gannet_replica_new("spare", &config);
     pair->sealed = gannet_image_new(&pair->layout);
     pair->recent = g_array_new(FALSE, FALSE, sizeof(GannetPairWrite));
     pair->pristine = TRUE;
@@ -80,22 +75,23 @@ void gannet_pair_free(GannetPair *pair)
     drop_mail(&pair->up, 0);
     gannet_replica_free(pair->replicas[0]);
     gannet_replica_free(pair->replicas[1]);
+    gannet_replica_free(pair->spare);
     g_array_unref(pair->recent);
     g_free(pair->sealed);
     g_free(pair);
 }
 
-static GannetReplica *primary_of(const GannetPair *pair)
+GannetReplica *gannet_pair_primary(const GannetPair *pair)
 {
     return pair->replicas[pair->primary];
 }
 
-static GannetReplica *secondary_of(const GannetPair *pair)
+GannetReplica *gannet_pair_secondary(const GannetPair *pair)
 {
     return pair->replicas[!pair->primary];
 }
 
-static gboolean is_linked(const GannetPair *pair)
+gboolean gannet_pair_is_linked(const GannetPair *pair)
 {
     return pair->open[0] && pair->open[1] && !pair->cut;
 }
@@ -137,7 +133,8 @@ static gboolean send_down(GannetPair *pair)
 
     if (!pair->open[pair->primary] ||
         (pair->bytes >= pair->room && pair->down.length) ||
-        !gannet_primary_next(primary_of(pair)->primary, &message, &payload)) {
+        !gannet_primary_next(gannet_pair_primary(pair)->primary, &message,
+                             &payload)) {
         return FALSE;
     }
     if (pair->cut) {
@@ -155,7 +152,7 @@ static gboolean send_up(GannetPair *pair)
     GBytes *payload = NULL;
 
     if (!pair->open[!pair->primary] ||
-        !gannet_secondary_next(secondary_of(pair)->secondary, &message,
+        !gannet_secondary_next(gannet_pair_secondary(pair)->secondary, &message,
                                &payload)) {
         return FALSE;
     }
@@ -169,7 +166,7 @@ static gboolean send_up(GannetPair *pair)
 
 static void answer(GannetPair *pair, const Mail *mail)
 {
-    GannetReplica *secondary = secondary_of(pair);
+    GannetReplica *secondary = gannet_pair_secondary(pair);
     GannetRange range = { mail->message.offset, mail->message.bytes };
     g_autoptr(GBytes) data = gannet_replica_read(secondary, GANNET_PVM,
                                                  &range);
@@ -179,14 +176,14 @@ static void answer(GannetPair *pair, const Mail *mail)
     gannet_replica_hash(data, hash);
     differs = memcmp(hash, g_bytes_get_data(mail->payload, NULL), 16) != 0;
     /* Where a local write failed nobody knows what there should be. */
-    g_assert_true(!differs || primary_of(pair)->failed);
+    g_assert_true(!differs || gannet_pair_primary(pair)->failed);
     gannet_secondary_verified(secondary->secondary, &mail->message, differs);
     pair->stats.verified++;
 }
 
 static gboolean deliver_down(GannetPair *pair)
 {
-    GannetReplica *secondary = secondary_of(pair);
+    GannetReplica *secondary = gannet_pair_secondary(pair);
     Mail *mail = g_queue_peek_head(&pair->down);
     g_autoptr(GError) error = NULL;
     GannetVerdict verdict;
@@ -222,7 +219,7 @@ static gboolean deliver_down(GannetPair *pair)
 
 static gboolean deliver_up(GannetPair *pair)
 {
-    GannetReplica *primary = primary_of(pair);
+    GannetReplica *primary = gannet_pair_primary(pair);
     Mail *mail;
     g_autoptr(GError) error = NULL;
 
@@ -249,8 +246,7 @@ static gboolean deliver_up(GannetPair *pair)
     return TRUE;
 }
 
-/* One end is closed: nobody will take what was sent to it. */
-static void close_end(GannetPair *pair, unsigned which)
+void gannet_pair_close(GannetPair *pair, unsigned which)
 {
     pair->open[which] = FALSE;
     drop_mail(which == pair->primary ? &pair->up : &pair->down, 0);
@@ -289,8 +285,8 @@ static GannetResync choose_mode(const GannetPair *pair)
 
 static void connect(GannetPair *pair)
 {
-    GannetReplica *primary = primary_of(pair);
-    GannetReplica *secondary = secondary_of(pair);
+    GannetReplica *primary = gannet_pair_primary(pair);
+    GannetReplica *secondary = gannet_pair_secondary(pair);
     g_autoptr(GannetRegions) intents = gannet_replica_intents(secondary);
     GannetResync mode = choose_mode(pair);
     g_autoptr(GError) error = NULL;
@@ -330,215 +326,6 @@ void gannet_pair_connect(GannetPair *pair)
     }
 }
 
-/* --- the framework -------------------------------------------------------- */
-
-void gannet_pair_begin(GannetPair *pair)
-{
-    GannetReplica *primary = primary_of(pair);
-    GannetReplica *secondary = secondary_of(pair);
-
-    if (pair->phase == GANNET_PHASE_OFF && is_linked(pair) &&
-        secondary->guest == GANNET_NO_GUEST &&
-        gannet_secondary_state(secondary->secondary) ==
-        GANNET_SECONDARY_FOLLOWING &&
-        gannet_replica_requests(primary) == 0 &&
-        gannet_primary_begin(primary->primary, pair->term + 1, NULL)) {
-        pair->term++;
-        pair->epoch = 0;
-        pair->phase = GANNET_PHASE_BEGIN;
-        gannet_image_copy(&pair->layout, pair->sealed, primary->model);
-        pair->stats.synced++;
-    }
-}
-
-void gannet_pair_checkpoint(GannetPair *pair)
-{
-    if (pair->phase == GANNET_PHASE_ON && is_linked(pair)) {
-        pair->phase = GANNET_PHASE_STOPPING;
-        if (below(2)) {
-            primary_of(pair)->stopped = TRUE;
-        }
-        secondary_of(pair)->stopped = TRUE;
-    }
-}
-
-static void resume(GannetPair *pair)
-{
-    primary_of(pair)->stopped = FALSE;
-    secondary_of(pair)->stopped = FALSE;
-    pair->phase = GANNET_PHASE_ON;
-}
-
-static gboolean give_up(GannetPair *pair)
-{
-    resume(pair);
-    pair->stats.given_up++;
-    return TRUE;
-}
-
-static gboolean step_begin(GannetPair *pair)
-{
-    GannetReplica *secondary = secondary_of(pair);
-
-    switch (gannet_secondary_sealed(secondary->secondary, 0, NULL)) {
-    case GANNET_WAIT:
-        return FALSE;
-    case GANNET_DONE:
-        secondary->guest = GANNET_GUEST_SECONDARY;
-        secondary->stopped = FALSE;
-        gannet_image_copy(&pair->layout, secondary->model, pair->sealed);
-        pair->phase = GANNET_PHASE_ON;
-        return TRUE;
-    default:
-        g_assert_false(pair->open[!pair->primary]);
-        pair->phase = GANNET_PHASE_OFF;
-        return TRUE;
-    }
-}
-
-static gboolean step_stopping(GannetPair *pair)
-{
-    GannetReplica *primary = primary_of(pair);
-    GannetReplica *secondary = secondary_of(pair);
-    uint64_t next = pair->epoch + 1 + (below(10) == 0);
-
-    if (!is_linked(pair) || (!pair->steady && below(60) == 0)) {
-        return give_up(pair);
-    }
-    if (below(4) == 0) {
-        g_autoptr(GError) error = NULL;
-
-        /* It may ask before there is anything. */
-        gannet_secondary_sealed(secondary->secondary, next, &error);
-        g_assert_no_error(error);
-    }
-    if (gannet_replica_requests(secondary)) {
-        return FALSE;
-    }
-    if (!primary->stopped) {
-        primary->stopped = TRUE;
-        return TRUE;
-    }
-    if (gannet_replica_requests(primary)) {
-        return FALSE;
-    }
-    if (!gannet_primary_seal(primary->primary, next, NULL)) {
-        /* A range where a local write failed has to be copied first. */
-        g_assert_true(primary->failed);
-        return give_up(pair);
-    }
-    pair->epoch = next;
-    pair->phase = GANNET_PHASE_SEALED;
-    gannet_image_copy(&pair->layout, pair->sealed, primary->model);
-    primary->stopped = FALSE;
-    return TRUE;
-}
-
-static gboolean step_sealed(GannetPair *pair)
-{
-    GannetReplica *secondary = secondary_of(pair);
-    size_t bytes = pair->layout.sectors * sizeof(uint64_t);
-    uint64_t pending = gannet_secondary_pending(secondary->secondary);
-    /* Another one may stand there still, that was given up. */
-    gboolean any = below(2) && (!pending || pending == pair->epoch);
-    uint64_t epoch = any ? GANNET_ANY_EPOCH : pair->epoch;
-
-    switch (gannet_secondary_sealed(secondary->secondary, epoch, NULL)) {
-    case GANNET_WAIT:
-        return !pair->steady && below(60) == 0 ? give_up(pair) : FALSE;
-    case GANNET_ERROR:
-        g_assert_false(pair->open[!pair->primary]);
-        return give_up(pair);
-    default:
-        break;
-    }
-    g_assert_cmpuint(gannet_secondary_pending(secondary->secondary), ==,
-                     pair->epoch);
-    g_assert_cmpmem(secondary->sealed, bytes, pair->sealed, bytes);
-    if (!pair->steady && below(5) == 0) {
-        return give_up(pair);
-    }
-    gannet_replica_apply(secondary);
-    gannet_image_copy(&pair->layout, secondary->model, pair->sealed);
-    resume(pair);
-    pair->stats.checkpoints++;
-    return TRUE;
-}
-
-static gboolean step_framework(GannetPair *pair)
-{
-    switch (pair->phase) {
-    case GANNET_PHASE_BEGIN:
-        return step_begin(pair);
-    case GANNET_PHASE_STOPPING:
-        return step_stopping(pair);
-    case GANNET_PHASE_SEALED:
-        return step_sealed(pair);
-    default:
-        return FALSE;
-    }
-}
-
-void gannet_pair_verify(GannetPair *pair)
-{
-    if (is_linked(pair)) {
-        gannet_primary_verify(primary_of(pair)->primary, NULL);
-    }
-}
-
-/* The secondary's guest goes, without taking over. */
-static void stop_secondary(GannetPair *pair)
-{
-    GannetReplica *secondary = secondary_of(pair);
-
-    gannet_replica_stop(secondary);
-    primary_of(pair)->stopped = FALSE;
-    pair->phase = GANNET_PHASE_OFF;
-}
-
-void gannet_pair_end(GannetPair *pair)
-{
-    if (pair->phase == GANNET_PHASE_ON && is_linked(pair)) {
-        gannet_primary_end(primary_of(pair)->primary);
-        stop_secondary(pair);
-    }
-}
-
-static void take_over(GannetPair *pair)
-{
-    GannetReplica *secondary = secondary_of(pair);
-
-    if (pair->phase == GANNET_PHASE_SEALED && below(2) &&
-        gannet_secondary_pending(secondary->secondary) == pair->epoch) {
-        /* It has said that it would. */
-        gannet_replica_apply(secondary);
-        gannet_image_copy(&pair->layout, secondary->model, pair->sealed);
-    }
-    gannet_replica_take_over(secondary);
-    gannet_pair_cut(pair);
-    close_end(pair, !pair->primary);
-    primary_of(pair)->stopped = FALSE;
-    pair->phase = GANNET_PHASE_OFF;
-    pair->stats.takeovers++;
-}
-
-void gannet_pair_fail_over(GannetPair *pair)
-{
-    if (pair->phase == GANNET_PHASE_OFF) {
-        return;
-    }
-    if (!secondary_of(pair)->up) {
-        primary_of(pair)->stopped = FALSE;
-        pair->phase = GANNET_PHASE_OFF;
-    } else if (secondary_of(pair)->guest == GANNET_NO_GUEST ||
-               (primary_of(pair)->up && below(3) == 0)) {
-        gannet_pair_cut(pair);
-        stop_secondary(pair);
-    } else {
-        take_over(pair);
-    }
-}
-
 /* --- misfortune and repair ------------------------------------------------ */
 
 void gannet_pair_crash(GannetPair *pair, unsigned which)
@@ -550,11 +337,19 @@ void gannet_pair_crash(GannetPair *pair, unsigned which)
     }
     gannet_replica_crash(replica, below(3) > 0);
     gannet_pair_cut(pair);
-    close_end(pair, which);
+    gannet_pair_close(pair, which);
     pair->pristine = FALSE;
     pair->stats.crashes++;
     if (pair->phase != GANNET_PHASE_OFF) {
         gannet_pair_fail_over(pair);
+    }
+}
+
+void gannet_pair_swap(GannetPair *pair, unsigned which)
+{
+    if (!pair->replicas[which]->up) {
+        gannet_replica_swap(pair->replicas[which], pair->spare);
+        pair->pristine = FALSE;
     }
 }
 
@@ -620,75 +415,6 @@ void gannet_pair_revive(GannetPair *pair)
     }
 }
 
-/* --- guests --------------------------------------------------------------- */
-
-/*
- * Mostly small and in one place, so that writes overlap. Where memory is short
- * they are so large that it soon is; but those that may be under way together
- * fit into what both sides keep in reserve for a checkpoint.
- */
-static void pick(const GannetPair *pair, gboolean secondary,
-                 GannetRange *range)
-{
-    const GannetLayout *layout = &pair->layout;
-    unsigned sectors = layout->window_bytes / GANNET_SECTOR;
-    gboolean big = layout->window_bytes > MIB;
-    unsigned most = !big ? sectors :
-                    (secondary ? SECONDARY_WRITE : MIB) / GANNET_SECTOR;
-    unsigned first = below(big || !below(4) ? sectors : 64);
-    unsigned n = 1 + below(below(big ? 3 : 8) ? most / (big ? 1 : 5) : most);
-
-    n = MIN(n, sectors - first);
-    range->offset = layout->start[below(layout->windows)] +
-                    (uint64_t)first * GANNET_SECTOR;
-    range->bytes = (uint64_t)n * GANNET_SECTOR;
-}
-
-static void write_somewhere(GannetPair *pair, GannetReplica *replica)
-{
-    gboolean secondary = replica->guest == GANNET_GUEST_SECONDARY;
-    GannetPairWrite one = { .number = below(8) ? ++pair->number : 0 };
-
-    if (secondary && pair->recent->len && below(3)) {
-        /* What the primary has written. */
-        one = g_array_index(pair->recent, GannetPairWrite,
-                            below(pair->recent->len));
-        one.range.bytes = MIN(one.range.bytes, SECONDARY_WRITE);
-    } else {
-        pick(pair, secondary, &one.range);
-        if (!one.number && below(20) == 0) {
-            one.range = (GannetRange) { 0, pair->layout.size };
-        }
-    }
-    gannet_replica_write(replica, &one.range, one.number);
-    if (!secondary) {
-        g_array_append_val(pair->recent, one);
-        if (pair->recent->len > RECENT) {
-            g_array_remove_index(pair->recent, 0);
-        }
-    }
-}
-
-void gannet_pair_guest(GannetPair *pair)
-{
-    GannetReplica *replica = pair->replicas[below(2)];
-
-    if (!replica->up || replica->guest == GANNET_NO_GUEST ||
-        replica->stopped) {
-        return;
-    }
-    /* The one that is about to begin stands still. */
-    if (pair->phase == GANNET_PHASE_BEGIN && replica == primary_of(pair) &&
-        below(2)) {
-        return;
-    }
-    if (below(12) == 0) {
-        gannet_replica_flush(replica);
-    } else if (gannet_replica_requests(replica) < REQUESTS) {
-        write_somewhere(pair, replica);
-    }
-}
-
 /* --- steps ---------------------------------------------------------------- */
 
 static gboolean step_first(GannetPair *pair)
@@ -701,14 +427,15 @@ static gboolean step_second(GannetPair *pair)
     return pair->replicas[1]->up && gannet_replica_step(pair->replicas[1]);
 }
 
-gboolean gannet_pair_step(GannetPair *pair)
+static gboolean step_any(GannetPair *pair, gboolean hurry)
 {
     static gboolean (*const steps[])(GannetPair *) = {
         step_first, step_second, send_down, deliver_down, send_up,
-        deliver_up, step_framework,
+        deliver_up, gannet_pair_step_framework,
     };
     unsigned first = below(G_N_ELEMENTS(steps));
 
+    pair->replicas[0]->hurry = pair->replicas[1]->hurry = hurry;
     for (unsigned i = 0; i < G_N_ELEMENTS(steps); i++) {
         if (steps[(first + i) % G_N_ELEMENTS(steps)](pair)) {
             pair->stats.steps++;
@@ -716,6 +443,11 @@ gboolean gannet_pair_step(GannetPair *pair)
         }
     }
     return FALSE;
+}
+
+gboolean gannet_pair_step(GannetPair *pair)
+{
+    return step_any(pair, FALSE) || step_any(pair, TRUE);
 }
 
 static gboolean is_idle(const GannetPair *pair)
@@ -784,7 +516,7 @@ void gannet_pair_settle(GannetPair *pair)
             gannet_pair_describe(pair);
             g_error("dead-lock");
         }
-        if (is_linked(pair)) {
+        if (gannet_pair_is_linked(pair)) {
             g_assert_cmpuint(++checkpoints, <, 10);
             gannet_pair_checkpoint(pair);
         } else {

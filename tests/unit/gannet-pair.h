@@ -39,6 +39,7 @@ typedef struct GannetPairStats {
 typedef struct GannetPair {
     GannetLayout layout;
     GannetReplica *replicas[2];
+    GannetReplica *spare; /* only its disk and side file */
 
     /* The connection: each end is open until it has noticed. */
     unsigned primary;      /* which replica is the primary of it */
@@ -82,6 +83,8 @@ void gannet_pair_verify(GannetPair *pair);
 void gannet_pair_end(GannetPair *pair);
 void gannet_pair_cut(GannetPair *pair);
 void gannet_pair_crash(GannetPair *pair, unsigned which);
+/* One that is down gets the spare disk, with its side file. */
+void gannet_pair_swap(GannetPair *pair, unsigned which);
 /* The framework has lost one side, or thinks so: who goes on? */
 void gannet_pair_fail_over(GannetPair *pair);
 /* Processes and a guest that are not there start. */

@@ -160,6 +160,30 @@ void gannet_replica_crash(GannetReplica *replica, gboolean power)
     end_process(replica);
 }
 
+static void swap_images(uint64_t **a, uint64_t **b)
+{
+    uint64_t *image = *a;
+
+    *a = *b;
+    *b = image;
+}
+
+void gannet_replica_swap(GannetReplica *a, GannetReplica *b)
+{
+    g_autofree uint8_t *metadata = g_memdup2(a->metadata,
+                                             sizeof(a->metadata));
+    gboolean claims = a->claims;
+
+    g_assert_true(!a->up && !b->up);
+    swap_images(&a->disk, &b->disk);
+    swap_images(&a->durable, &b->durable);
+    swap_images(&a->claim, &b->claim);
+    a->claims = b->claims;
+    b->claims = claims;
+    memcpy(a->metadata, b->metadata, sizeof(a->metadata));
+    memcpy(b->metadata, metadata, sizeof(b->metadata));
+}
+
 gboolean gannet_replica_can_run(const GannetReplica *replica)
 {
     return replica->up && replica->guest == GANNET_NO_GUEST &&
@@ -282,8 +306,16 @@ unsigned gannet_replica_requests(const GannetReplica *replica)
 
 /* --- steps ---------------------------------------------------------------- */
 
+gboolean gannet_replica_is_quick(const GannetReplica *replica)
+{
+    return replica->hurry || below(replica->config.slowness) == 0;
+}
+
 static gboolean step_side(GannetReplica *replica)
 {
+    if (!gannet_replica_is_quick(replica)) {
+        return FALSE;
+    }
     if (replica->siding) {
         memcpy(replica->metadata + replica->page.offset, replica->page.data,
                GANNET_SIDE_FILE_PAGE);
@@ -445,8 +477,9 @@ void gannet_replica_connected(GannetReplica *replica,
         gannet_replica_view(replica, GANNET_COMMITTED, 0,
                             replica->layout->sectors, replica->stream);
         gannet_image_copy(replica->layout, replica->agreed, replica->stream);
-    } else if (state.pair && state.pair != theirs->pair) {
-        /* Only memory knows, from now on, what this peer lacks. */
+    }
+    if (state.pair && state.pair != theirs->pair) {
+        /* From now on, no other disk is known to differ in what is marked. */
         state.pair = 0;
         gannet_side_file_set(replica->side, &state);
         replica->write_after = gannet_side_file_change(replica->side);

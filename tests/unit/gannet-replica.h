@@ -30,6 +30,7 @@ typedef struct GannetReplicaConfig {
     uint64_t buffer_limit;
     uint64_t queue_limit;
     uint32_t block_size;
+    unsigned slowness;  /* of flushes and of the side file: 1 and up */
 } GannetReplicaConfig;
 
 typedef struct GannetReplica {
@@ -63,6 +64,7 @@ typedef struct GannetReplica {
     gboolean settle;
     gboolean pressed;
     gboolean failed;      /* a local write did, lately */
+    gboolean hurry;       /* nothing else can be done: what is slow ends now */
 
     GannetGuest guest;
     gboolean stopped;     /* the guest is, or is about to be */
@@ -86,6 +88,9 @@ void gannet_replica_start(GannetReplica *replica);
 /* It ends, whatever it was doing; with @power the host, too. */
 void gannet_replica_crash(GannetReplica *replica, gboolean power);
 
+/* Two that are down exchange what a crash leaves: disks and side files. */
+void gannet_replica_swap(GannetReplica *a, GannetReplica *b);
+
 /* The guest starts, with what the disk has. */
 void gannet_replica_run(GannetReplica *replica);
 /* Whether it may: the disk is whole, and nobody else writes it. */
@@ -108,6 +113,8 @@ void gannet_replica_flush(GannetReplica *replica);
 /* How many requests of the guest are under way. */
 unsigned gannet_replica_requests(const GannetReplica *replica);
 
+/* Whether what is slow goes on now. */
+gboolean gannet_replica_is_quick(const GannetReplica *replica);
 /* One step of something; FALSE: there is nothing that can be done. */
 gboolean gannet_replica_step(GannetReplica *replica);
 

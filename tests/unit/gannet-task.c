@@ -672,9 +672,19 @@ gboolean gannet_task_begin(GannetReplica *replica)
     return FALSE;
 }
 
+static gboolean is_flush(const GannetTask *task)
+{
+    return task->kind == GANNET_TASK_FLUSH ||
+           task->kind == GANNET_TASK_REPORT ||
+           task->kind == GANNET_TASK_SETTLE || task->kind == GANNET_TASK_PAIR;
+}
+
 gboolean gannet_task_step(GannetReplica *replica, GannetTask *task,
                           gboolean *done)
 {
+    if (is_flush(task) && !gannet_replica_is_quick(replica)) {
+        return FALSE;
+    }
     switch (task->kind) {
     case GANNET_TASK_WRITE:
         return step_write(replica, task, done);
