@@ -106,30 +106,45 @@ static bool check_name(GannetNode *node, Error **errp)
     return true;
 }
 
-static bool find_tls(GannetNode *node, Error **errp)
+static bool find_creds(const char *option, const char *id,
+                       QCryptoTLSCredsEndpoint endpoint,
+                       QCryptoTLSCreds **creds, Error **errp)
 {
-    const char *id = node->options->tls_creds;
     Object *object;
 
     if (!id) {
-        if (node->options->tls_hostname) {
-            error_setg(errp, "Option 'tls-hostname' needs 'tls-creds'");
-            return false;
-        }
         return true;
     }
     object = object_resolve_path_component(object_get_objects_root(), id);
     if (!object || !object_dynamic_cast(object, TYPE_QCRYPTO_TLS_CREDS)) {
-        error_setg(errp, "Option 'tls-creds' is '%s', which is no TLS "
-                   "credentials object", id);
+        error_setg(errp, "Option '%s' is '%s', which is no TLS credentials "
+                   "object", option, id);
         return false;
     }
-    node->tls_creds = QCRYPTO_TLS_CREDS(object);
+    *creds = QCRYPTO_TLS_CREDS(object);
     object_ref(object);
-    return qcrypto_tls_creds_check_endpoint(
-        node->tls_creds, node->options->peer ?
-        QCRYPTO_TLS_CREDS_ENDPOINT_CLIENT : QCRYPTO_TLS_CREDS_ENDPOINT_SERVER,
-        errp);
+    return qcrypto_tls_creds_check_endpoint(*creds, endpoint, errp);
+}
+
+static bool find_tls(GannetNode *node, Error **errp)
+{
+    BlockdevOptionsGannet *o = node->options;
+
+    if (o->tls_hostname && !o->tls_creds) {
+        error_setg(errp, "Option 'tls-hostname' needs 'tls-creds'");
+        return false;
+    }
+    if ((o->tls_creds && !o->peer) || (o->tls_server_creds && !o->listen)) {
+        error_setg(errp, "Option 'tls-creds' needs 'peer', option "
+                   "'tls-server-creds' needs 'listen'");
+        return false;
+    }
+    return find_creds("tls-creds", o->tls_creds,
+                      QCRYPTO_TLS_CREDS_ENDPOINT_CLIENT, &node->tls_creds,
+                      errp) &&
+           find_creds("tls-server-creds", o->tls_server_creds,
+                      QCRYPTO_TLS_CREDS_ENDPOINT_SERVER,
+                      &node->tls_server_creds, errp);
 }
 
 /* --- opening -------------------------------------------------------------- */
@@ -239,9 +254,8 @@ static void destroy(GannetNode *node)
     g_clear_pointer(&node->store, gannet_store_free);
     g_clear_pointer(&node->primary, gannet_primary_free);
     g_clear_pointer(&node->side, gannet_side_file_free);
-    if (node->tls_creds) {
-        object_unref(OBJECT(node->tls_creds));
-    }
+    object_unref(OBJECT(node->tls_creds));
+    object_unref(OBJECT(node->tls_server_creds));
     qapi_free_BlockdevOptionsGannet(node->options);
     g_free(node->disk);
     g_free(node->error);
@@ -440,6 +454,8 @@ static BlockDriver bdrv_gannet = {
     .bdrv_co_pwrite_zeroes  = gannet_co_pwrite_zeroes,
     .bdrv_co_pdiscard       = gannet_co_pdiscard,
     .bdrv_co_flush          = gannet_co_flush,
+
+    .bdrv_op_is_blocked     = gannet_op_is_blocked,
 
     .bdrv_drain_begin       = gannet_drain_begin,
     .bdrv_drain_end         = gannet_drain_end,

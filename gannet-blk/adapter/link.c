@@ -57,12 +57,13 @@ void gannet_link_break(GannetNode *node, const char *reason)
 }
 
 static GannetPeerConfig config(const GannetNode *node,
-                               const SocketAddress *address)
+                               const SocketAddress *address,
+                               QCryptoTLSCreds *tls_creds)
 {
     return (GannetPeerConfig) {
         .address = address,
         .node_name = name(node),
-        .tls_creds = node->tls_creds,
+        .tls_creds = tls_creds,
         .tls_hostname = node->options->tls_hostname,
         .timeout_ms = node->peer_timeout,
     };
@@ -366,7 +367,8 @@ static bool check_resync(GannetNode *node, Error **errp)
 void gannet_resync(BlockDriverState *bs, GannetResyncMode mode, Error **errp)
 {
     GannetNode *node = gannet_node(bs);
-    GannetPeerConfig to = config(node, node->options->peer);
+    GannetPeerConfig to = config(node, node->options->peer,
+                                 node->tls_creds);
     GannetPeer *old;
 
     WITH_QEMU_LOCK_GUARD(&node->lock) {
@@ -613,7 +615,8 @@ static const GannetPeerOps secondary_ops = {
 
 bool gannet_link_listen(GannetNode *node, Error **errp)
 {
-    GannetPeerConfig at = config(node, node->options->listen);
+    GannetPeerConfig at = config(node, node->options->listen,
+                                 node->tls_server_creds);
 
     node->listener = gannet_listener_new(&at, &secondary_ops, node, errp);
     return node->listener;

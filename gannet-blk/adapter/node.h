@@ -69,7 +69,8 @@ typedef struct GannetNode {
     BlockDriverState *bs;
     BdrvChild *metadata;
     BlockdevOptionsGannet *options;
-    QCryptoTLSCreds *tls_creds;
+    QCryptoTLSCreds *tls_creds;        /* for peer */
+    QCryptoTLSCreds *tls_server_creds; /* for listen */
     char *disk;
     uint64_t size;
     uint64_t queue_limit;
