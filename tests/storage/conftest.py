@@ -4,6 +4,7 @@ Fixtures of the tests of replicated disks.  Long tests carry the marker "soak"
 and run only with -m soak; see README.rst.
 """
 
+import gc
 import pathlib
 import re
 import shutil
@@ -62,6 +63,9 @@ def new_pair(request, folder):
     yield make
     for pair in pairs:
         pair.close()
+    # Images and views, which pytest and Python would keep for long.
+    pairs.clear()
+    gc.collect()
 
 
 @pytest.fixture

@@ -55,9 +55,11 @@ def test_failed_write_of_the_primary_does_not_succeed_on_the_secondary(
 def test_half_of_a_write_that_failed_is_copied(start_pair):
     pair = start_pair(**FAKE).protect()
     pair.primary.disk.fail(offset=MIB, length=512, times=1)
+    pair.primary.disk.hold(READ)
     with pytest.raises(Refused):
         pair.p.write(MIB, pattern('failed', MIB))
     pair.primary.disk.put(MIB + 8192, pattern('half of it', 4096))
+    pair.primary.disk.release()
     pair.p.view[MIB + 8192:MIB + 12288] = pattern('half of it', 4096)
     pair.primary.wait(lambda info: info['primary']['missing'] == 0)
     pair.checkpoint()

@@ -198,7 +198,7 @@ def test_start_of_a_primary_before_it_is_in_step_is_refused(start_pair):
 def test_start_of_a_secondary_before_its_primary_is_refused(start_pair):
     pair = start_pair(options={'peer-timeout': 300})
     pair.sync('none')
-    refused('disk0', pair.secondary.qmp.command, 'gannet-start',
+    refused('in time', pair.secondary.qmp.command, 'gannet-start',
             {'mode': 'secondary'}, timeout=30)
 
 
@@ -230,7 +230,7 @@ def test_checkpoint_without_a_start_is_refused(start_pair):
 def test_checkpoint_of_a_secondary_before_its_primary_is_refused(start_pair):
     pair = start_pair(options={'peer-timeout': 300}).protect()
     pair.p.write(MIB, 1)
-    refused('disk0', pair.secondary.qmp.command, 'gannet-checkpoint',
+    refused('in time', pair.secondary.qmp.command, 'gannet-checkpoint',
             timeout=30)
     pair.check()
     pair.checkpoint()

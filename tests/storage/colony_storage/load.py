@@ -91,7 +91,6 @@ class Log(_Thread):
         super().__init__()
         self.guest, self.offset, self.pages = guest, offset, pages
         self.flush_every = flush_every
-        self.flushed = 0
 
     def step(self):
         number = self.done + 1
@@ -99,7 +98,6 @@ class Log(_Thread):
         self.guest.write(place, pattern(number, PAGE), timeout=60)
         if self.flush_every and number % self.flush_every == 0:
             self.guest.flush(60)
-            self.flushed = number
 
     def last_in(self, content):
         """The number of writes in @content; a failure if it is no prefix."""
