@@ -69,7 +69,7 @@ static gboolean conflict(GannetTaskKind a, GannetTaskKind b)
     return writes || backs;
 }
 
-static gboolean hold(const GannetReplica *replica, GannetTask *task)
+gboolean gannet_task_hold(const GannetReplica *replica, GannetTask *task)
 {
     for (guint i = 0; i < replica->tasks->len; i++) {
         const GannetTask *other = g_ptr_array_index(replica->tasks, i);
@@ -87,7 +87,7 @@ static gboolean hold(const GannetReplica *replica, GannetTask *task)
 
 /* --- the disk ------------------------------------------------------------- */
 
-static void flush_begin(GannetReplica *replica, GannetTask *task)
+void gannet_task_flush_begin(GannetReplica *replica, GannetTask *task)
 {
     task->flush = ++replica->flush;
     g_free(task->image);
@@ -95,7 +95,7 @@ static void flush_begin(GannetReplica *replica, GannetTask *task)
     gannet_image_copy(replica->layout, task->image, replica->disk);
 }
 
-static void flush_end(GannetReplica *replica, const GannetTask *task)
+void gannet_task_flush_end(GannetReplica *replica, const GannetTask *task)
 {
     if (task->flush > replica->flushed) {
         replica->flushed = task->flush;
@@ -103,7 +103,7 @@ static void flush_end(GannetReplica *replica, const GannetTask *task)
     }
 }
 
-static GBytes *fill(const GannetRange *range, uint64_t number)
+GBytes *gannet_task_fill(const GannetRange *range, uint64_t number)
 {
     uint64_t *data = g_malloc(range->bytes);
 
@@ -113,7 +113,7 @@ static GBytes *fill(const GannetRange *range, uint64_t number)
     return g_bytes_new_take(data, range->bytes);
 }
 
-static const void *bytes_of(GBytes *data)
+const void *gannet_task_bytes(GBytes *data)
 {
     return data ? g_bytes_get_data(data, NULL) : NULL;
 }
@@ -122,18 +122,18 @@ static const void *bytes_of(GBytes *data)
  * What the guest or write-back has written: as bytes, so that what is not
  * inside of a window is seen not to be zero.
  */
-static void put(GannetReplica *replica, uint64_t *image,
-                const GannetTask *task)
+void gannet_task_put(GannetReplica *replica, uint64_t *image,
+                     const GannetTask *task)
 {
     if (task->kind == GANNET_TASK_WRITE) {
         g_autoptr(GBytes) data = task->number ?
-            fill(&task->range, task->number) : NULL;
+            gannet_task_fill(&task->range, task->number) : NULL;
 
         gannet_image_put(replica->layout, image, task->range.offset,
-                         task->range.bytes, bytes_of(data));
+                         task->range.bytes, gannet_task_bytes(data));
     } else {
         gannet_image_put(replica->layout, image, task->range.offset,
-                         task->range.bytes, bytes_of(task->data));
+                         task->range.bytes, gannet_task_bytes(task->data));
     }
 }
 
@@ -150,7 +150,7 @@ uint64_t gannet_task_number(const GannetReplica *replica,
         return task->number;
     }
     return !task->data ? 0 : gannet_sector_number(
-        (const uint8_t *)bytes_of(task->data) +
+        (const uint8_t *)gannet_task_bytes(task->data) +
         (offset - task->range.offset));
 }
 
@@ -161,209 +161,6 @@ void gannet_task_tear(GannetReplica *replica, const GannetTask *task)
             replica->disk[i] = gannet_task_number(replica, task, i);
         }
     }
-}
-
-/* --- the guest's requests ------------------------------------------------- */
-
-/* Whether the side file has what must be there before the range is written. */
-static gboolean mark(GannetReplica *replica, GannetTask *task)
-{
-    GannetSideFile *side = replica->side;
-
-    if (gannet_side_file_durable(side) < replica->write_after) {
-        return FALSE;
-    }
-    if (!gannet_side_file_state(side)->pair &&
-        gannet_primary_state(replica->primary) == GANNET_PRIMARY_ALONE) {
-        return TRUE;
-    }
-    if (!gannet_side_file_marked(side, task->range.offset,
-                                 task->range.bytes)) {
-        gannet_side_file_mark(side, task->range.offset, task->range.bytes);
-        task->change = gannet_side_file_change(side);
-    }
-    return TRUE;
-}
-
-/* What a flush promised does not say what is there after another write. */
-static void skip(const GannetReplica *replica, uint64_t *seen,
-                 const GannetTask *write)
-{
-    for (unsigned w = 0; w < replica->layout->windows; w++) {
-        unsigned first;
-        unsigned n;
-
-        if (gannet_image_part(replica->layout, w, write->range.offset,
-                              write->range.bytes, &first, &n)) {
-            for (unsigned i = first; i < first + n; i++) {
-                seen[i] = GANNET_REWRITTEN;
-            }
-        }
-    }
-}
-
-static void skip_for_flushes(const GannetReplica *replica,
-                             const GannetTask *write)
-{
-    for (guint i = 0; i < replica->tasks->len; i++) {
-        const GannetTask *task = g_ptr_array_index(replica->tasks, i);
-
-        if (task->kind == GANNET_TASK_FLUSH) {
-            skip(replica, task->seen, write);
-        }
-    }
-}
-
-void gannet_task_flush(GannetReplica *replica)
-{
-    GannetTask *flush = gannet_task_new(replica, GANNET_TASK_FLUSH);
-
-    flush->seen = gannet_image_new(replica->layout);
-    gannet_image_copy(replica->layout, flush->seen, replica->model);
-    for (guint i = 0; i < replica->tasks->len; i++) {
-        const GannetTask *task = g_ptr_array_index(replica->tasks, i);
-
-        if (task->kind == GANNET_TASK_WRITE) {
-            skip(replica, flush->seen, task);
-        }
-    }
-}
-
-/* The local write fails: what is there now is anybody's guess. */
-static void fail_write(GannetReplica *replica, GannetTask *task)
-{
-    gannet_task_tear(replica, task);
-    skip_for_flushes(replica, task);
-    for (unsigned w = 0; w < replica->layout->windows; w++) {
-        unsigned first;
-        unsigned n;
-
-        if (gannet_image_part(replica->layout, w, task->range.offset,
-                              task->range.bytes, &first, &n)) {
-            memcpy(replica->model + first, replica->disk + first,
-                   n * sizeof(uint64_t));
-        }
-    }
-    gannet_primary_failed(replica->primary, task->range.offset,
-                          task->range.bytes,
-                          task->number ? task->range.bytes : 0);
-    replica->failed = TRUE;
-}
-
-static void complete_write(GannetReplica *replica, GannetTask *task)
-{
-    g_autoptr(GBytes) data = task->number ?
-        fill(&task->range, task->number) : NULL;
-    uint64_t admitted = data ? task->range.bytes : 0;
-
-    put(replica, replica->model, task);
-    if (data && !task->mirrored &&
-        gannet_primary_state(replica->primary) != GANNET_PRIMARY_ALONE) {
-        /* No copy was made of what was written. */
-        gannet_primary_failed(replica->primary, task->range.offset,
-                              task->range.bytes, admitted);
-    } else {
-        gannet_primary_written(replica->primary, task->range.offset,
-                               task->range.bytes, admitted, data);
-    }
-}
-
-static gboolean step_write(GannetReplica *replica, GannetTask *task,
-                           gboolean *done)
-{
-    switch (task->phase) {
-    case GANNET_WRITE_ADMIT:
-        /* Before the range: a copy that has room may wait for that. */
-        if (!gannet_primary_admit(replica->primary,
-                                  task->number ? task->range.bytes : 0,
-                                  replica->stopped)) {
-            return FALSE;
-        }
-        break;
-    case GANNET_WRITE_HOLD:
-        if (!hold(replica, task)) {
-            return FALSE;
-        }
-        break;
-    case GANNET_WRITE_MARK:
-        if (!mark(replica, task)) {
-            return FALSE;
-        }
-        break;
-    case GANNET_WRITE_MARKED:
-        if (gannet_side_file_durable(replica->side) < task->change) {
-            return FALSE;
-        }
-        task->mirrored = gannet_primary_state(replica->primary) !=
-                         GANNET_PRIMARY_ALONE;
-        break;
-    case GANNET_WRITE_DISK:
-        if (below(200) == 0 && !replica->taken_over) {
-            fail_write(replica, task);
-            *done = TRUE;
-            return TRUE;
-        }
-        put(replica, replica->disk, task);
-        skip_for_flushes(replica, task);
-        break;
-    default:
-        if (!gannet_store_forget(replica->store, task->range.offset,
-                                 task->range.bytes)) {
-            return FALSE;
-        }
-        complete_write(replica, task);
-        *done = TRUE;
-        return TRUE;
-    }
-    task->phase++;
-    return TRUE;
-}
-
-static gboolean step_memory(GannetReplica *replica, GannetTask *task,
-                            gboolean *done)
-{
-    g_autoptr(GBytes) data = task->number ?
-        fill(&task->range, task->number) : NULL;
-    struct iovec iov = { (void *)bytes_of(data), task->range.bytes };
-    g_autoptr(GError) error = NULL;
-    GannetVerdict verdict;
-
-    if (replica->guest == GANNET_GUEST_OWN) {
-        /* It waited for memory when this side took over. */
-        task->kind = GANNET_TASK_WRITE;
-        return TRUE;
-    }
-    verdict = gannet_secondary_write(replica->secondary, task->range.offset,
-                                     task->range.bytes, data ? &iov : NULL,
-                                     1, replica->stopped, &error);
-    g_assert_no_error(error);
-    if (verdict == GANNET_WAIT) {
-        return FALSE;
-    }
-    gannet_image_put(replica->layout, replica->model, task->range.offset,
-                     task->range.bytes, bytes_of(data));
-    *done = TRUE;
-    return TRUE;
-}
-
-/* What the guest saw when it asked is there, unless it wrote there since. */
-static gboolean step_flush(GannetReplica *replica, GannetTask *task,
-                           gboolean *done)
-{
-    if (replica->taken_over && task->phase == 0) {
-        return FALSE;
-    }
-    if (task->phase++ == 0) {
-        flush_begin(replica, task);
-    } else {
-        flush_end(replica, task);
-        for (unsigned i = 0; i < replica->layout->sectors; i++) {
-            g_assert_true(task->seen[i] == GANNET_REWRITTEN ||
-                          task->seen[i] == replica->durable[i]);
-        }
-        *done = TRUE;
-    }
-    return TRUE;
 }
 
 /* --- write-back ----------------------------------------------------------- */
@@ -414,7 +211,7 @@ static gboolean begin_write_back(GannetReplica *replica)
     }
     task = gannet_task_new(replica, GANNET_TASK_WRITE_BACK);
     task->range = (GannetRange) { piece->offset, piece->bytes };
-    if (!hold(replica, task)) {
+    if (!gannet_task_hold(replica, task)) {
         gannet_store_written_back(replica->store, piece, FALSE);
         g_ptr_array_remove(replica->tasks, task);
         gannet_task_free(task);
@@ -431,7 +228,7 @@ static void step_write_back(GannetReplica *replica, GannetTask *task,
     gboolean written = below(50) > 0;
 
     if (written) {
-        put(replica, replica->disk, task);
+        gannet_task_put(replica, replica->disk, task);
     } else {
         gannet_task_tear(replica, task);
     }
@@ -457,14 +254,20 @@ static gboolean is_clean(const GannetReplica *replica)
            early_blocks(replica) == replica->early;
 }
 
+/* The side file can say that the disk is whole, once it is flushed. */
+static gboolean ends_partial(const GannetReplica *replica)
+{
+    return is_clean(replica) &&
+           (replica->taken_over ||
+            gannet_side_file_state(replica->side)->partial);
+}
+
 static gboolean begin_report(GannetReplica *replica)
 {
     uint64_t due = gannet_secondary_flush_due(replica->secondary);
     GannetTask *task;
 
-    if (replica->reporting ||
-        (!due && !(is_clean(replica) && (replica->taken_over ||
-            gannet_side_file_state(replica->side)->partial)))) {
+    if (replica->reporting || (!due && !ends_partial(replica))) {
         return FALSE;
     }
     replica->reporting = TRUE;
@@ -472,7 +275,7 @@ static gboolean begin_report(GannetReplica *replica)
     task->mark = due;
     task->clean = is_clean(replica);
     task->pieces = replica->pieces;
-    flush_begin(replica, task);
+    gannet_task_flush_begin(replica, task);
     return TRUE;
 }
 
@@ -501,7 +304,7 @@ static gboolean step_report(GannetReplica *replica, GannetTask *task,
                             gboolean *done)
 {
     if (task->phase == 0) {
-        flush_end(replica, task);
+        gannet_task_flush_end(replica, task);
         note_durable(replica, task);
         task->change = gannet_side_file_change(replica->side);
         task->phase++;
@@ -560,7 +363,7 @@ static gboolean step_read(GannetReplica *replica, GannetTask *task,
 
     switch (task->phase) {
     case 0:
-        task->phase = hold(replica, task);
+        task->phase = gannet_task_hold(replica, task);
         return task->phase;
     case 1:
         task->data = gannet_replica_read(replica, GANNET_COMMITTED,
@@ -599,14 +402,14 @@ static gboolean begin_settle(GannetReplica *replica)
     task = gannet_task_new(replica, GANNET_TASK_SETTLE);
     task->pending = gannet_regions_new(replica->layout->size, 64 << 10);
     add_pending(replica, task);
-    flush_begin(replica, task);
+    gannet_task_flush_begin(replica, task);
     return TRUE;
 }
 
 static void step_settle(GannetReplica *replica, GannetTask *task,
                         gboolean *done)
 {
-    flush_end(replica, task);
+    gannet_task_flush_end(replica, task);
     if (gannet_primary_state(replica->primary) != GANNET_PRIMARY_ALONE &&
         task->connection == replica->connection) {
         add_pending(replica, task);
@@ -635,7 +438,7 @@ void gannet_task_pair(GannetReplica *replica)
     task->pending = gannet_regions_new(replica->layout->size, 64 << 10);
     gannet_replica_under_way(replica, task->pending);
     mark_all(replica, task->pending);
-    flush_begin(replica, task);
+    gannet_task_flush_begin(replica, task);
 }
 
 /* The write-intent log speaks of this peer from now on. */
@@ -644,7 +447,7 @@ static void step_pair(GannetReplica *replica, GannetTask *task,
 {
     GannetSideState state = *gannet_side_file_state(replica->side);
 
-    flush_end(replica, task);
+    gannet_task_flush_end(replica, task);
     *done = TRUE;
     if (task->connection == replica->connection) {
         add_pending(replica, task);
@@ -687,11 +490,11 @@ gboolean gannet_task_step(GannetReplica *replica, GannetTask *task,
     }
     switch (task->kind) {
     case GANNET_TASK_WRITE:
-        return step_write(replica, task, done);
+        return gannet_task_step_write(replica, task, done);
     case GANNET_TASK_MEMORY:
-        return step_memory(replica, task, done);
+        return gannet_task_step_memory(replica, task, done);
     case GANNET_TASK_FLUSH:
-        return step_flush(replica, task, done);
+        return gannet_task_step_flush(replica, task, done);
     case GANNET_TASK_REPORT:
         return step_report(replica, task, done);
     case GANNET_TASK_COPY:

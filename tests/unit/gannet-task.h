@@ -76,4 +76,26 @@ uint64_t gannet_task_number(const GannetReplica *replica,
 /* Whether it writes to the disk now. */
 gboolean gannet_task_is_writing(const GannetTask *task);
 
+/* --- for the tasks alone -------------------------------------------------- */
+
+/* Take the range, unless another task has it that gets in the way. */
+gboolean gannet_task_hold(const GannetReplica *replica, GannetTask *task);
+/* A flush of the disk: what is there at the beginning is durable in the end. */
+void gannet_task_flush_begin(GannetReplica *replica, GannetTask *task);
+void gannet_task_flush_end(GannetReplica *replica, const GannetTask *task);
+/* The range filled with the number; the bytes, NULL for NULL. */
+GBytes *gannet_task_fill(const GannetRange *range, uint64_t number);
+const void *gannet_task_bytes(GBytes *data);
+/* What the task writes goes into the image. */
+void gannet_task_put(GannetReplica *replica, uint64_t *image,
+                     const GannetTask *task);
+
+/* Steps of what the guest asks for. */
+gboolean gannet_task_step_write(GannetReplica *replica, GannetTask *task,
+                                gboolean *done);
+gboolean gannet_task_step_memory(GannetReplica *replica, GannetTask *task,
+                                 gboolean *done);
+gboolean gannet_task_step_flush(GannetReplica *replica, GannetTask *task,
+                                gboolean *done);
+
 #endif

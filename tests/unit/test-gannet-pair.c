@@ -8,7 +8,7 @@
 #include "gannet-pair.h"
 
 /* More with -m slow; fewer where each takes long and there is one thread. */
-#ifdef __SANITIZE_THREAD__
+#if defined(__SANITIZE_THREAD__)
 #define LIVES 1
 #else
 #define LIVES (g_test_slow() ? 1000 : 8)
@@ -97,10 +97,10 @@ static void live(gboolean big, unsigned steps)
 {
     g_autoptr(GannetPair) pair = gannet_pair_new(big);
     Mood mood = {
-        .writes = 200 + below(4000),
-        .checkpoints = 20 + below(400),
-        .crashes = below(3) ? below(40) : 0,
-        .cuts = below(3) ? below(40) : 0,
+        .writes = (big ? 4000 : 200) + below(4000),
+        .checkpoints = below(big ? 40 : 400),
+        .crashes = below(3) ? below(big ? 10 : 40) : 0,
+        .cuts = below(3) ? below(big ? 10 : 40) : 0,
         .repairs = 200 + below(1000),
     };
 
@@ -129,7 +129,7 @@ static void two_replicas_keep_what_they_promise(void)
 static void they_do_so_when_memory_is_short(void)
 {
     for (int i = 0; i < (LIVES + 3) / 4; i++) {
-        live(TRUE, STEPS / 4);
+        live(TRUE, STEPS / 2);
     }
 }
 
