@@ -90,6 +90,8 @@ static bool primary_hello(void *opaque, GannetPeer *peer,
 
     QEMU_LOCK_GUARD(&node->lock);
     describe(node, ours);
+    /* Whose lacks are known, in the log or only in memory. */
+    ours->pair = gannet_primary_pair(node->primary);
     ours->room = node->queue_limit;
     return true;
 }
@@ -115,16 +117,14 @@ static bool load_intents(const GannetNode *node, const GannetHello *theirs,
 }
 
 /*
- * The write-intent log speaks of one peer. Of a new one, or one that is copied
- * to as a whole, only memory knows what it lacks until it is in step.
+ * The write-intent log speaks of one peer. What is written from now on is for
+ * another: until the two are in step, the disk is in step with none.
  */
-static void forget_pair(GannetNode *node, uint64_t pair)
+static void forget_pair(GannetNode *node)
 {
     GannetSideState state = *gannet_side_file_state(node->side);
-    GannetPrimaryStats stats;
 
-    gannet_primary_stats(node->primary, &stats);
-    if (state.pair && (state.pair != pair || stats.copy_total == node->size)) {
+    if (state.pair) {
         state.pair = 0;
         gannet_side_file_set(node->side, &state);
         node->write_after = gannet_side_file_change(node->side);
@@ -148,6 +148,7 @@ static bool primary_connected(void *opaque, GannetPeer *peer,
     GannetNode *node = opaque;
     g_autoptr(GannetRegions) intents = NULL;
     g_autoptr(GError) error = NULL;
+    GannetPrimaryStats stats;
 
     if (strcmp(theirs->disk, node->disk)) {
         error_setg(errp, "the peer's disk is '%s', this one '%s'",
@@ -162,7 +163,12 @@ static bool primary_connected(void *opaque, GannetPeer *peer,
                                   random_name(), node->resync, &error)) {
         return fail(errp, error);
     }
-    forget_pair(node, theirs->pair);
+    gannet_primary_stats(node->primary, &stats);
+    /* Of a copy of everything only memory knows how much is missing. */
+    if (theirs->pair != gannet_side_file_state(node->side)->pair ||
+        stats.copy_total == node->size) {
+        forget_pair(node);
+    }
     node->link = peer;
     g_clear_pointer(&node->error, g_free);
     trace_gannet_connected(name(node), "primary");
@@ -474,6 +480,9 @@ static bool secondary_hello(void *opaque, GannetPeer *peer,
         gannet_side_file_marks(node->side, marks);
         ours->granularity = gannet_regions_granularity(marks);
         *intents = gannet_regions_save(marks);
+    }
+    if (theirs->pair != ours->pair) {
+        forget_pair(node);
     }
     node->link = peer;
     node->connections++;
