@@ -90,8 +90,8 @@ def plug_with_side_file(replica, content):
 
 
 def test_foreign_side_file_is_refused(bare):
-    refused("'metadata' file cannot be used", plug_with_side_file, bare.primary,
-            b'not ours ' * 7282)
+    refused("'metadata' file cannot be used", plug_with_side_file,
+            bare.primary, b'not ours ' * 7282)
 
 
 def test_small_side_file_is_refused(bare):
@@ -264,8 +264,8 @@ def test_resync_while_one_is_under_way_is_refused(start_pair):
 def test_resync_in_an_epoch_is_refused(start_pair):
     pair = start_pair().protect()
     refused("'disk0' is connected", pair.resync, 'full')
-    refused("'disk0' is a secondary", pair.secondary.qmp.command, 'gannet-resync',
-            {'node-name': 'disk0'})
+    refused("'disk0' is a secondary", pair.secondary.qmp.command,
+            'gannet-resync', {'node-name': 'disk0'})
     pair.p.write(MIB, 1)
     pair.checkpoint()
     pair.check()
@@ -273,8 +273,8 @@ def test_resync_in_an_epoch_is_refused(start_pair):
 
 def test_verification_without_a_peer_is_refused(start_pair):
     pair = start_pair()
-    refused("'disk0' cannot be verified.*step", pair.primary.qmp.command, 'gannet-verify',
-            {'node-name': 'disk0'})
+    refused("'disk0' cannot be verified.*step", pair.primary.qmp.command,
+            'gannet-verify', {'node-name': 'disk0'})
 
 
 @pytest.mark.parametrize('command', ['gannet-resync', 'gannet-verify'])
@@ -315,7 +315,7 @@ def test_resize_of_a_disk_that_is_alone_is_refused(start_pair):
 @SIDES
 def test_internal_snapshot_is_refused(pair, side):
     replica = getattr(pair, side)
-    refused('gannet', replica.qmp.command,
+    refused('is on; stop it first|gannet', replica.qmp.command,
             'blockdev-snapshot-internal-sync',
             {'device': 'disk0', 'name': 'one'})
 
@@ -328,7 +328,7 @@ def test_external_snapshot_is_refused(pair, side, folder):
                     '16M'], check=True, timeout=30)
     replica.add_node('overlay', driver='qcow2', backing=None, file={
         'driver': 'file', 'filename': str(overlay)})
-    refused('gannet replicates', replica.qmp.command, 'blockdev-snapshot', {
+    refused('is on; stop it first', replica.qmp.command, 'blockdev-snapshot', {
         'node': 'disk0', 'overlay': 'overlay'})
     pair.p.write(MIB, 1)
     pair.checkpoint()
@@ -344,7 +344,7 @@ def test_removal_of_a_disk_in_use_is_refused(pair, side):
 def test_removal_of_a_replicated_disk_is_refused(pair):
     for replica in pair.replicas:
         replica.unexport()
-        refused('gannet replicates', replica.unplug)
+        refused('is on; stop it first', replica.unplug)
 
 
 @SIDES
@@ -354,7 +354,7 @@ def test_mirror_is_refused(pair, side, folder):
     with open(target, 'wb') as image:
         image.truncate(16 * MIB)
     replica.add_node('target', driver='file', filename=str(target))
-    refused('gannet replicates', replica.qmp.command, 'blockdev-mirror', {
+    refused('is on; stop it first', replica.qmp.command, 'blockdev-mirror', {
         'job-id': 'mirror0', 'device': 'disk0', 'target': 'target',
         'sync': 'full'})
 

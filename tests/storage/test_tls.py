@@ -12,28 +12,29 @@ MIB = 1 << 20
 KEY = 'a7' * 32
 
 
+def credentials(folder, key):
+    """A client's and a server's, both of which know @key; None: none."""
+    if key is None:
+        return {}
+    folder.mkdir()
+    (folder / 'keys.psk').write_text(f'qemu:{key}\n')
+    return {
+        'options': {'tls-creds': 'tls-client',
+                    'tls-server-creds': 'tls-server'},
+        'objects': [{'qom-type': 'tls-creds-psk', 'id': f'tls-{endpoint}',
+                     'dir': str(folder), 'endpoint': endpoint}
+                    for endpoint in ('client', 'server')]}
+
+
 @pytest.fixture(name='new_tls_pair')
 def new_tls_pair_fixture(new_pair, folder):
     """
     A function that makes and starts a pair with the key of the primary and
     that of the secondary, None standing for no TLS.
     """
-    def make(primary, secondary):
-        sides = {}
-        for name, key in ('a', primary), ('b', secondary):
-            if key is None:
-                continue
-            keys = folder / f'keys-{name}'
-            keys.mkdir()
-            (keys / 'keys.psk').write_text(f'qemu:{key}\n')
-            kind = 'client' if name == 'a' else 'server'
-            other = 'listen' if name == 'a' else 'peer'
-            sides[name] = {
-                'options': {'tls-creds': 'tls0', other: None},
-                'objects': [{'qom-type': 'tls-creds-psk', 'id': 'tls0',
-                             'dir': str(keys), 'endpoint': kind}]}
-        return new_pair(**sides).start()
-    return make
+    return lambda primary, secondary: new_pair(
+        a=credentials(folder / 'keys-a', primary),
+        b=credentials(folder / 'keys-b', secondary)).start()
 
 
 def test_everything_works_under_tls(new_tls_pair):
@@ -47,9 +48,18 @@ def test_everything_works_under_tls(new_tls_pair):
     pair.primary.wait_durable()
     pair.check_images()
     assert pair.verify()['differing'] == 0
+    del pair.guests['a']
     pair.primary.kill()
     pair.take_over()
-    pair.s.check()
+    pair.s.write(MIB, 'survivor')
+    pair.primary.start()
+    pair.swap()
+    pair.sync('changed')
+    pair.begin()
+    pair.boot(pair.secondary, pair.views(pair.primary))
+    pair.p.write(2 * MIB, 'again')
+    pair.checkpoint()
+    pair.check()
 
 
 def test_large_resync_works_under_tls(new_tls_pair):
@@ -87,11 +97,11 @@ def test_frozen_peer_is_lost_under_tls(new_tls_pair):
     pair.p.check()
 
 
-def test_credentials_of_the_wrong_kind_are_refused(new_pair, folder):
-    (folder / 'keys.psk').write_text(f'qemu:{KEY}\n')
-    pair = new_pair(a={'objects': [{
-        'qom-type': 'tls-creds-psk', 'id': 'tls0', 'dir': str(folder),
-        'endpoint': 'server'}], 'options': {'tls-creds': 'tls0'}})
-    with pytest.raises(QmpError, match='tls0|endpoint|client'):
-        pair.start()
-        pair.resync()
+@pytest.mark.parametrize('option, kind', [
+    ('tls-creds', 'server'), ('tls-server-creds', 'client')])
+def test_credentials_of_the_wrong_kind_are_refused(new_pair, folder, option,
+                                                   kind):
+    side = credentials(folder / 'keys', KEY)
+    side['options'][option] = f'tls-{kind}'
+    with pytest.raises(QmpError, match='endpoint'):
+        new_pair(a=side).start()
