@@ -249,6 +249,53 @@ def test_frozen_peer_does_not_block_the_end_of_a_daemon(protected):
     pair.secondary.daemon.thaw()
 
 
+# A disk that is behind
+
+def test_old_primary_cannot_overwrite_a_survivor_that_restarted(start_pair):
+    pair = start_pair().protect()
+    pair.p.write(MIB, 'agreed on')
+    pair.checkpoint()
+    pair.p.write(2 * MIB, 'lost')
+    die(pair, pair.primary, False)
+    pair.take_over()
+    pair.s.write(3 * MIB, 'survivor')
+    pair.s.flush()
+    pair.secondary.qmp.wait_event('GANNET_WRITTEN_BACK', 20)
+    view = pair.views(pair.secondary)
+    pair.secondary.restart()
+    pair.boot(pair.secondary, view)
+    pair.primary.start()
+    mark = pair.primary.qmp.mark()
+    with pytest.raises(QmpError):
+        pair.resync('changed')
+        event = pair.primary.qmp.wait_one_of(
+            ('GANNET_SYNCED', 'GANNET_PEER_LOST'), 20, since=mark)
+        if event['event'] == 'GANNET_PEER_LOST':
+            raise QmpError('', {'desc': event['data']['reason']})
+    pair.s.write(4 * MIB, 'later')
+    pair.s.check()
+
+
+def test_old_secondary_cannot_overwrite_a_primary_that_went_on(start_pair):
+    pair = start_pair().protect()
+    pair.p.write(MIB, 'agreed on')
+    pair.checkpoint()
+    die(pair, pair.secondary, False)
+    lost(pair.primary)
+    pair.p.write(2 * MIB, 'alone')
+    pair.secondary.start()
+    mark = pair.secondary.qmp.mark()
+    with pytest.raises(QmpError):
+        pair.secondary.qmp.command('gannet-resync', {'node-name': 'disk0'})
+        event = pair.secondary.qmp.wait_one_of(
+            ('GANNET_SYNCED', 'GANNET_PEER_LOST'), 20, since=mark)
+        if event['event'] == 'GANNET_PEER_LOST':
+            raise QmpError('', {'desc': event['data']['reason']})
+    pair.p.write(3 * MIB, 'later')
+    pair.p.check()
+    reunite(pair, restart=False)
+
+
 # Named moments
 
 
@@ -324,10 +371,11 @@ def die(pair, replica, power_cut):
             disk.power_cut()
 
 
-def reunite(pair):
+def reunite(pair, restart=True):
     """The one that is gone comes back: all ends with two equal disks."""
     pair.primary.qmp.command('gannet-stop', {'failover': True})
-    pair.secondary.start()
+    if restart:
+        pair.secondary.start()
     pair.sync('changed')
     assert pair.verify()['differing'] == 0
     pair.p.write(5 * MIB, 'later')

@@ -176,6 +176,22 @@ def test_secondary_that_is_full_holds_its_guest_until_a_checkpoint(
     assert pair.secondary.info()['secondary']['held-time-max'] > 0
 
 
+def test_write_that_is_held_for_memory_survives_a_takeover(start_pair):
+    pair = start_pair(size=64 * MIB, options=SMALL).protect()
+    requests = []
+    for offset in range(0, 28 * MIB, MIB):
+        data = pattern('s', MIB)
+        requests.append(pair.s.disk.begin_write(offset, data))
+        pair.s.view[offset:offset + MIB] = data
+    pair.secondary.wait(lambda info: info['secondary']['held'] > 0)
+    del pair.guests['a']
+    pair.primary.kill()
+    pair.take_over()
+    for request in requests:
+        request.wait()
+    pair.s.check()
+
+
 def test_full_copy_of_a_disk_larger_than_the_limit_stays_within_it(new_pair):
     pair = new_pair(size=128 * MIB, options=SMALL)
     for offset in range(0, 128 * MIB, MIB):

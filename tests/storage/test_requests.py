@@ -9,6 +9,7 @@ import threading
 
 import pytest
 
+from colony_storage.background import in_background
 from colony_storage.daemon import BIN
 from colony_storage.load import Log, Storm
 from colony_storage.nbd import FUA, NO_HOLE
@@ -102,6 +103,29 @@ def test_discarded_range_reads_the_same_everywhere(pair, side, place):
     pair.check()
     pair.primary.wait_durable()
     pair.check_images()
+
+
+def test_discard_on_an_image_of_clusters_reads_the_same_everywhere(
+        new_pair):
+    """It may zero the whole clusters and refuse the rest."""
+    pair = new_pair()
+    for replica in pair.replicas:
+        image = replica.folder / f'{replica.name}.qcow2'
+        subprocess.run([BIN / 'qemu-img', 'create', '-q', '-f', 'qcow2',
+                        image, '16M'], check=True, timeout=30)
+        replica.start(plug=False)
+        replica.add_node('clusters', driver='qcow2', discard='unmap', file={
+            'driver': 'file', 'filename': str(image)})
+        replica.plug(file='clusters')
+    pair.protect()
+    for offset in range(0, 16 * MIB, MIB):
+        pair.p.write(offset, pattern(offset, MIB))
+    pair.checkpoint()
+    for offset, length in (MIB + 512, MIB), (5 * MIB, 70000), (9999, 200000):
+        pair.p.discard(offset, length)
+    pair.checkpoint()
+    pair.check()
+    assert pair.verify()['differing'] == 0
 
 
 @SIDES
@@ -248,27 +272,6 @@ def test_image_is_copied_whole_through_block_status(pair, folder, side):
 
 
 # Requests in flight
-
-
-def in_background(function, *arguments):
-    """Begin to call a function; a function that waits for its result."""
-    results = []
-
-    def run():
-        try:
-            results.append((function(*arguments), None))
-        except Exception as error:  # pylint: disable=broad-except
-            results.append((None, error))
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-
-    def join(timeout=20):
-        thread.join(timeout)
-        assert results, f'{function} has not returned'
-        if results[0][1]:
-            raise results[0][1]
-        return results[0][0]
-    return join
 
 
 def test_write_belongs_to_the_epoch_in_which_it_completes(start_pair):

@@ -11,6 +11,8 @@ virtual machine.  See ../README.rst.
   oracle      what each side must see
   load        guests at work
   qemuio      requests by qemu-io
+  relay       stops or ends a connection at a given message
+  background  a call under way
 
 Deadlines, QMP and log following come from the system tests' library.
 """

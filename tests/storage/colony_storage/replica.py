@@ -36,6 +36,7 @@ class Replica:
         self.daemons = []
         self.disks, self.metadata = {}, {}
         self.peer = None
+        self.peer_paths = {}
         for disk in self.names:
             stem = f'{name}-{disk}'
             self.disks[disk] = FakeDisk(folder, stem, size, align) if fake \
@@ -137,7 +138,7 @@ class Replica:
             'buffer-limit': 128 * MIB, 'queue-limit': 8 * MIB}
         if self.peer:
             options['peer'] = {'type': 'unix', 'path': str(
-                self.peer.listen_path(node))}
+                self.peer_paths.get(node, self.peer.listen_path(node)))}
         options.update(self.options)
         options.update(changes)
         return {name.replace('_', '-'): value
