@@ -17,6 +17,9 @@
 /* What it does and holds; the caller frees it. */
 GannetInfo *gannet_info(BlockDriverState *bs);
 
+/* The last epoch of which a secondary has everything; 0: none. */
+uint64_t gannet_sealed_epoch(BlockDriverState *bs);
+
 /*
  * Connect to the peer and bring its disk up to date, in the background. Fails
  * when there is nothing to connect to, or something is under way.

@@ -224,25 +224,26 @@ gannet_co_preadv(BlockDriverState *bs, int64_t offset, int64_t bytes,
 
 /* --- writing to memory ---------------------------------------------------- */
 
-/* @qiov NULL: zeroes. With the lock held. */
+/*
+ * @qiov NULL: zeroes. With the lock held. -EAGAIN: it was held back, and
+ * the node may be something else now.
+ */
 static int coroutine_fn write_memory(GannetNode *node, uint64_t offset,
                                      uint64_t bytes, QEMUIOVector *qiov)
 {
     g_autoptr(GError) error = NULL;
     GannetVerdict verdict;
 
-    for (;;) {
-        verdict = gannet_secondary_write(node->secondary, offset, bytes,
-                                         qiov ? qiov->iov : NULL,
-                                         qiov ? qiov->niov : 0,
-                                         node->quiesced > 0, &error);
-        if (gannet_secondary_has_message(node->secondary)) {
-            gannet_link_kick(node);
-        }
-        if (verdict != GANNET_WAIT) {
-            break;
-        }
+    verdict = gannet_secondary_write(node->secondary, offset, bytes,
+                                     qiov ? qiov->iov : NULL,
+                                     qiov ? qiov->niov : 0,
+                                     node->quiesced > 0, &error);
+    if (gannet_secondary_has_message(node->secondary)) {
+        gannet_link_kick(node);
+    }
+    if (verdict == GANNET_WAIT) {
         hold(node);
+        return -EAGAIN;
     }
     if (verdict == GANNET_ERROR) {
         gannet_fail(node, "A write of the guest failed: %s", error->message);
@@ -331,10 +332,7 @@ static void coroutine_fn finish(GannetNode *node, Write *write, int ret)
     uint64_t offset = write->busy.offset;
     uint64_t bytes = write->busy.bytes;
 
-    if (ret == -ENOTSUP) {
-        /* A discard that did not happen. */
-        gannet_primary_failed(node->primary, offset, 0, write->admitted);
-    } else if (ret < 0 || (write->qiov && !write->copy &&
+    if (ret < 0 || (write->qiov && !write->copy &&
                            gannet_primary_state(node->primary) !=
                            GANNET_PRIMARY_ALONE)) {
         /* What the disk has there is not known, or was not kept. */
@@ -366,6 +364,7 @@ write_through(GannetNode *node, uint64_t offset, uint64_t bytes,
     bool mirrored;
     int ret;
 
+    node->guest_wrote = true;
     ret = prepare(node, &write);
     mirrored = gannet_primary_state(node->primary) != GANNET_PRIMARY_ALONE;
     qemu_mutex_unlock(&node->lock);
@@ -391,21 +390,20 @@ write_request(BlockDriverState *bs, int64_t offset, int64_t bytes,
     int ret;
 
     qemu_mutex_lock(&node->lock);
-    switch (gannet_node_state(node)) {
-    case GANNET_SECONDARY_FOLLOWING:
-        ret = -EROFS; /* the disk is the primary's to write */
-        break;
-    case GANNET_SECONDARY_IDLE:
-        ret = is_unusable(node) ? -EIO :
-              write_through(node, offset, bytes, qiov, flags);
-        break;
-    case GANNET_SECONDARY_EPOCHS:
-        ret = write_memory(node, offset, bytes, qiov);
-        break;
-    default:
-        ret = write_through(node, offset, bytes, qiov, flags);
-        break;
-    }
+    do {
+        switch (gannet_node_state(node)) {
+        case GANNET_SECONDARY_FOLLOWING:
+            ret = -EROFS; /* the disk is the primary's to write */
+            break;
+        case GANNET_SECONDARY_EPOCHS:
+            ret = write_memory(node, offset, bytes, qiov);
+            break;
+        default:
+            ret = is_unusable(node) ? -EIO :
+                  write_through(node, offset, bytes, qiov, flags);
+            break;
+        }
+    } while (ret == -EAGAIN);
     qemu_mutex_unlock(&node->lock);
     return ret;
 }
@@ -426,16 +424,32 @@ gannet_co_pwrite_zeroes(BlockDriverState *bs, int64_t offset, int64_t bytes,
 
 /*
  * What a disk holds after a discard is its own affair, but both sides must
- * hold the same: zeroes, or else nothing happens, which is allowed, too.
+ * hold the same: zeroes, or else nothing happens, which is allowed, too. A
+ * disk that cannot do it is not asked again, as it may have done half of it,
+ * which is then copied.
  */
 int coroutine_fn GRAPH_RDLOCK
 gannet_co_pdiscard(BlockDriverState *bs, int64_t offset, int64_t bytes)
 {
-    if ((offset | bytes) % GANNET_SECTOR) {
+    GannetNode *node = gannet_node(bs);
+    const BlockLimits *limits = &bs->file->bs->bl;
+    int64_t align = MAX(MAX(limits->pwrite_zeroes_alignment,
+                            limits->pdiscard_alignment), GANNET_SECTOR);
+    int64_t start = ROUND_UP(offset, align);
+    int64_t end = offset + bytes;
+    int ret;
+
+    /* As disks do: what is not aligned stays as it is. */
+    end = end == node->size ? end : ROUND_DOWN(end, align);
+    if (qatomic_read(&node->no_discard) || start >= end) {
         return -ENOTSUP;
     }
-    return write_request(bs, offset, bytes, NULL,
-                         BDRV_REQ_MAY_UNMAP | BDRV_REQ_NO_FALLBACK);
+    ret = write_request(bs, start, end - start, NULL,
+                        BDRV_REQ_MAY_UNMAP | BDRV_REQ_NO_FALLBACK);
+    if (ret == -ENOTSUP) {
+        qatomic_set(&node->no_discard, true);
+    }
+    return ret;
 }
 
 /* Wait until what the guest takes for written is on the disk. */

@@ -91,7 +91,8 @@ static bool primary_hello(void *opaque, GannetPeer *peer,
     QEMU_LOCK_GUARD(&node->lock);
     describe(node, ours);
     /* Whose lacks are known, in the log or only in memory. */
-    ours->pair = gannet_primary_pair(node->primary);
+    ours->pair = node->resync == GANNET_RESYNC_FULL ? 0 :
+                 gannet_primary_pair(node->primary);
     ours->room = node->queue_limit;
     return true;
 }
@@ -453,6 +454,12 @@ static bool check_hello(GannetNode *node, const GannetHello *theirs,
         error_setg(errp, "this side is a primary, too");
         return false;
     }
+    if (node->guest_wrote) {
+        error_setg(errp, "a guest has written to this disk since it was "
+                   "opened: it is not to be overwritten; if it is, start it "
+                   "anew");
+        return false;
+    }
     if (!gannet_secondary_connected(node->secondary, theirs, node->size,
                                     gannet_side_file_state(node->side)->
                                     generation, &error)) {
@@ -485,6 +492,7 @@ static bool secondary_hello(void *opaque, GannetPeer *peer,
         forget_pair(node);
     }
     node->link = peer;
+    node->generation = theirs->generation;
     node->connections++;
     node->whole = node->unusable = false;
     g_clear_pointer(&node->error, g_free);

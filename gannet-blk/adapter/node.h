@@ -97,6 +97,7 @@ typedef struct GannetNode {
     bool unusable;         /* the disk lacks what the guest believes in */
     QemuCond changed;      /* for threads that wait */
     uint64_t connections;  /* ever, as secondary */
+    uint64_t generation;   /* the primary's */
     GannetQuestion *question;
     uint64_t questions;    /* ever */
 
@@ -109,6 +110,8 @@ typedef struct GannetNode {
     QEMUTimer *held_timer; /* of the main loop */
     uint64_t held_ever;
     uint64_t held_max;     /* ns */
+    bool guest_wrote;      /* to the disk, since it was opened */
+    bool no_discard;       /* the disk cannot; atomic */
     unsigned n_holes;      /* reads of the disk under way, by the guest */
     CoQueue progress;      /* the takeover has come to its end, or failed */
     unsigned n_flushing;   /* flushes that wait for it */

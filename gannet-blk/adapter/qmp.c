@@ -151,6 +151,46 @@ static void seal_all(Error **errp)
     replication_seal_all(++session.epoch, errp);
 }
 
+/* The latest epoch that has ended on any disk. */
+static uint64_t coroutine_fn newest_epoch(void)
+{
+    uint64_t newest = 0;
+
+    GRAPH_RDLOCK_GUARD();
+
+    for (BlockDriverState *bs = bdrv_next_node(NULL); bs;
+         bs = bdrv_next_node(bs)) {
+        if (is_gannet(bs)) {
+            newest = MAX(newest, gannet_sealed_epoch(bs));
+        }
+    }
+    return newest;
+}
+
+/*
+ * Nobody tells a secondary which epoch to apply: take the latest, but the same
+ * one of all disks. The primary may end another one meanwhile.
+ */
+static bool coroutine_fn wait_newest(Error **errp)
+{
+    uint64_t epoch, before = 0;
+    Error *err = NULL;
+
+    if (!wait_sealed(REPLICATION_ANY_EPOCH, errp)) {
+        return false;
+    }
+    while ((epoch = newest_epoch()) != before) {
+        error_free(err);
+        err = NULL;
+        if (wait_sealed(epoch, &err)) {
+            return true;
+        }
+        before = epoch;
+    }
+    error_propagate(errp, err);
+    return false;
+}
+
 void coroutine_fn qmp_gannet_checkpoint(Error **errp)
 {
     if (!session.started) {
@@ -160,7 +200,7 @@ void coroutine_fn qmp_gannet_checkpoint(Error **errp)
     trace_gannet_checkpoint(ReplicationMode_str(session.mode), session.epoch);
     if (session.mode == REPLICATION_MODE_PRIMARY) {
         run_outside(seal_all, errp);
-    } else if (wait_sealed(REPLICATION_ANY_EPOCH, errp)) {
+    } else if (wait_newest(errp)) {
         run_outside(replication_do_checkpoint_all, errp);
     }
 }

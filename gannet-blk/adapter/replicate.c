@@ -15,6 +15,7 @@
 #include "qapi/error.h"
 #include "qapi/qapi-events-gannet.h"
 #include "qemu/timer.h"
+#include "gannet.h"
 #include "node.h"
 #include "trace.h"
 
@@ -192,6 +193,14 @@ void gannet_left_epochs(GannetNode *node)
     agree(node);
 }
 
+uint64_t gannet_sealed_epoch(BlockDriverState *bs)
+{
+    GannetNode *node = gannet_node(bs);
+
+    QEMU_LOCK_GUARD(&node->lock);
+    return node->secondary ? gannet_secondary_pending(node->secondary) : 0;
+}
+
 static void apply(GannetNode *node, Error **errp)
 {
     int64_t start = qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
@@ -267,6 +276,7 @@ static bool take_over(GannetNode *node, Error **errp)
     gannet_primary_assume(node->primary, state.pair, own);
     node->taken_over = qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
     state.pair = 0;
+    state.generation++; /* the failover command is an operator's word */
     state.partial = state.partial || !gannet_store_is_clean(node->store);
     gannet_side_file_set(node->side, &state);
     node->write_after = gannet_side_file_change(node->side);
@@ -295,8 +305,14 @@ static void stop_secondary(GannetNode *node, bool failover, Error **errp)
 
 static void stop_primary(GannetNode *node, bool failover)
 {
+    GannetSideState state = *gannet_side_file_state(node->side);
+
     node->started = GANNET_STARTED_NOT;
     if (failover) {
+        state.generation++; /* whoever was the secondary is out of date */
+        gannet_side_file_set(node->side, &state);
+        node->write_after = gannet_side_file_change(node->side);
+        gannet_work(node);
         gannet_link_break(node, "this side goes on alone");
     } else {
         gannet_primary_end(node->primary);

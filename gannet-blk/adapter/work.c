@@ -264,6 +264,7 @@ static void note_durable(GannetNode *node, uint64_t mark, bool clean)
     if (mark && stats.pair && mark >= stats.pair_mark &&
         state.pair != stats.pair) {
         state.pair = stats.pair;
+        state.generation = node->generation;
         gannet_side_file_settle_all(node->side);
     }
     if (clean && node->whole && !gannet_has_early(node)) {

@@ -18,6 +18,7 @@ struct GannetSecondary {
     uint64_t guest_reserve;  /* for writes under way when the VM stops */
     uint64_t commit_reserve; /* for what stands before a COMMIT waited for */
     gboolean waited_for;     /* a COMMIT is */
+    uint64_t promised;       /* an epoch that will be applied, or 0 */
     gboolean pressed;        /* PRESSURE was sent in this epoch */
 
     uint64_t writes; /* of the open epoch */
@@ -174,6 +175,7 @@ static void leave_epochs(GannetSecondary *secondary)
                                               GANNET_SECONDARY_IDLE;
     secondary->stopped = secondary->ended = FALSE;
     secondary->waited_for = secondary->pressed = FALSE;
+    secondary->promised = 0;
     secondary->stats.term = 0;
     secondary->stats.sealed = secondary->stats.applied = 0;
 }
@@ -410,6 +412,10 @@ static GannetVerdict take(GannetSecondary *secondary,
         ok = take_begin(secondary, message, errp);
         break;
     case GANNET_COMMIT:
+        if (secondary->promised) {
+            /* The disks of a VM are at this epoch: not one of them further. */
+            return GANNET_WAIT;
+        }
         ok = take_commit(secondary, message, errp);
         break;
     case GANNET_END:
@@ -471,10 +477,11 @@ GannetVerdict gannet_secondary_sealed(GannetSecondary *secondary,
 {
     const GannetSecondaryStats *stats = &secondary->stats;
     gboolean epochs = secondary->state == GANNET_SECONDARY_EPOCHS;
+    uint64_t pending = epochs ? gannet_secondary_pending(secondary) : 0;
 
+    secondary->promised = pending == epoch ? pending : 0;
     if (epoch == 0 ? epochs :
-        epochs && stats->sealed != stats->applied &&
-        (epoch == stats->sealed || epoch == GANNET_ANY_EPOCH)) {
+        pending && (epoch == pending || epoch == GANNET_ANY_EPOCH)) {
         return GANNET_DONE;
     }
     if (!secondary->connected) {
@@ -506,6 +513,7 @@ void gannet_secondary_apply(GannetSecondary *secondary)
     g_assert(gannet_secondary_pending(secondary));
     gannet_store_apply(secondary->store);
     secondary->stats.applied = secondary->stats.sealed;
+    secondary->promised = 0;
     secondary->waited_for = secondary->pressed = FALSE;
 }
 

@@ -96,8 +96,10 @@ gboolean gannet_secondary_next(GannetSecondary *secondary,
 
 /*
  * Whether the epoch has been sealed, 0 standing for BEGIN. WAIT: not yet, and
- * from now on its COMMIT may use the last reserve of memory. ERROR: it never
- * will be, because the connection is gone or at another epoch.
+ * from now on its COMMIT may use the last reserve of memory. DONE: it may be
+ * applied, and no later COMMIT is taken before it was, or another epoch is
+ * asked for (but GANNET_ANY_EPOCH). ERROR: it never will be, because the
+ * connection is gone or at another epoch.
  */
 GannetVerdict gannet_secondary_sealed(GannetSecondary *secondary,
                                       uint64_t epoch, GError **errp);
