@@ -433,6 +433,23 @@ static void gannet_drain_end(BlockDriverState *bs)
     gannet_work(node);
 }
 
+/* --- handing the image over ----------------------------------------------- */
+
+/* Nothing may be written after it; a new connection activates the node. */
+static int GRAPH_RDLOCK gannet_inactivate(BlockDriverState *bs)
+{
+    GannetNode *node = gannet_node(bs);
+
+    QEMU_LOCK_GUARD(&node->lock);
+    if (node->link || node->connecting || node->taken_over ||
+        (node->store && !gannet_store_is_clean(node->store)) ||
+        gannet_side_file_durable(node->side) < node->write_after) {
+        return -EBUSY;
+    }
+    node->writable = false;
+    return 0;
+}
+
 static const char *const strong_options[] = { "disk", NULL };
 
 static BlockDriver bdrv_gannet = {
@@ -456,6 +473,8 @@ static BlockDriver bdrv_gannet = {
     .bdrv_co_flush          = gannet_co_flush,
 
     .bdrv_op_is_blocked     = gannet_op_is_blocked,
+
+    .bdrv_inactivate        = gannet_inactivate,
 
     .bdrv_drain_begin       = gannet_drain_begin,
     .bdrv_drain_end         = gannet_drain_end,

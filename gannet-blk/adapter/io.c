@@ -351,6 +351,25 @@ static void coroutine_fn finish(GannetNode *node, Write *write, int ret)
     gannet_busy_end(node, &write->busy);
 }
 
+/* Wait until what the guest takes for written is on the disk. */
+static int coroutine_fn settle_takeover(GannetNode *node)
+{
+    int ret = 0;
+
+    if (!node->taken_over) {
+        return 0;
+    }
+    node->write_failed = false;
+    node->n_flushing++;
+    while (node->taken_over && !ret) {
+        gannet_work(node);
+        qemu_co_queue_wait(&node->progress, &node->lock);
+        ret = node->write_failed ? -EIO : 0;
+    }
+    node->n_flushing--;
+    return ret;
+}
+
 /* With the lock held, which is dropped meanwhile. */
 static int coroutine_fn GRAPH_RDLOCK
 write_through(GannetNode *node, uint64_t offset, uint64_t bytes,
@@ -377,6 +396,10 @@ write_through(GannetNode *node, uint64_t offset, uint64_t bytes,
     qemu_mutex_lock(&node->lock);
     finish(node, &write, ret);
     g_clear_pointer(&write.copy, g_bytes_unref);
+    if (ret >= 0 && (flags & BDRV_REQ_FUA)) {
+        /* It is no use on a disk that cannot be used without the rest. */
+        ret = settle_takeover(node);
+    }
     return ret;
 }
 
@@ -449,22 +472,6 @@ gannet_co_pdiscard(BlockDriverState *bs, int64_t offset, int64_t bytes)
     if (ret == -ENOTSUP) {
         qatomic_set(&node->no_discard, true);
     }
-    return ret;
-}
-
-/* Wait until what the guest takes for written is on the disk. */
-static int coroutine_fn settle_takeover(GannetNode *node)
-{
-    int ret = 0;
-
-    node->write_failed = false;
-    node->n_flushing++;
-    while (node->taken_over && !ret) {
-        gannet_work(node);
-        qemu_co_queue_wait(&node->progress, &node->lock);
-        ret = node->write_failed ? -EIO : 0;
-    }
-    node->n_flushing--;
     return ret;
 }
 

@@ -326,7 +326,8 @@ static bool is_secondary(const GannetNode *node)
 
     return state == GANNET_SECONDARY_EPOCHS ||
            state == GANNET_SECONDARY_FOLLOWING ||
-           (state == GANNET_SECONDARY_IDLE && node->connections);
+           (state == GANNET_SECONDARY_IDLE && node->connections &&
+            !node->guest_wrote);
 }
 
 static void replicate_stop(ReplicationState *rs, bool failover, Error **errp)

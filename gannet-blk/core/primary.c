@@ -263,7 +263,10 @@ uint64_t gannet_primary_pair(const GannetPrimary *primary)
     return primary->pair;
 }
 
-/* What has to be copied to a peer that said @hello. */
+/*
+ * What has to be copied to a peer that said @hello. What is missing is from
+ * now on what this peer lacks; it has a name only if the peer is the old one.
+ */
 static gboolean choose(GannetPrimary *primary, const GannetHello *hello,
                        const GannetRegions *intents, GannetResync resync,
                        GError **errp)
@@ -272,25 +275,22 @@ static gboolean choose(GannetPrimary *primary, const GannetHello *hello,
                     (hello->pair == primary->pair ||
                      hello->pair == primary->fresh);
 
-    switch (resync) {
-    case GANNET_RESYNC_NONE:
-        if (hello->partial) {
-            fail(errp, "the peer's disk has a part of some state only, it "
-                 "has to be copied");
-            return FALSE;
-        }
-        /* What was written since they were equal is missing. */
-        return TRUE;
-    case GANNET_RESYNC_CHANGED:
-        if (same) {
-            gannet_regions_unite(primary->missing, intents);
-            return TRUE;
-        }
-        break;
-    case GANNET_RESYNC_FULL:
-        break;
+    if (resync == GANNET_RESYNC_NONE && hello->partial) {
+        fail(errp, "the peer's disk has a part of some state only, it has to "
+             "be copied");
+        return FALSE;
     }
-    gannet_regions_add_all(primary->missing);
+    if (resync == GANNET_RESYNC_CHANGED && same) {
+        gannet_regions_unite(primary->missing, intents);
+    } else {
+        /* With NONE, what was written since they were equal is missing. */
+        if (resync != GANNET_RESYNC_NONE) {
+            gannet_regions_add_all(primary->missing);
+        }
+        same = FALSE;
+    }
+    primary->pair = same ? hello->pair : 0;
+    primary->known = same;
     return TRUE;
 }
 
@@ -314,9 +314,6 @@ gboolean gannet_primary_connected(GannetPrimary *primary,
     }
     primary->state = GANNET_PRIMARY_COPYING;
     primary->fresh = fresh;
-    /* What is missing is from now on what this peer lacks. */
-    primary->pair = hello->pair;
-    primary->known = TRUE;
     primary->mark = primary->durable = primary->synced_mark = 0;
     primary->term = primary->epoch = 0;
     primary->copy_from = 0;
@@ -389,6 +386,7 @@ static gboolean take_durable(GannetPrimary *primary, uint64_t mark,
         mark >= primary->synced_mark) {
         primary->state = GANNET_PRIMARY_SYNCED;
         primary->pair = primary->fresh;
+        primary->known = TRUE;
         event(primary, GANNET_PRIMARY_PAIRED);
     }
     return TRUE;

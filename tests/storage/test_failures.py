@@ -251,6 +251,7 @@ def test_frozen_peer_does_not_block_the_end_of_a_daemon(protected):
 
 # A disk that is behind
 
+
 def test_old_primary_cannot_overwrite_a_survivor_that_restarted(start_pair):
     pair = start_pair().protect()
     pair.p.write(MIB, 'agreed on')

@@ -195,6 +195,28 @@ def test_fua_write_of_the_survivor_is_on_the_disk(holding):
                 pattern('fua', 4096), 'what is flushed')
 
 
+def test_fua_write_of_the_survivor_survives_a_power_cut(protected):
+    """A disk that is partial would not be there any more."""
+    pair = protected(b={'fake': True, 'fake_metadata': True})
+    pair.secondary.disk.hold(below=4 * MIB)
+    pair.p.write(0, pattern('agreed on', 2 * MIB))
+    pair.checkpoint()
+    survivor = take_over(pair)
+    data = pattern('fua', 4096)
+    write = survivor.disk.begin_write(9 * MIB, data, FUA)
+    survivor.view[9 * MIB:9 * MIB + 4096] = data
+    survivor.disk.read(12 * MIB, 4096)
+    if not write.over:
+        pair.secondary.disk.release()
+    write.wait()
+    pair.secondary.kill()
+    pair.secondary.disk.power_cut()
+    pair.secondary.side_file.power_cut()
+    pair.secondary.start()
+    pair.boot(pair.secondary, {'disk0': survivor.view})
+    pair.s.check()
+
+
 def test_write_over_what_is_being_written_back_wins(holding):
     survivor = take_over(holding)
     requests = []
@@ -264,6 +286,25 @@ def test_any_mode_ends_with_everything_on_the_disk(start_pair, mode):
     written_back(pair)
     survivor.check()
     assert_same(pair.secondary.disk.content, survivor.view, 'the image')
+
+
+def test_second_takeover_disturbs_nobody(protected):
+    pair = protected()
+    pair.p.write(MIB, 'agreed on')
+    pair.checkpoint()
+    take_over(pair)
+    for turn in range(2):
+        pair.take_over()
+        pair.s.write(2 * MIB, turn)
+        pair.s.check()
+    pair.primary.start()
+    pair.swap()
+    pair.sync('changed')
+    pair.primary.qmp.command('gannet-stop', {'failover': True})
+    pair.primary.wait_state('alone')
+    pair.primary.qmp.command('gannet-stop', {'failover': True})
+    pair.p.write(3 * MIB, 'alone')
+    pair.p.check()
 
 
 # What is refused

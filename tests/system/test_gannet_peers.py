@@ -24,14 +24,15 @@ def some_writes(pair, writer):
     pair.disks.assert_equal(pair)
 
 
-def check_lost_host_comes_back(lab, client, start_pair, victims):
+def check_lost_host_comes_back(lab, client, start_pair, victims, slow=None):
     """
     Each of @victims dies, the other one goes on, and is protected again by
     the host that was lost: only what changed is copied.  At last the primary
     dies once more.
     """
     pair = start_pair(redis_guest(disk=True, services=('redis', 'shell')),
-                      disks=Gannet([disk_images(lab)]), preset='hash')
+                      disks=Gannet([disk_images(lab)], slow=slow),
+                      preset='hash')
     writer = Writer(client, ADDRESS)
     for victim in victims:
         some_writes(pair, writer)
@@ -67,6 +68,13 @@ def test_lost_host_comes_back(lab, client, start_pair, victims):
 def test_lost_host_comes_back_again_and_again(lab, client, start_pair,
                                               victims):
     check_lost_host_comes_back(lab, client, start_pair, victims)
+
+
+@pytest.mark.soak
+def test_host_that_was_lost_while_it_wrote_back_comes_back(lab, client,
+                                                           start_pair):
+    check_lost_host_comes_back(lab, client, start_pair, ('secondary',) * 2,
+                               slow=512 << 10)
 
 
 @pytest.mark.soak

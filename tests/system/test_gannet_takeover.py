@@ -118,11 +118,14 @@ def test_disks_are_equal_after_each_checkpoint(lab, client, start_pair,
 def check_flushed(lab, client, start_pair, names, preset, step):
     """
     Once a flush has succeeded after the takeover, all from before is on the
-    disk too: the survivor dies at once, and another machine that knows only
-    its image has everything.
+    disk too, however slow that is: the survivor dies at once, and another
+    machine that knows only its image has everything.
     """
     fault = Fault('kill', 'primary', step)
-    pair, databases = start(lab, client, start_pair, names, preset)
+    pair, databases = start(lab, client, start_pair, names, preset,
+                            gannet={'slow': True})
+    pair.disks.slow_down(pair.secondary, 256 << 10)
+    databases.wait_progress(20)
     happened = faults.arm(pair, fault, random.Random(f'{names} {preset}'))
     assert happened.wait(30), f'{fault} never happened'
     survivor = take_over(pair)

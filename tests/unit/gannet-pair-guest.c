@@ -26,7 +26,7 @@ static void pick(const GannetPair *pair, gboolean secondary,
 {
     const GannetLayout *layout = &pair->layout;
     unsigned sectors = layout->window_bytes / GANNET_SECTOR;
-    gboolean big = layout->window_bytes > MIB;
+    gboolean big = pair->big;
     unsigned most = !big ? sectors :
                     (secondary ? SECONDARY_WRITE : MIB) / GANNET_SECTOR;
     unsigned first = below(big || !below(4) ? sectors : 64);

@@ -39,6 +39,7 @@ static void configure(GannetPair *pair, gboolean big,
         .buffer_limit = big ? 14 * MIB : 12 * MIB + below(20) * MIB,
         .queue_limit = (big ? 1 : 0) * MIB / 2 + (8 + below(200)) * KIB,
         .block_size = block_sizes[below(3)],
+        .steadfast = big,
         .slowness = 1 + below(below(2) ? 4 : 40),
     };
     pair->room = big || below(3) ? 2 * KIB + below(200) * KIB : UINT64_MAX;
@@ -49,6 +50,7 @@ GannetPair *gannet_pair_new(gboolean big)
     GannetPair *pair = g_new0(GannetPair, 1);
     GannetReplicaConfig config;
 
+    pair->big = big;
     configure(pair, big, &config);
     pair->replicas[0] = gannet_replica_new("A", &config);
     pair->replicas[1] = gannet_replica_new("B", &config);

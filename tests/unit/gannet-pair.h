@@ -56,6 +56,7 @@ typedef struct GannetPair {
     uint64_t epoch;
     uint64_t *sealed;      /* what the primary's guest saw at the last seal */
     gboolean steady;       /* checkpoints are not given up */
+    gboolean big;          /* so much is written that memory is short */
 
     uint64_t number;       /* the last that a guest wrote */
     GArray *recent;        /* of GannetPairWrite: the primary's of late */

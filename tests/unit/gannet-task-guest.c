@@ -146,7 +146,8 @@ gboolean gannet_task_step_write(GannetReplica *replica, GannetTask *task,
                          GANNET_PRIMARY_ALONE;
         break;
     case GANNET_WRITE_DISK:
-        if (below(200) == 0 && !replica->taken_over) {
+        if (!replica->config.steadfast && !replica->taken_over &&
+            below(200) == 0) {
             fail_write(replica, task);
             *done = TRUE;
             return TRUE;

@@ -7,9 +7,9 @@
 
 #include "gannet-pair.h"
 
-/* More with -m slow; fewer where each takes long and there is one thread. */
-#if defined(__SANITIZE_THREAD__)
-#define LIVES 1
+/* More with -m slow; fewer where each takes long. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define LIVES 2
 #else
 #define LIVES (g_test_slow() ? 1000 : 8)
 #endif

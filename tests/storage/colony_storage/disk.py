@@ -93,6 +93,7 @@ class FakeDisk:
         self._changed = threading.Condition()
         self._holding = frozenset()
         self._after = 0
+        self._below = size + 1
         self._held = []
         self._rules = []
         self._server = socket.socket(socket.AF_UNIX)
@@ -137,14 +138,15 @@ class FakeDisk:
             self.image[:] = self._durable
             self._unflushed.clear()
 
-    def hold(self, *kinds, after=0):
+    def hold(self, *kinds, after=0, below=None):
         """
-        From now on requests of these kinds, but for the first @after, wait
-        for release().
+        From now on requests of these kinds (default: changes) that begin
+        @below this offset, but for the first @after, wait for release().
         """
         with self._changed:
             self._holding = frozenset(kinds) or CHANGES
             self._after = after
+            self._below = self.size + 1 if below is None else below
 
     def release(self, *still):
         """
@@ -259,7 +261,7 @@ class FakeDisk:
                 sock.sendall(struct.pack('>LLQ', 0x67446698, error,
                                          request[2]) + data)
         with self._changed:
-            if request[0] in self._holding:
+            if request[0] in self._holding and request[3] < self._below:
                 if self._after == 0:
                     self._held.append(perform)
                     self._changed.notify_all()

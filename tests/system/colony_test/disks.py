@@ -140,8 +140,8 @@ class Gannet:
     Any number of disks by gannet.  @images: for each disk its two images,
     the primary's first.  @resync: how the first replication begins: none if
     the two images are equal, otherwise full.  @iothreads: whether each disk
-    has an iothread.  @slow: bytes per second that the secondary's disks can
-    write, if not as many as they like.  @options: more options of the nodes.
+    has an iothread.  @slow: bytes per second that all disks of a secondary
+    can write, or True, for slow_down().  @options: more options of the nodes.
     The nodes are disk0, disk1, ..., the devices blk0, blk1, ....
     """
 
@@ -206,8 +206,9 @@ class Gannet:
         options = []
         slow = self._slow and role == 'secondary'
         if slow:
+            rate = 0 if self._slow is True else self._slow
             options += ['-object',
-                        f'throttle-group,id=slow0,x-bps-write={self._slow}']
+                        f'throttle-group,id=slow0,x-bps-write={rate}']
         for disk, node in enumerate(self.nodes):
             image = self.image(pair.hosts[number], disk)
             file = f'file.driver=file,file.filename={image}'
@@ -217,6 +218,13 @@ class Gannet:
             options += ['-blockdev', f'{self.node(pair, number, disk)},{file}',
                         *self.device(pair, disk, node)]
         return options
+
+    @staticmethod
+    def slow_down(machine, rate):
+        """From now on its disks can write so many bytes per second."""
+        machine.qmp.command('qom-set', {
+            'path': '/objects/slow0', 'property': 'limits',
+            'value': {'bps-write': rate}})
 
     def replicate(self, pair, timeout):
         """
