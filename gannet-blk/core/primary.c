@@ -566,6 +566,15 @@ void gannet_primary_end(GannetPrimary *primary)
 
 /* --- copying -------------------------------------------------------------- */
 
+/*
+ * No checkpoint succeeds before it is copied, and maybe no room comes before a
+ * checkpoint: one at a time.
+ */
+static gboolean is_due(const GannetPrimary *primary)
+{
+    return primary->state == GANNET_PRIMARY_EPOCHS && !primary->copying;
+}
+
 /* Guest writes come first: copies fill half of the queue. */
 gboolean gannet_primary_copy_next(GannetPrimary *primary, uint64_t max_bytes,
                                   GannetRange *range)
@@ -574,7 +583,8 @@ gboolean gannet_primary_copy_next(GannetPrimary *primary, uint64_t max_bytes,
 
     max_bytes = MAX(max_bytes, gannet_regions_granularity(primary->missing));
     if (primary->state == GANNET_PRIMARY_ALONE ||
-        !has_room(primary, MIN(max_bytes, limit), limit)) {
+        (!has_room(primary, MIN(max_bytes, limit), limit) &&
+         !is_due(primary))) {
         return FALSE;
     }
     if (!gannet_regions_next(primary->missing, primary->copy_from, max_bytes,

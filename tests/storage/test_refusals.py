@@ -348,6 +348,20 @@ def test_removal_of_a_replicated_disk_is_refused(pair):
 
 
 @SIDES
+def test_disk_at_work_is_not_made_inactive(start_pair, side):
+    pair = start_pair()
+    pair.boot(pair.primary)
+    pair.sync('none')
+    replica = getattr(pair, side)
+    refused('disk0', replica.qmp.command, 'blockdev-set-active',
+            {'node-name': 'disk0', 'active': False})
+    pair.p.write(MIB, 1)
+    pair.primary.wait_durable()
+    pair.check()
+    pair.check_images()
+
+
+@SIDES
 def test_mirror_is_refused(pair, side, folder):
     replica = getattr(pair, side)
     target = folder / 'target.raw'

@@ -301,7 +301,7 @@ def test_second_takeover_disturbs_nobody(protected):
     pair.swap()
     pair.sync('changed')
     pair.primary.qmp.command('gannet-stop', {'failover': True})
-    pair.primary.wait_state('alone')
+    pair.primary.wait(lambda info: not info['connected'])
     pair.primary.qmp.command('gannet-stop', {'failover': True})
     pair.p.write(3 * MIB, 'alone')
     pair.p.check()
