@@ -353,7 +353,7 @@ def test_disk_at_work_is_not_made_inactive(start_pair, side):
     pair.boot(pair.primary)
     pair.sync('none')
     replica = getattr(pair, side)
-    refused('disk0', replica.qmp.command, 'blockdev-set-active',
+    refused('inactivate', replica.qmp.command, 'blockdev-set-active',
             {'node-name': 'disk0', 'active': False})
     pair.p.write(MIB, 1)
     pair.primary.wait_durable()
