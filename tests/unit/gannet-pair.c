@@ -39,7 +39,6 @@ static void configure(GannetPair *pair, gboolean big,
         .buffer_limit = big ? 14 * MIB : 12 * MIB + below(20) * MIB,
         .queue_limit = (big ? 1 : 0) * MIB / 2 + (8 + below(200)) * KIB,
         .block_size = block_sizes[below(3)],
-        .steadfast = big,
         .slowness = 1 + below(below(2) ? 4 : 40),
     };
     pair->room = big || below(3) ? 2 * KIB + below(200) * KIB : UINT64_MAX;

@@ -31,7 +31,6 @@ typedef struct GannetReplicaConfig {
     uint64_t queue_limit;
     uint32_t block_size;
     unsigned slowness;  /* of flushes and of the side file: 1 and up */
-    gboolean steadfast; /* no local write fails */
 } GannetReplicaConfig;
 
 typedef struct GannetReplica {

@@ -146,8 +146,7 @@ gboolean gannet_task_step_write(GannetReplica *replica, GannetTask *task,
                          GANNET_PRIMARY_ALONE;
         break;
     case GANNET_WRITE_DISK:
-        if (!replica->config.steadfast && !replica->taken_over &&
-            below(200) == 0) {
+        if (below(200) == 0 && !replica->taken_over) {
             fail_write(replica, task);
             *done = TRUE;
             return TRUE;
