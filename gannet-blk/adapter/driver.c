@@ -13,6 +13,7 @@
 #include "qapi/error.h"
 #include "qapi/qapi-visit-block-core.h"
 #include "qapi/qobject-input-visitor.h"
+#include "qemu/main-loop.h"
 #include "qemu/module.h"
 #include "qemu/timer.h"
 #include "qemu/units.h"
@@ -241,6 +242,8 @@ static void init(GannetNode *node, BlockDriverState *bs)
     qemu_cond_init(&node->changed);
     node->held_timer = timer_new_ns(QEMU_CLOCK_REALTIME, gannet_link_held,
                                     node);
+    node->writable_bh = aio_bh_new(iohandler_get_aio_context(),
+                                   gannet_link_make_writable, node);
     QLIST_INIT(&node->busy);
     qemu_co_queue_init(&node->unused);
     qemu_co_queue_init(&node->held);
@@ -260,6 +263,7 @@ static void destroy(GannetNode *node)
     g_free(node->disk);
     g_free(node->error);
     timer_free(node->held_timer);
+    qemu_bh_delete(node->writable_bh);
     qemu_cond_destroy(&node->changed);
     qemu_mutex_destroy(&node->lock);
 }
@@ -337,8 +341,7 @@ gannet_check_perm(BlockDriverState *bs, uint64_t perm, uint64_t shared,
 
     QEMU_LOCK_GUARD(&node->lock);
     /* While it follows, the device of a guest that does not run yet may. */
-    if (node->side && (perm & BLK_PERM_CONSISTENT_READ) &&
-        gannet_side_file_state(node->side)->partial && !node->whole &&
+    if ((perm & BLK_PERM_CONSISTENT_READ) && gannet_is_mixture(node) &&
         gannet_node_state(node) == GANNET_SECONDARY_IDLE) {
         error_setg(errp, "The disk of gannet node '%s' has a part of some "
                    "state only: it must be brought up to date by its peer "

@@ -154,8 +154,7 @@ gannet_read(GannetNode *node, GannetLayer layer, uint64_t offset,
             uint64_t bytes, QEMUIOVector *qiov)
 {
     g_autoptr(GArray) holes = g_array_new(FALSE, FALSE, sizeof(GannetRange));
-    GannetBusy busy = { .use = GANNET_USE_HOLE };
-    const GannetRange *last;
+    g_autofree GannetBusy *busy = NULL;
     int ret;
 
     qemu_mutex_lock(&node->lock);
@@ -165,14 +164,14 @@ gannet_read(GannetNode *node, GannetLayer layer, uint64_t offset,
         qemu_mutex_unlock(&node->lock);
         return 0;
     }
-    /*
-     * What is being written back is in a layer still, so it is no hole; and
-     * a piece between two holes may change under the buffer.
-     */
-    last = &g_array_index(holes, GannetRange, holes->len - 1);
-    busy.offset = g_array_index(holes, GannetRange, 0).offset;
-    busy.bytes = last->offset + last->bytes - busy.offset;
-    QLIST_INSERT_HEAD(&node->busy, &busy, next);
+    /* What is being written back is in a layer still, so it is no hole. */
+    busy = g_new0(GannetBusy, holes->len);
+    for (guint i = 0; i < holes->len; i++) {
+        busy[i].offset = g_array_index(holes, GannetRange, i).offset;
+        busy[i].bytes = g_array_index(holes, GannetRange, i).bytes;
+        busy[i].use = GANNET_USE_HOLE;
+        QLIST_INSERT_HEAD(&node->busy, &busy[i], next);
+    }
     node->n_holes++;
     qemu_mutex_unlock(&node->lock);
 
@@ -180,7 +179,10 @@ gannet_read(GannetNode *node, GannetLayer layer, uint64_t offset,
 
     qemu_mutex_lock(&node->lock);
     node->n_holes--;
-    gannet_busy_end(node, &busy);
+    for (guint i = 1; i < holes->len; i++) {
+        QLIST_REMOVE(&busy[i], next);
+    }
+    gannet_busy_end(node, &busy[0]);
     qemu_mutex_unlock(&node->lock);
     return ret < 0 ? ret : 0;
 }
@@ -188,9 +190,11 @@ gannet_read(GannetNode *node, GannetLayer layer, uint64_t offset,
 /* The disk is not, or not as a whole, what the guest believes. */
 static bool is_unusable(const GannetNode *node)
 {
-    return node->unusable ||
-           (gannet_node_state(node) == GANNET_SECONDARY_IDLE &&
-            !node->whole && gannet_side_file_state(node->side)->partial);
+    GannetSecondaryState state = gannet_node_state(node);
+
+    return node->unusable || ((state == GANNET_SECONDARY_IDLE ||
+                               state == GANNET_SECONDARY_FOLLOWING) &&
+                              gannet_is_mixture(node));
 }
 
 /* Which layers stand above the disk, if any. */
@@ -351,17 +355,27 @@ static void coroutine_fn finish(GannetNode *node, Write *write, int ret)
     gannet_busy_end(node, &write->busy);
 }
 
-/* Wait until what the guest takes for written is on the disk. */
-static int coroutine_fn settle_takeover(GannetNode *node)
+/* Something that the guest takes for written is in memory only. */
+static bool is_unsettled(const GannetNode *node)
+{
+    return node->taken_over ||
+           (gannet_node_state(node) == GANNET_SECONDARY_IDLE && node->store &&
+            node->writable && node->whole &&
+            (!gannet_store_is_clean(node->store) ||
+             gannet_side_file_state(node->side)->partial));
+}
+
+/* Wait until it is on the disk. */
+static int coroutine_fn settle(GannetNode *node)
 {
     int ret = 0;
 
-    if (!node->taken_over) {
+    if (!is_unsettled(node)) {
         return 0;
     }
     node->write_failed = false;
     node->n_flushing++;
-    while (node->taken_over && !ret) {
+    while (is_unsettled(node) && !ret) {
         gannet_work(node);
         qemu_co_queue_wait(&node->progress, &node->lock);
         ret = node->write_failed ? -EIO : 0;
@@ -398,7 +412,7 @@ write_through(GannetNode *node, uint64_t offset, uint64_t bytes,
     g_clear_pointer(&write.copy, g_bytes_unref);
     if (ret >= 0 && (flags & BDRV_REQ_FUA)) {
         /* It is no use on a disk that cannot be used without the rest. */
-        ret = settle_takeover(node);
+        ret = settle(node);
     }
     return ret;
 }
@@ -483,9 +497,7 @@ int coroutine_fn GRAPH_RDLOCK gannet_co_flush(BlockDriverState *bs)
 
     qemu_mutex_lock(&node->lock);
     memory = gannet_node_state(node) == GANNET_SECONDARY_EPOCHS;
-    if (gannet_node_state(node) == GANNET_SECONDARY_SURVIVOR) {
-        ret = settle_takeover(node);
-    }
+    ret = settle(node);
     qemu_mutex_unlock(&node->lock);
     /* A secondary's disk has nothing of its guest's yet. */
     return ret < 0 || memory ? ret : bdrv_co_flush(bs->file->bs);

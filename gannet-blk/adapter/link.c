@@ -299,10 +299,13 @@ static bool primary_next(void *opaque, GannetPeer *peer,
     return found;
 }
 
-static void lost(GannetNode *node, const char *reason)
+static void lost(GannetNode *node, GannetPeer *peer, const char *reason)
 {
-    node->link = NULL;
-    node->broken = false;
+    /* A survivor may have a new one already. */
+    if (node->link == peer) {
+        node->link = NULL;
+        node->broken = false;
+    }
     trace_gannet_closed(name(node), reason);
     if (node->started != GANNET_STARTED_SURVIVOR) {
         if (!node->error) {
@@ -322,7 +325,7 @@ static void primary_closed(void *opaque, GannetPeer *peer, const char *reason)
     handle_events(node);
     node->pairing = node->in_step = false;
     node->connecting = false;
-    lost(node, reason);
+    lost(node, peer, reason);
     gannet_wake(node, &node->held);
 }
 
@@ -360,8 +363,7 @@ static bool check_resync(GannetNode *node, Error **errp)
     } else if (state == GANNET_SECONDARY_FOLLOWING ||
                state == GANNET_SECONDARY_EPOCHS) {
         error_setg(errp, "Node '%s' is a secondary", name(node));
-    } else if (gannet_side_file_state(node->side)->partial &&
-               !node->taken_over) {
+    } else if (gannet_is_mixture(node)) {
         error_setg(errp, "The disk of node '%s' has a part of some state "
                    "only: it has to be brought up to date, not its peer",
                    name(node));
@@ -411,8 +413,11 @@ void gannet_verify(BlockDriverState *bs, Error **errp)
 
 /* --- secondary ------------------------------------------------------------ */
 
-/* In the main loop: the disk is this node's to write, guest or not. */
-static void make_writable(void *opaque)
+/*
+ * The disk is this node's to write, guest or not. Not in the middle of
+ * somebody's wait, who may be changing the graph.
+ */
+void gannet_link_make_writable(void *opaque)
 {
     GannetNode *node = opaque;
     BlockDriverState *bs = node->bs;
@@ -437,7 +442,6 @@ static void make_writable(void *opaque)
         gannet_work(node);
     }
     qemu_mutex_unlock(&node->lock);
-    bdrv_dec_in_flight(bs);
 }
 
 static bool check_hello(GannetNode *node, const GannetHello *theirs,
@@ -448,6 +452,10 @@ static bool check_hello(GannetNode *node, const GannetHello *theirs,
     if (strcmp(theirs->disk, node->disk)) {
         error_setg(errp, "the disk here is '%s', not '%s'", node->disk,
                    theirs->disk);
+        return false;
+    }
+    if (!node->open) {
+        error_setg(errp, "the disk is being closed");
         return false;
     }
     if (node->connecting || node->started == GANNET_STARTED_PRIMARY) {
@@ -494,12 +502,11 @@ static bool secondary_hello(void *opaque, GannetPeer *peer,
     node->link = peer;
     node->generation = theirs->generation;
     node->connections++;
-    node->whole = node->unusable = false;
+    node->whole = node->unusable = node->write_failed = false;
     g_clear_pointer(&node->error, g_free);
     trace_gannet_connected(name(node), "secondary");
     if (!node->writable) {
-        bdrv_inc_in_flight(node->bs);
-        aio_bh_schedule_oneshot(qemu_get_aio_context(), make_writable, node);
+        qemu_bh_schedule(node->writable_bh);
     }
     return true;
 }
@@ -618,7 +625,7 @@ static void secondary_closed(void *opaque, GannetPeer *peer,
         gannet_secondary_stop(node->secondary); /* BEGIN came, no start */
     }
     gannet_left_epochs(node);
-    lost(node, reason);
+    lost(node, peer, reason);
     gannet_work(node);
 }
 

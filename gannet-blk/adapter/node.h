@@ -128,6 +128,7 @@ typedef struct GannetNode {
     Coroutine *worker;     /* that waits for work */
     bool owns_disk;        /* of permissions; main loop only */
     bool writable;         /* the disk may be written without a guest */
+    QEMUBH *writable_bh;   /* makes it so, in the main loop */
     bool whole;            /* layers and disk together are a whole state */
     bool write_failed;
     uint64_t write_after;  /* a change of the side file */
@@ -159,6 +160,14 @@ static inline GannetSecondaryState gannet_node_state(const GannetNode *node)
 {
     return node->secondary ? gannet_secondary_state(node->secondary) :
                              GANNET_SECONDARY_IDLE;
+}
+
+/* Layers and disk have a part of a state only: no guest's to see. */
+static inline bool gannet_is_mixture(const GannetNode *node)
+{
+    return !node->whole && node->side &&
+           (gannet_side_file_state(node->side)->partial ||
+            (node->store && !gannet_store_is_clean(node->store)));
 }
 
 /* --- driver.c ------------------------------------------------------------- */
@@ -219,6 +228,8 @@ gannet_fail(GannetNode *node, const char *format, ...);
 
 /* --- link.c --------------------------------------------------------------- */
 
+/* What node->writable_bh does. */
+void gannet_link_make_writable(void *opaque);
 bool gannet_link_listen(GannetNode *node, Error **errp);
 void gannet_link_close(GannetNode *node);
 /* Send what there is to send; with the lock held. */

@@ -480,6 +480,7 @@ GannetVerdict gannet_secondary_sealed(GannetSecondary *secondary,
     uint64_t pending = epochs ? gannet_secondary_pending(secondary) : 0;
 
     secondary->promised = pending == epoch ? pending : 0;
+    secondary->waited_for = FALSE;
     if (epoch == 0 ? epochs :
         pending && (epoch == pending || epoch == GANNET_ANY_EPOCH)) {
         return GANNET_DONE;

@@ -99,7 +99,7 @@ gboolean gannet_secondary_next(GannetSecondary *secondary,
  * from now on its COMMIT may use the last reserve of memory. DONE: it may be
  * applied, and no later COMMIT is taken before it was, or another epoch is
  * asked for (but GANNET_ANY_EPOCH). ERROR: it never will be, because the
- * connection is gone or at another epoch.
+ * connection is gone or at another epoch. Whoever gives up waiting asks for 0.
  */
 GannetVerdict gannet_secondary_sealed(GannetSecondary *secondary,
                                       uint64_t epoch, GError **errp);
