@@ -138,7 +138,7 @@ def test_full_queue_that_does_not_move_is_a_lost_peer(protected):
                               'queue-limit': 4 * MIB,
                               'buffer-limit': 32 * MIB}, size=64 * MIB)
     requests = [pair.p.disk.begin_write(offset, pattern(offset, MIB))
-                for offset in range(0, 30 * MIB, MIB)]
+                for offset in range(0, 42 * MIB, MIB)]
     _, reason = lost(pair.primary, 5)
     assert 'queue' in reason
     for request in requests:

@@ -78,7 +78,7 @@ def receive(sock, length):
         if not count:
             raise EOFError('the other end hung up')
         view = view[count:]
-    return bytes(data)
+    return data
 
 
 class Disk:

@@ -147,9 +147,9 @@ class Pair:
 
     def check_images(self):
         """Both images hold what the primary's guest sees."""
-        for disk, view in self.views(self.primary).items():
+        for disk, guest in self.guests[self.primary.name].items():
             for replica in self.replicas:
-                assert_same(replica.disks[disk].content, view,
+                assert_same(replica.disks[disk].content, guest.view,
                             f'{disk} of {replica.name}')
 
     def verify(self, disk='disk0', timeout=30):
