@@ -282,6 +282,7 @@ void gannet_replica_write(GannetReplica *replica, const GannetRange *range,
                            GANNET_TASK_MEMORY : GANNET_TASK_WRITE);
     task->range = *range;
     task->number = number;
+    task->slow = below(20) == 0;
 }
 
 void gannet_replica_flush(GannetReplica *replica)

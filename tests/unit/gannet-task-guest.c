@@ -146,6 +146,9 @@ gboolean gannet_task_step_write(GannetReplica *replica, GannetTask *task,
                          GANNET_PRIMARY_ALONE;
         break;
     case GANNET_WRITE_DISK:
+        if (task->slow && !replica->hurry && below(500)) {
+            return FALSE;
+        }
         if (below(200) == 0 && !replica->taken_over) {
             fail_write(replica, task);
             *done = TRUE;

@@ -395,7 +395,8 @@ static gboolean begin_settle(GannetReplica *replica)
 {
     GannetTask *task;
 
-    if (!replica->settle) {
+    /* One at a time: the next begins what "lately" means anew. */
+    if (!replica->settle || !has_room(replica, GANNET_TASK_SETTLE, 1)) {
         return FALSE;
     }
     replica->settle = FALSE;

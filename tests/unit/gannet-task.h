@@ -29,6 +29,7 @@ struct GannetTask {
     GannetRange range;
     uint64_t number;    /* what is written; 0: zeroes */
     gboolean mirrored;
+    gboolean slow;      /* the disk takes its time */
     uint64_t change;    /* of the side file, to be waited for */
     GannetWriteBack *piece;
     GBytes *data;

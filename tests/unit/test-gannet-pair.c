@@ -9,7 +9,7 @@
 
 /* More with -m slow; fewer where each takes long. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define LIVES 2
+#define LIVES 1
 #else
 #define LIVES (g_test_slow() ? 1000 : 8)
 #endif
