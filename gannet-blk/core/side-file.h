@@ -87,8 +87,9 @@ void gannet_side_file_mark(GannetSideFile *file, uint64_t offset,
 /*
  * Everything outside of @pending is the same on both disks, flushed: those
  * regions may be unmarked. Local writes under way are pending, too. Those
- * marked or written since the call before stay marked, so that busy regions are
- * not marked again and again.
+ * marked or written since the call before stay marked: so busy regions are not
+ * marked again and again, and what was written while the caller flushed is not
+ * missed. One such caller at a time.
  */
 void gannet_side_file_settle(GannetSideFile *file,
                              const GannetRegions *pending);
