@@ -240,6 +240,7 @@ static void init(GannetNode *node, BlockDriverState *bs)
     node->bs = bs;
     qemu_mutex_init(&node->lock);
     qemu_cond_init(&node->changed);
+    node->window = MiB;
     node->held_timer = timer_new_ns(QEMU_CLOCK_REALTIME, gannet_link_held,
                                     node);
     node->writable_bh = aio_bh_new(iohandler_get_aio_context(),

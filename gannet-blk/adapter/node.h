@@ -133,6 +133,8 @@ typedef struct GannetNode {
     bool write_failed;
     uint64_t write_after;  /* a change of the side file */
     unsigned n_write_backs;
+    uint64_t in_flight;    /* bytes of them */
+    uint64_t window;       /* how many there may be */
     uint64_t write_backs;  /* ended, ever */
     uint64_t early;        /* blocks committed early up to the checkpoint */
     unsigned n_copies;

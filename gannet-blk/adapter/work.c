@@ -33,11 +33,18 @@
 
 #include <xxhash.h>
 
-#define TASKS 16
+#define TASKS 48
 #define PIECE (1u << 20)
 /* Write-backs under way: as many as that, or fewer when the guest reads. */
-#define WRITE_BACKS 12
+#define WRITE_BACKS 32
 #define WRITE_BACKS_POLITE 2
+/*
+ * And as many bytes as the disk writes in about that time: a VM that stops
+ * waits for them. At least one piece of the smaller size.
+ */
+#define WINDOW_NS (3 * SCALE_MS)
+#define MIN_WINDOW (64u << 10)
+#define MAX_WINDOW (8u << 20)
 #define COPIES 4
 /* Blocks looked at between two looks at the other work. */
 #define TEND_BLOCKS 512
@@ -132,9 +139,27 @@ static void progress(GannetNode *node)
     }
 }
 
+/* Zeroes take no time worth counting. */
+static uint64_t weight(const GannetWriteBack *piece)
+{
+    return piece->iov ? piece->bytes : MIN(piece->bytes, MIN_WINDOW);
+}
+
+/* How long a piece took tells how long all under way take. */
+static void adapt(GannetNode *node, int64_t time)
+{
+    if (time > WINDOW_NS) {
+        node->window = MAX(node->window - node->window / 4, MIN_WINDOW);
+    } else if (time < WINDOW_NS / 2) {
+        node->window = MIN(node->window + MIN_WINDOW, MAX_WINDOW);
+    }
+}
+
 static void coroutine_fn write_back_task(GannetNode *node, Task *task)
 {
+    int64_t start = qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
     uint64_t offset = task->piece->offset;
+    uint64_t bytes = weight(task->piece);
     int ret;
 
     ret = write_piece(node, task->piece);
@@ -144,6 +169,8 @@ static void coroutine_fn write_back_task(GannetNode *node, Task *task)
     gannet_store_written_back(node->store, task->piece, ret >= 0);
     node->n_write_backs--;
     node->write_backs++;
+    node->in_flight -= bytes;
+    adapt(node, qemu_clock_get_ns(QEMU_CLOCK_REALTIME) - start);
     gannet_busy_end(node, &task->busy);
     if (ret < 0 && !node->write_failed) {
         node->write_failed = true;
@@ -183,12 +210,14 @@ static bool may_write_back(GannetNode *node)
 {
     return node->store && node->writable && !node->write_failed &&
            !gannet_store_is_clean(node->store) &&
-           node->n_write_backs < write_back_limit(node);
+           node->n_write_backs < write_back_limit(node) &&
+           (!node->in_flight || node->in_flight + MIN_WINDOW <= node->window);
 }
 
 static Task *next_write_back(GannetNode *node)
 {
     GannetWriteBack *piece;
+    uint64_t room;
     Task *task;
 
     if (!may_write_back(node) ||
@@ -200,7 +229,8 @@ static Task *next_write_back(GannetNode *node)
         node->write_after = gannet_side_file_change(node->side);
         return NULL;
     }
-    piece = gannet_store_write_back(node->store, PIECE);
+    room = MAX(node->window - MIN(node->in_flight, node->window), MIN_WINDOW);
+    piece = gannet_store_write_back(node->store, MIN(room, PIECE));
     if (!piece) {
         return NULL;
     }
@@ -215,6 +245,7 @@ static Task *next_write_back(GannetNode *node)
         return NULL;
     }
     task->piece = piece;
+    node->in_flight += weight(piece);
     node->n_write_backs++;
     return task;
 }
