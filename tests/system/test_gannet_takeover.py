@@ -5,6 +5,7 @@ whatever was acknowledged is there, each database and the file system are
 whole, in the survivor and on its image.
 """
 
+import hashlib
 import random
 import time
 
@@ -17,7 +18,8 @@ from colony_test.databases import (EVERY, Databases, assert_clean,
 from colony_test.disks import Gannet
 from colony_test.faults import Fault
 from colony_test.guest import ADDRESS, Guest
-from colony_test.programs import DISKSEQ_PORT, ECHO_PORT, LineClient, Shell
+from colony_test.paths import patient
+from colony_test.programs import ECHO_PORT, LineClient, Shell
 from colony_test.qemu import Qemu
 
 CHECKPOINTS = 3
@@ -124,10 +126,9 @@ def check_flushed(lab, client, start_pair, names, preset, step):
     fault = Fault('kill', 'primary', step)
     pair, databases = start(lab, client, start_pair, names, preset,
                             gannet={'slow': True})
-    pair.disks.slow_down(pair.secondary, 256 << 10)
-    databases.wait_progress(20)
     happened = faults.arm(pair, fault, random.Random(f'{names} {preset}'))
     assert happened.wait(30), f'{fault} never happened'
+    pair.disks.slow_down(pair.secondary, 256 << 10)
     survivor = take_over(pair)
     # The first may have been said before, and held back.
     databases.wait_progress(2)
@@ -179,30 +180,67 @@ def test_twenty_takeovers_lose_nothing(lab, client, start_pair):
     assert_whole(lab, pair, databases, take_over(pair))
 
 
+def empty_images(lab, mib):
+    """Two images of zeroes."""
+    images = [lab.folder / f'{name}.img' for name in 'ab']
+    for image in images:
+        with open(image, 'wb') as file:
+            file.truncate(mib << 20)
+    return images
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize('preset', PRESETS)
+def test_backlog_delays_neither_checkpoint_nor_takeover(
+        lab, client, start_pair, preset):
+    """The secondary's disk is far slower than what the primary writes."""
+    pair = start_pair(Guest(services=('echo', 'shell'), memory=384),
+                      preset=preset,
+                      disks=Gannet([empty_images(lab, 128)], slow=True))
+    shell = Shell(client)
+    shell.run('dd if=/dev/urandom of=/tmp/noise bs=1M count=64 '
+              'iflag=fullblock')
+    mark = pair.primary.qmp.mark()
+    pair.disks.slow_down(pair.secondary, 4 << 20)
+    shell.run('dd if=/tmp/noise of=/dev/vda bs=1M oflag=direct')
+    start_of_ten = time.monotonic()
+    pair.wait_checkpoints(10)
+    assert time.monotonic() - start_of_ten < patient(5)
+    assert not [event for _, event in pair.primary.qmp.events[mark:]
+                if event['event'] in ('COLO_EXIT', 'PLOVER_SYNC_FAILED')]
+    assert pair.disks.info(pair.secondary)['secondary']['committed'] > 8 << 20
+
+    pair.primary.kill()
+    mark = pair.secondary.qmp.mark()
+    taking_over = time.monotonic()
+    pair.failover(pair.secondary)
+    resumed, _ = pair.secondary.qmp.wait_event('RESUME', 1, since=mark)
+    assert resumed - taking_over < patient(0.2)
+    pair.disks.wait_merged(pair, pair.secondary, 60)
+    shell.run('dd if=/dev/vda bs=1M count=64 iflag=direct | cmp - /tmp/noise')
+
+
 SLOW = 2 << 20
-PENDING = ('dd if=/dev/urandom of=/dev/vda bs=256k seek=32 count=32 '
-           'oflag=direct iflag=fullblock')
+PENDING = ('dd if=/dev/urandom of=/tmp/noise bs=1M count=8 iflag=fullblock; '
+           'dd if=/tmp/noise of=/dev/vda bs=1M oflag=direct conv=notrunc')
+FLUSH = 'dd if=/dev/null of=/dev/vda conv=notrunc,fsync'
 
 
 def take_over_with_pending(lab, client, start_pair, flush):
     """
     The primary dies when the secondary has 8 MiB in memory that were agreed
-    on, of which its disk can write 2 MiB in a second.  The survivor, a client
-    of it, and where its events of the takeover begin.
+    on, of which its disk can write 2 MiB in a second.  The pair, a client of
+    the guest, and where the survivor's events of the takeover begin.
     """
-    images = [lab.folder / f'{name}.img' for name in 'ab']
-    for image in images:
-        with open(image, 'wb') as file:
-            file.truncate(32 << 20)
-    guest = Guest(services=('echo', 'diskseq', 'shell'))
+    guest = Guest(services=('echo', 'shell'))
     pair = start_pair(guest, preset='hash', disks=Gannet(
-        [images], slow=SLOW, failover_flush=flush))
+        [empty_images(lab, 32)], slow=SLOW, failover_flush=flush))
     echo = LineClient(client, ADDRESS, ECHO_PORT)
     echo.ask('before')
     Shell(client).run(PENDING)
     mark = pair.secondary.qmp.mark()
     take_over(pair)
-    return pair.secondary, echo, mark
+    return pair, echo, mark
 
 
 def written_back(survivor, mark):
@@ -214,30 +252,37 @@ def written_back(survivor, mark):
 
 
 @pytest.mark.soak
-def test_background_flush_holds_only_flushes(lab, client, start_pair):
-    survivor, echo, mark = take_over_with_pending(lab, client, start_pair,
-                                                  'background')
+def test_background_flush_holds_flushes_only(lab, client, start_pair):
+    pair, echo, mark = take_over_with_pending(lab, client, start_pair,
+                                              'background')
+    survivor = pair.secondary
     echo.ask('after')
     answered = time.monotonic()
-    LineClient(client, ADDRESS, DISKSEQ_PORT).ask('append')
+    shell = Shell(client)
+    shell.run(FLUSH)
     flushed = time.monotonic()
     assert answered < written_back(survivor, mark) < flushed
+
+    digest = shell.run('md5sum < /tmp/noise').split()[0]
+    survivor.kill()
+    image = pair.disks.image(survivor.host).read_bytes()[:8 << 20]
+    assert hashlib.md5(image).hexdigest() == digest
 
 
 @pytest.mark.soak
 def test_outputs_flush_holds_what_the_guest_says(lab, client, start_pair):
-    survivor, echo, mark = take_over_with_pending(lab, client, start_pair,
-                                                  'outputs')
-    resumed, _ = survivor.qmp.wait_event('RESUME', 10, since=mark)
+    pair, echo, mark = take_over_with_pending(lab, client, start_pair,
+                                              'outputs')
+    resumed, _ = pair.secondary.qmp.wait_event('RESUME', 10, since=mark)
     echo.ask('after')
     answered = time.monotonic()
-    assert resumed < written_back(survivor, mark) < answered
+    assert resumed < written_back(pair.secondary, mark) < answered
 
 
 @pytest.mark.soak
 def test_first_flush_holds_the_guest(lab, client, start_pair):
-    survivor, echo, mark = take_over_with_pending(lab, client, start_pair,
-                                                  'first')
-    resumed, _ = survivor.qmp.wait_event('RESUME', 10, since=mark)
+    pair, echo, mark = take_over_with_pending(lab, client, start_pair,
+                                              'first')
+    resumed, _ = pair.secondary.qmp.wait_event('RESUME', 10, since=mark)
     echo.ask('after')
-    assert written_back(survivor, mark) < resumed
+    assert written_back(pair.secondary, mark) < resumed
