@@ -74,7 +74,7 @@ def test_lost_host_comes_back_again_and_again(lab, client, start_pair,
 def test_host_that_was_lost_while_it_wrote_back_comes_back(lab, client,
                                                            start_pair):
     check_lost_host_comes_back(lab, client, start_pair, ('secondary',) * 2,
-                               slow=512 << 10)
+                               slow=4 << 20)
 
 
 @pytest.mark.soak
