@@ -9,6 +9,7 @@
  */
 
 #include "qemu/osdep.h"
+#include "block/aio-wait.h"
 #include "block/qdict.h"
 #include "qapi/error.h"
 #include "qapi/qapi-visit-block-core.h"
@@ -164,7 +165,7 @@ static void pass_on_flags(BlockDriverState *bs)
     bs->supported_write_flags = BDRV_REQ_FUA &
                                 bs->file->bs->supported_write_flags;
     bs->supported_zero_flags =
-        (BDRV_REQ_FUA | BDRV_REQ_MAY_UNMAP | BDRV_REQ_NO_FALLBACK) &
+        (BDRV_REQ_FUA | BDRV_REQ_MAY_UNMAP) &
         bs->file->bs->supported_zero_flags;
 }
 
@@ -320,6 +321,7 @@ static void gannet_close(BlockDriverState *bs)
         node->open = false;
     }
     gannet_link_close(node);
+    AIO_WAIT_WHILE(NULL, qatomic_read(&node->workers));
     yank_unregister_instance(BLOCKDEV_YANK_INSTANCE(bs->node_name));
     gannet_replicate_close(node);
     destroy(node);

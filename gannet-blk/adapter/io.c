@@ -229,11 +229,12 @@ gannet_co_preadv(BlockDriverState *bs, int64_t offset, int64_t bytes,
 /* --- writing to memory ---------------------------------------------------- */
 
 /*
- * @qiov NULL: zeroes. With the lock held. -EAGAIN: it was held back, and
- * the node may be something else now.
+ * @qiov NULL: zeroes. With the lock held. Sets @again if it was held back: the
+ * node may be something else now.
  */
 static int coroutine_fn write_memory(GannetNode *node, uint64_t offset,
-                                     uint64_t bytes, QEMUIOVector *qiov)
+                                     uint64_t bytes, QEMUIOVector *qiov,
+                                     bool *again)
 {
     g_autoptr(GError) error = NULL;
     GannetVerdict verdict;
@@ -247,7 +248,8 @@ static int coroutine_fn write_memory(GannetNode *node, uint64_t offset,
     }
     if (verdict == GANNET_WAIT) {
         hold(node);
-        return -EAGAIN;
+        *again = true;
+        return 0;
     }
     if (verdict == GANNET_ERROR) {
         gannet_fail(node, "A write of the guest failed: %s", error->message);
@@ -268,7 +270,8 @@ typedef struct Write {
 } Write;
 
 /* A crash from now on must not lose that the peer may lack the range. */
-static int coroutine_fn mark(GannetNode *node, const GannetBusy *busy)
+static int coroutine_fn GRAPH_RDLOCK
+mark(GannetNode *node, const GannetBusy *busy)
 {
     if (!gannet_side_file_state(node->side)->pair &&
         gannet_primary_state(node->primary) == GANNET_PRIMARY_ALONE) {
@@ -281,7 +284,8 @@ static int coroutine_fn mark(GannetNode *node, const GannetBusy *busy)
     return gannet_side_sync(node, gannet_side_file_change(node->side));
 }
 
-static int coroutine_fn prepare(GannetNode *node, Write *write)
+static int coroutine_fn GRAPH_RDLOCK
+prepare(GannetNode *node, Write *write)
 {
     int ret;
 
@@ -424,23 +428,25 @@ write_request(BlockDriverState *bs, int64_t offset, int64_t bytes,
               QEMUIOVector *qiov, BdrvRequestFlags flags)
 {
     GannetNode *node = gannet_node(bs);
+    bool again;
     int ret;
 
     qemu_mutex_lock(&node->lock);
     do {
+        again = false;
         switch (gannet_node_state(node)) {
         case GANNET_SECONDARY_FOLLOWING:
             ret = -EROFS; /* the disk is the primary's to write */
             break;
         case GANNET_SECONDARY_EPOCHS:
-            ret = write_memory(node, offset, bytes, qiov);
+            ret = write_memory(node, offset, bytes, qiov, &again);
             break;
         default:
             ret = is_unusable(node) ? -EIO :
                   write_through(node, offset, bytes, qiov, flags);
             break;
         }
-    } while (ret == -EAGAIN);
+    } while (again);
     qemu_mutex_unlock(&node->lock);
     return ret;
 }
@@ -472,12 +478,12 @@ gannet_co_pdiscard(BlockDriverState *bs, int64_t offset, int64_t bytes)
     const BlockLimits *limits = &bs->file->bs->bl;
     int64_t align = MAX(MAX(limits->pwrite_zeroes_alignment,
                             limits->pdiscard_alignment), GANNET_SECTOR);
-    int64_t start = ROUND_UP(offset, align);
+    int64_t start = QEMU_ALIGN_UP(offset, align);
     int64_t end = offset + bytes;
     int ret;
 
     /* As disks do: what is not aligned stays as it is. */
-    end = end == node->size ? end : ROUND_DOWN(end, align);
+    end = end == node->size ? end : QEMU_ALIGN_DOWN(end, align);
     if (qatomic_read(&node->no_discard) || start >= end) {
         return -ENOTSUP;
     }

@@ -156,6 +156,11 @@ static bool primary_connected(void *opaque, GannetPeer *peer,
                    theirs->disk, node->disk);
         return false;
     }
+    if (theirs->size != node->size) {
+        error_setg(errp, "the peer's disk has %" PRIu64 " bytes, this one %"
+                   PRIu64, theirs->size, node->size);
+        return false;
+    }
     if (!load_intents(node, theirs, bytes, &intents, errp)) {
         return false;
     }
@@ -173,6 +178,7 @@ static bool primary_connected(void *opaque, GannetPeer *peer,
     node->link = peer;
     g_clear_pointer(&node->error, g_free);
     trace_gannet_connected(name(node), "primary");
+    node->follows = false;
     gannet_work(node);
     return true;
 }
@@ -503,6 +509,7 @@ static bool secondary_hello(void *opaque, GannetPeer *peer,
     node->generation = theirs->generation;
     node->connections++;
     node->whole = node->unusable = node->write_failed = false;
+    node->follows = true;
     g_clear_pointer(&node->error, g_free);
     trace_gannet_connected(name(node), "secondary");
     if (!node->writable) {

@@ -94,6 +94,7 @@ typedef struct GannetNode {
     bool connecting;       /* or connected, as primary */
     GannetResync resync;
     bool broken;           /* what waits for the link must give up */
+    bool follows;          /* followed a primary, or did until it was lost */
     bool unusable;         /* the disk lacks what the guest believes in */
     QemuCond changed;      /* for threads that wait */
     uint64_t connections;  /* ever, as secondary */
@@ -124,6 +125,7 @@ typedef struct GannetNode {
     bool open;
     unsigned quiesced;
     bool working;
+    unsigned workers;      /* that have not ended; atomic */
     unsigned n_tasks;
     Coroutine *worker;     /* that waits for work */
     bool owns_disk;        /* of permissions; main loop only */
@@ -216,9 +218,10 @@ int gannet_side_open(GannetNode *node, Error **errp);
  * Write the side file until @change is durable. With the lock held, which is
  * dropped meanwhile.
  */
-int coroutine_fn gannet_side_sync(GannetNode *node, uint64_t change);
+int coroutine_fn GRAPH_RDLOCK
+gannet_side_sync(GannetNode *node, uint64_t change);
 /* Write what is left, unmarkings too. Likewise. */
-void coroutine_fn gannet_side_tidy(GannetNode *node);
+void coroutine_fn GRAPH_RDLOCK gannet_side_tidy(GannetNode *node);
 
 /* --- work.c --------------------------------------------------------------- */
 

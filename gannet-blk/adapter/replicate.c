@@ -268,12 +268,13 @@ static bool take_over(GannetNode *node, Error **errp)
     g_autoptr(GError) error = NULL;
 
     if (!gannet_secondary_take_over(node->secondary, own, &error)) {
-        node->unusable = true;
+        node->unusable = node->follows;
         fail(node, errp, error);
         return false;
     }
     agree(node);
     gannet_primary_assume(node->primary, state.pair, own);
+    node->follows = false;
     node->taken_over = qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
     state.pair = 0;
     state.generation++; /* the failover command is an operator's word */
@@ -296,6 +297,7 @@ static void stop_secondary(GannetNode *node, bool failover, Error **errp)
     } else {
         gannet_secondary_stop(node->secondary);
         gannet_left_epochs(node);
+        node->follows = gannet_node_state(node) != GANNET_SECONDARY_IDLE;
         node->started = GANNET_STARTED_NOT;
     }
     gannet_wake(node, &node->held);
@@ -327,7 +329,7 @@ static bool is_secondary(const GannetNode *node)
     return state == GANNET_SECONDARY_EPOCHS ||
            state == GANNET_SECONDARY_FOLLOWING ||
            (state == GANNET_SECONDARY_IDLE && node->connections &&
-            !node->guest_wrote);
+            node->follows);
 }
 
 static void replicate_stop(ReplicationState *rs, bool failover, Error **errp)

@@ -47,7 +47,8 @@ int gannet_side_open(GannetNode *node, Error **errp)
 }
 
 /* Write one page; false: there was none. With the lock held. */
-static bool coroutine_fn write_page(GannetNode *node, bool urgent, int *ret)
+static bool coroutine_fn GRAPH_RDLOCK
+write_page(GannetNode *node, bool urgent, int *ret)
 {
     GannetSidePage page;
 
@@ -56,10 +57,8 @@ static bool coroutine_fn write_page(GannetNode *node, bool urgent, int *ret)
     }
     node->side_busy = true;
     qemu_mutex_unlock(&node->lock);
-    WITH_GRAPH_RDLOCK_GUARD() {
-        *ret = bdrv_co_pwrite(node->metadata, page.offset,
-                              GANNET_SIDE_FILE_PAGE, page.data, BDRV_REQ_FUA);
-    }
+    *ret = bdrv_co_pwrite(node->metadata, page.offset, GANNET_SIDE_FILE_PAGE,
+                          page.data, BDRV_REQ_FUA);
     qemu_mutex_lock(&node->lock);
     trace_gannet_side_page(bdrv_get_node_name(node->bs), page.offset, *ret);
     gannet_side_file_done(node->side, *ret >= 0);
@@ -68,7 +67,8 @@ static bool coroutine_fn write_page(GannetNode *node, bool urgent, int *ret)
     return true;
 }
 
-int coroutine_fn gannet_side_sync(GannetNode *node, uint64_t change)
+int coroutine_fn GRAPH_RDLOCK
+gannet_side_sync(GannetNode *node, uint64_t change)
 {
     int ret = 0;
 
@@ -89,7 +89,7 @@ int coroutine_fn gannet_side_sync(GannetNode *node, uint64_t change)
     return 0;
 }
 
-void coroutine_fn gannet_side_tidy(GannetNode *node)
+void coroutine_fn GRAPH_RDLOCK gannet_side_tidy(GannetNode *node)
 {
     int ret = 0;
 

@@ -56,11 +56,11 @@ typedef struct Task Task;
 
 struct Task {
     GannetNode *node;
-    void coroutine_fn (*run)(GannetNode *node, Task *task);
+    void coroutine_fn GRAPH_RDLOCK_PTR (*run)(GannetNode *node, Task *task);
     GannetWriteBack *piece;
     GannetBusy busy;
     GannetRange range;
-    uint64_t mark; /* or the number of a question */
+    uint64_t mark; /* or the number of a question, or a pair */
 };
 
 /* Something has changed: the worker looks again, but not with our lock. */
@@ -77,6 +77,7 @@ static void coroutine_fn run_task(void *opaque)
     Task *task = opaque;
     GannetNode *node = task->node;
 
+    assume_graph_lock(); /* the worker has it */
     task->run(node, task);
     g_free(task);
     qemu_mutex_lock(&node->lock);
@@ -85,7 +86,8 @@ static void coroutine_fn run_task(void *opaque)
     qemu_mutex_unlock(&node->lock);
 }
 
-static Task *new_task(void coroutine_fn (*run)(GannetNode *node, Task *task))
+static Task *new_task(void coroutine_fn GRAPH_RDLOCK_PTR
+                      (*run)(GannetNode *node, Task *task))
 {
     Task *task = g_new0(Task, 1);
 
@@ -114,11 +116,10 @@ void gannet_fail(GannetNode *node, const char *format, ...)
 
 /* --- write-back ----------------------------------------------------------- */
 
-static int coroutine_fn write_piece(GannetNode *node, GannetWriteBack *piece)
+static int coroutine_fn GRAPH_RDLOCK
+write_piece(GannetNode *node, GannetWriteBack *piece)
 {
     QEMUIOVector qiov;
-
-    GRAPH_RDLOCK_GUARD();
 
     if (!piece->iov) {
         return bdrv_co_pwrite_zeroes(node->bs->file, piece->offset,
@@ -155,7 +156,8 @@ static void adapt(GannetNode *node, int64_t time)
     }
 }
 
-static void coroutine_fn write_back_task(GannetNode *node, Task *task)
+static void coroutine_fn GRAPH_RDLOCK
+write_back_task(GannetNode *node, Task *task)
 {
     int64_t start = qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
     uint64_t offset = task->piece->offset;
@@ -252,7 +254,8 @@ static Task *next_write_back(GannetNode *node)
 
 /* --- the side file -------------------------------------------------------- */
 
-static void coroutine_fn side_task(GannetNode *node, Task *task)
+static void coroutine_fn GRAPH_RDLOCK
+side_task(GannetNode *node, Task *task)
 {
     int ret;
 
@@ -320,7 +323,8 @@ static void end_takeover(GannetNode *node)
     }
 }
 
-static void coroutine_fn flush_task(GannetNode *node, Task *task)
+static void coroutine_fn GRAPH_RDLOCK
+flush_task(GannetNode *node, Task *task)
 {
     uint64_t connections, write_backs;
     bool clean;
@@ -331,9 +335,7 @@ static void coroutine_fn flush_task(GannetNode *node, Task *task)
     write_backs = node->write_backs;
     clean = gannet_store_is_clean(node->store);
     qemu_mutex_unlock(&node->lock);
-    WITH_GRAPH_RDLOCK_GUARD() {
-        ret = bdrv_co_flush(node->bs->file->bs);
-    }
+    ret = bdrv_co_flush(node->bs->file->bs);
     qemu_mutex_lock(&node->lock);
     if (connections != node->connections) {
         task->mark = 0; /* it was another connection's */
@@ -390,14 +392,13 @@ static Task *next_flush(GannetNode *node)
 
 /* --- comparing ------------------------------------------------------------ */
 
-static int coroutine_fn hash_range(GannetNode *node, GannetLayer layer,
-                                   const GannetRange *range, uint8_t hash[16])
+static int coroutine_fn GRAPH_RDLOCK
+hash_range(GannetNode *node, GannetLayer layer, const GannetRange *range,
+           uint8_t hash[16])
 {
     QEMUIOVector qiov;
     void *buffer;
     int ret;
-
-    GRAPH_RDLOCK_GUARD();
 
     buffer = qemu_try_blockalign(node->bs->file->bs, range->bytes);
     if (!buffer) {
@@ -416,7 +417,8 @@ static int coroutine_fn hash_range(GannetNode *node, GannetLayer layer,
     return ret < 0 ? ret : 0;
 }
 
-static void coroutine_fn answer_task(GannetNode *node, Task *task)
+static void coroutine_fn GRAPH_RDLOCK
+answer_task(GannetNode *node, Task *task)
 {
     uint8_t hash[16];
     int ret;
@@ -450,7 +452,8 @@ static Task *next_answer(GannetNode *node)
     return task;
 }
 
-static void coroutine_fn ask_task(GannetNode *node, Task *task)
+static void coroutine_fn GRAPH_RDLOCK
+ask_task(GannetNode *node, Task *task)
 {
     GannetBusy busy = {
         .offset = task->range.offset,
@@ -490,14 +493,12 @@ static Task *next_ask(GannetNode *node)
 
 /* --- copying -------------------------------------------------------------- */
 
-static int coroutine_fn copy_range(GannetNode *node, const GannetRange *range,
-                                   GBytes **data)
+static int coroutine_fn GRAPH_RDLOCK
+copy_range(GannetNode *node, const GannetRange *range, GBytes **data)
 {
     QEMUIOVector qiov;
     void *buffer;
     int ret;
-
-    GRAPH_RDLOCK_GUARD();
 
     *data = NULL;
     buffer = qemu_try_blockalign(node->bs->file->bs, range->bytes);
@@ -519,7 +520,8 @@ static int coroutine_fn copy_range(GannetNode *node, const GannetRange *range,
     return 0;
 }
 
-static void coroutine_fn copy_task(GannetNode *node, Task *task)
+static void coroutine_fn GRAPH_RDLOCK
+copy_task(GannetNode *node, Task *task)
 {
     g_autoptr(GBytes) data = NULL;
     GannetBusy busy = {
@@ -572,7 +574,8 @@ static Task *next_copy(GannetNode *node)
  * neither list, before or after the flush, was made during it, and the side
  * file keeps what was marked or written of late.
  */
-static void coroutine_fn settle_task(GannetNode *node, Task *task)
+static void coroutine_fn GRAPH_RDLOCK
+settle_task(GannetNode *node, Task *task)
 {
     g_autoptr(GannetRegions) pending = gannet_regions_new(
         node->size, gannet_side_file_granularity(node->side));
@@ -582,9 +585,7 @@ static void coroutine_fn settle_task(GannetNode *node, Task *task)
     gannet_primary_pending(node->primary, pending);
     gannet_busy_writes(node, pending);
     qemu_mutex_unlock(&node->lock);
-    WITH_GRAPH_RDLOCK_GUARD() {
-        ret = bdrv_co_flush(node->bs->file->bs);
-    }
+    ret = bdrv_co_flush(node->bs->file->bs);
     qemu_mutex_lock(&node->lock);
     if (ret >= 0 &&
         gannet_primary_state(node->primary) != GANNET_PRIMARY_ALONE) {
@@ -628,11 +629,19 @@ static void mark_pending(GannetNode *node)
     }
 }
 
+/* Still in step with the same peer. */
+static bool is_same(const GannetNode *node, const Task *task)
+{
+    return gannet_primary_state(node->primary) == GANNET_PRIMARY_SYNCED &&
+           gannet_primary_pair(node->primary) == task->mark;
+}
+
 /*
  * The peer has everything, flushed. When this disk has, too, the write-intent
  * log can speak of this peer: marks first, then the name of the pair.
  */
-static void coroutine_fn pair_task(GannetNode *node, Task *task)
+static void coroutine_fn GRAPH_RDLOCK
+pair_task(GannetNode *node, Task *task)
 {
     GannetSideState state;
     GannetPrimaryStats stats;
@@ -641,13 +650,11 @@ static void coroutine_fn pair_task(GannetNode *node, Task *task)
     qemu_mutex_lock(&node->lock);
     mark_pending(node);
     qemu_mutex_unlock(&node->lock);
-    WITH_GRAPH_RDLOCK_GUARD() {
-        ret = bdrv_co_flush(node->bs->file->bs);
-    }
+    ret = bdrv_co_flush(node->bs->file->bs);
     qemu_mutex_lock(&node->lock);
     if (ret < 0) {
         gannet_link_break(node, "the disk cannot be flushed");
-    } else if (gannet_primary_state(node->primary) == GANNET_PRIMARY_SYNCED) {
+    } else if (is_same(node, task)) {
         mark_pending(node);
         state = *gannet_side_file_state(node->side);
         state.pair = gannet_primary_pair(node->primary);
@@ -658,7 +665,7 @@ static void coroutine_fn pair_task(GannetNode *node, Task *task)
     }
     if (ret < 0) {
         gannet_link_break(node, "'metadata' cannot be written");
-    } else if (gannet_primary_state(node->primary) == GANNET_PRIMARY_SYNCED) {
+    } else if (is_same(node, task)) {
         node->in_step = true;
         gannet_primary_stats(node->primary, &stats);
         qapi_event_send_gannet_synced(bdrv_get_node_name(node->bs),
@@ -670,12 +677,16 @@ static void coroutine_fn pair_task(GannetNode *node, Task *task)
 
 static Task *next_pair(GannetNode *node)
 {
+    Task *task;
+
     if (!node->pairing || node->flushing) {
         return NULL;
     }
     node->pairing = false;
     node->flushing = true;
-    return new_task(pair_task);
+    task = new_task(pair_task);
+    task->mark = gannet_primary_pair(node->primary);
+    return task;
 }
 
 /* --- the worker ----------------------------------------------------------- */
@@ -755,13 +766,36 @@ static void coroutine_fn run(GannetNode *node)
     }
 }
 
+/*
+ * Who changes the graph may wait for requests with the lock for it in hand. So
+ * nothing counts as a request of ours before the worker has that lock, and it
+ * keeps it for all of its tasks: none of them waits for it in the middle.
+ */
 static void coroutine_fn worker(void *opaque)
 {
     GannetNode *node = opaque;
     BlockDriverState *bs = node->bs;
+    bool here;
 
-    run(node);
-    bdrv_dec_in_flight(bs);
+    bdrv_graph_co_rdlock();
+    qemu_mutex_lock(&node->lock);
+    here = bdrv_get_aio_context(bs) == qemu_get_current_aio_context();
+    if (must_pause(node) || !node->open || !here) {
+        node->working = false;
+        if (!here) {
+            gannet_work(node);
+        }
+        qemu_mutex_unlock(&node->lock);
+        bdrv_graph_co_rdunlock();
+    } else {
+        bdrv_inc_in_flight(bs);
+        qemu_mutex_unlock(&node->lock);
+        run(node);
+        bdrv_graph_co_rdunlock();
+        bdrv_dec_in_flight(bs);
+    }
+    qatomic_dec(&node->workers);
+    aio_wait_kick();
 }
 
 static void worker_bh(void *opaque)
@@ -779,6 +813,6 @@ void gannet_work(GannetNode *node)
         return;
     }
     node->working = true;
-    bdrv_inc_in_flight(node->bs);
+    qatomic_inc(&node->workers);
     aio_bh_schedule_oneshot(bdrv_get_aio_context(node->bs), worker_bh, node);
 }

@@ -464,8 +464,7 @@ void gannet_secondary_verified(GannetSecondary *secondary,
 
 void gannet_secondary_fail(GannetSecondary *secondary, const char *why)
 {
-    g_autoptr(GBytes) text = g_bytes_new(why, strnlen(why,
-                                                      GANNET_WIRE_MAX_TEXT));
+    g_autoptr(GBytes) text = gannet_text_encode(why);
 
     send(secondary, (GannetMessage) { .type = GANNET_FAILED }, text);
 }
