@@ -65,7 +65,7 @@ static void write_somewhere(GannetPair *pair, GannetReplica *replica)
 
 void gannet_pair_guest(GannetPair *pair)
 {
-    GannetReplica *replica = pair->replicas[below(2)];
+    GannetReplica *replica = pair->replicas[below(100) < pair->share];
 
     if (!replica->up || replica->guest == GANNET_NO_GUEST ||
         replica->stopped) {

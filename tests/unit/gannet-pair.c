@@ -56,6 +56,7 @@ GannetPair *gannet_pair_new(gboolean big)
     pair->spare = gannet_replica_new("spare", &config);
     pair->sealed = gannet_image_new(&pair->layout);
     pair->recent = g_array_new(FALSE, FALSE, sizeof(GannetPairWrite));
+    pair->share = below(3) ? 50 : below(101);
     pair->pristine = TRUE;
     return pair;
 }

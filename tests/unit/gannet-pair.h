@@ -58,6 +58,7 @@ typedef struct GannetPair {
     gboolean steady;       /* checkpoints are not given up */
     gboolean big;          /* so much is written that memory is short */
 
+    unsigned share;        /* of the requests, the second's, in percent */
     uint64_t number;       /* the last that a guest wrote */
     GArray *recent;        /* of GannetPairWrite: the primary's of late */
     GannetPairStats stats;

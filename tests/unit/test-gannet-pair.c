@@ -58,6 +58,8 @@ static void step(GannetPair *pair, const Mood *mood)
     }
     if (chance(mood->repairs)) {
         gannet_pair_revive(pair);
+    }
+    if (chance(mood->repairs)) {
         gannet_pair_connect(pair);
     }
     if (chance(mood->repairs)) {
@@ -98,12 +100,15 @@ static void live(gboolean big, unsigned steps)
     g_autoptr(GannetPair) pair = gannet_pair_new(big);
     Mood mood = {
         .writes = (big ? 4000 : 200) + below(4000),
-        .checkpoints = below(big ? 40 : 400),
+        .checkpoints = 10 + below(big ? 30 : 400),
         .crashes = below(3) ? below(big ? 10 : 40) : 0,
         .cuts = below(3) ? below(big ? 10 : 40) : 0,
         .repairs = 200 + below(1000),
     };
 
+    if (big) {
+        come_together(pair);
+    }
     while (steps-- > 0) {
         step(pair, &mood);
         if (chance(20)) {
@@ -128,7 +133,7 @@ static void two_replicas_keep_what_they_promise(void)
 
 static void they_do_so_when_memory_is_short(void)
 {
-    for (int i = 0; i < (LIVES + 3) / 4; i++) {
+    for (int i = 0; i < (LIVES + 1) / 2; i++) {
         live(TRUE, STEPS / 2);
     }
 }
