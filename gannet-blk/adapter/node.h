@@ -3,7 +3,7 @@
  *
  *     driver.c       opening, closing, permissions, limits
  *     io.c           requests of the guest
- *     work.c         what goes on in the background: write-back, copying
+ *     work.c         the background worker; its tasks: write-back.c, copy.c
  *     side.c         the side file
  *     link.c         the connection, resync, verification
  *     replicate.c    what the checkpoint framework asks for

@@ -45,8 +45,8 @@ typedef enum GannetPrimaryState {
 typedef enum GannetResync {
     GANNET_RESYNC_CHANGED, /* what changed, or all where that is not known */
     GANNET_RESYNC_FULL,    /* all */
-    GANNET_RESYNC_NONE,    /* what was written here since the beginning: the
-                              operator knows that they were equal then */
+    /* What was written since the node was opened; they were equal then. */
+    GANNET_RESYNC_NONE,
 } GannetResync;
 
 typedef struct GannetPrimaryConfig {

@@ -130,8 +130,8 @@ void gannet_store_close(GannetStore *store, uint64_t mark);
  * moved to committed, which frees one of the two copies at once. Compares at
  * most @blocks blocks, exactly; blocks that differed are not compared again
  * before they are written again. Does nothing while a sealed layer waits to be
- * applied, or when there is no room for records. Returns how many blocks it looked at: 0 means that nothing is left
- * to compare. [GANNET §V]
+ * applied, or when there is no room for records. Returns how many blocks it
+ * looked at: 0 means that nothing is left to compare. [GANNET §V]
  */
 uint64_t gannet_store_early(GannetStore *store, uint64_t blocks);
 
