@@ -77,8 +77,9 @@ void gannet_fail(GannetNode *node, const char *format, ...)
 static GannetTask *next_task(GannetNode *node)
 {
     static GannetTask *(*const next[])(GannetNode *) = {
-        gannet_next_side, gannet_next_flush, gannet_next_answer, gannet_next_write_back, gannet_next_side,
-        gannet_next_pair, gannet_next_ask, gannet_next_copy, gannet_next_settle,
+        gannet_next_side, gannet_next_flush, gannet_next_answer,
+        gannet_next_write_back, gannet_next_side, gannet_next_pair,
+        gannet_next_ask, gannet_next_copy, gannet_next_settle,
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(next); i++) {
