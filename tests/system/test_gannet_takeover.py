@@ -148,7 +148,7 @@ def check_flushed(lab, client, start_pair, names, preset, step):
     assert_clean(lab, image)
 
 
-@pytest.mark.parametrize('preset, step', (('colo', 'state-received'),))
+@pytest.mark.parametrize('preset, step', (('hash', 'all-staged'),))
 def test_what_is_flushed_after_a_takeover_is_on_the_disk(
         lab, client, start_pair, preset, step):
     check_flushed(lab, client, start_pair, ('redis',), preset, step)
