@@ -22,29 +22,39 @@
 
 /* --- comparing ------------------------------------------------------------ */
 
+/* Read a range as @layer sees it, into a buffer that the caller frees. */
 static int coroutine_fn GRAPH_RDLOCK
-hash_range(GannetNode *node, GannetLayer layer, const GannetRange *range,
-           uint8_t hash[16])
+read_range(GannetNode *node, GannetLayer layer, const GannetRange *range,
+           void **buffer)
 {
     QEMUIOVector qiov;
-    void *buffer;
     int ret;
 
-    buffer = qemu_try_blockalign(node->bs->file->bs, range->bytes);
-    if (!buffer) {
+    *buffer = qemu_try_blockalign(node->bs->file->bs, range->bytes);
+    if (!*buffer) {
         return -ENOMEM;
     }
-    qemu_iovec_init_buf(&qiov, buffer, range->bytes);
+    qemu_iovec_init_buf(&qiov, *buffer, range->bytes);
     ret = node->store ?
           gannet_read(node, layer, range->offset, range->bytes, &qiov) :
           bdrv_co_preadv(node->bs->file, range->offset, range->bytes, &qiov,
                          0);
+    return ret < 0 ? ret : 0;
+}
+
+static int coroutine_fn GRAPH_RDLOCK
+hash_range(GannetNode *node, GannetLayer layer, const GannetRange *range,
+           uint8_t hash[16])
+{
+    void *buffer;
+    int ret = read_range(node, layer, range, &buffer);
+
     if (ret >= 0) {
         XXH128_canonicalFromHash((XXH128_canonical_t *)hash,
                                  XXH3_128bits(buffer, range->bytes));
     }
     qemu_vfree(buffer);
-    return ret < 0 ? ret : 0;
+    return ret;
 }
 
 static void coroutine_fn GRAPH_RDLOCK
@@ -123,27 +133,17 @@ GannetTask *gannet_next_ask(GannetNode *node)
 
 /* --- copying -------------------------------------------------------------- */
 
+/* @data stays NULL if the range is all zero. */
 static int coroutine_fn GRAPH_RDLOCK
 copy_range(GannetNode *node, const GannetRange *range, GBytes **data)
 {
-    QEMUIOVector qiov;
     void *buffer;
-    int ret;
+    int ret = read_range(node, GANNET_COMMITTED, range, &buffer);
 
     *data = NULL;
-    buffer = qemu_try_blockalign(node->bs->file->bs, range->bytes);
-    if (!buffer) {
-        return -ENOMEM;
-    }
-    qemu_iovec_init_buf(&qiov, buffer, range->bytes);
-    ret = node->store ?
-          gannet_read(node, GANNET_COMMITTED, range->offset, range->bytes,
-                      &qiov) :
-          bdrv_co_preadv(node->bs->file, range->offset, range->bytes, &qiov,
-                         0);
     if (ret < 0 || buffer_is_zero(buffer, range->bytes)) {
         qemu_vfree(buffer);
-        return ret < 0 ? ret : 0;
+        return ret;
     }
     *data = g_bytes_new_with_free_func(buffer, range->bytes, qemu_vfree,
                                        buffer);
