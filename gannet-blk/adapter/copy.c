@@ -288,8 +288,7 @@ pair_task(GannetNode *node, GannetTask *task)
         mark_pending(node);
         state = *gannet_side_file_state(node->side);
         state.pair = gannet_primary_pair(node->primary);
-        gannet_side_file_set(node->side, &state);
-        node->write_after = gannet_side_file_change(node->side);
+        gannet_side_set(node, &state);
         ret = gannet_side_sync(node, node->write_after);
         gannet_side_tidy(node);
     }

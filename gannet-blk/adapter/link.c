@@ -127,8 +127,7 @@ static void forget_pair(GannetNode *node)
 
     if (state.pair) {
         state.pair = 0;
-        gannet_side_file_set(node->side, &state);
-        node->write_after = gannet_side_file_change(node->side);
+        gannet_side_set(node, &state);
     }
 }
 

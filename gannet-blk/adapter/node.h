@@ -214,6 +214,8 @@ int coroutine_fn GRAPH_RDLOCK gannet_co_flush(BlockDriverState *bs);
 
 /* Read it; the node's size is known. */
 int gannet_side_open(GannetNode *node, Error **errp);
+/* The disk is not written to before this state is durable; lock held. */
+void gannet_side_set(GannetNode *node, const GannetSideState *state);
 /*
  * Write the side file until @change is durable. With the lock held, which is
  * dropped meanwhile.

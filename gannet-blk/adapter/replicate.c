@@ -279,8 +279,7 @@ static bool take_over(GannetNode *node, Error **errp)
     state.pair = 0;
     state.generation++; /* the failover command is an operator's word */
     state.partial = state.partial || !gannet_store_is_clean(node->store);
-    gannet_side_file_set(node->side, &state);
-    node->write_after = gannet_side_file_change(node->side);
+    gannet_side_set(node, &state);
     node->whole = true;
     node->started = GANNET_STARTED_SURVIVOR;
     node->write_failed = false;
@@ -312,8 +311,7 @@ static void stop_primary(GannetNode *node, bool failover)
     node->started = GANNET_STARTED_NOT;
     if (failover) {
         state.generation++; /* whoever was the secondary is out of date */
-        gannet_side_file_set(node->side, &state);
-        node->write_after = gannet_side_file_change(node->side);
+        gannet_side_set(node, &state);
         gannet_work(node);
         gannet_link_break(node, "this side goes on alone");
     } else {

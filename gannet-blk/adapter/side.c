@@ -46,6 +46,12 @@ int gannet_side_open(GannetNode *node, Error **errp)
     return 0;
 }
 
+void gannet_side_set(GannetNode *node, const GannetSideState *state)
+{
+    gannet_side_file_set(node->side, state);
+    node->write_after = gannet_side_file_change(node->side);
+}
+
 /* Write one page; false: there was none. With the lock held. */
 static bool coroutine_fn GRAPH_RDLOCK
 write_page(GannetNode *node, bool urgent, int *ret)

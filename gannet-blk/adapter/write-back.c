@@ -99,12 +99,12 @@ static bool is_partial(const GannetNode *node)
     return gannet_side_file_state(node->side)->partial;
 }
 
-static void set_partial(GannetNode *node, bool partial)
+static void set_partial(GannetNode *node)
 {
     GannetSideState state = *gannet_side_file_state(node->side);
 
-    state.partial = partial;
-    gannet_side_file_set(node->side, &state);
+    state.partial = true;
+    gannet_side_set(node, &state);
 }
 
 /* Write-back gives way to the guest's reads, unless memory is short. */
@@ -138,8 +138,7 @@ GannetTask *gannet_next_write_back(GannetNode *node)
         return NULL;
     }
     if (!is_partial(node)) {
-        set_partial(node, true);
-        node->write_after = gannet_side_file_change(node->side);
+        set_partial(node);
         return NULL;
     }
     room = MAX(node->window - MIN(node->in_flight, node->window), MIN_WINDOW);
