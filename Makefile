@@ -86,6 +86,8 @@ endef
 
 # A system test needs about two CPUs.
 workers ?= $(shell n=$$(($$(nproc) / 2)); echo $$((n > 1 ? n : 1)))
+# Unit tests and fuzzing draw the same numbers each time; 0: other ones.
+SEED ?= 1
 pytest = $(PYTHON) -B -m pytest -p no:cacheprovider -n $(workers)
 results = build/check
 
@@ -106,11 +108,12 @@ check: all build/packages-check ## all tests but the long ones
 	$(PYTHON) -B tests/summary.py $(results) $(parts)
 
 check-unit: ## the core libraries alone; seconds
-	@$(PYTHON) -B tests/run.py $(results)/unit.xml $(unit_tests)
+	@$(PYTHON) -B tests/run.py --seed=$(SEED) $(results)/unit.xml \
+	    $(unit_tests)
 
 check-fuzz: ## garbage for each decoder; a minute, or FUZZ_SECONDS for each
 	@$(PYTHON) -B tests/fuzz/run.py --seconds=$(FUZZ_SECONDS) \
-	    --jobs=$(shell nproc) build/fuzz $(results)/fuzz.xml $(fuzz_programs)
+	    --seed=$(SEED) --jobs=$(shell nproc) build/fuzz $(results)/fuzz.xml $(fuzz_programs)
 
 check-model: build/packages-check ## APUS as a model, in spin; a minute
 	@$(PYTHON) -B tests/model/run.py --jobs=2 build/model \

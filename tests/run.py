@@ -1,11 +1,11 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""run.py [--deadline=SECONDS] RESULTS.xml COMMAND...
+"""run.py [--deadline=SECONDS] [--seed=N] RESULTS.xml COMMAND...
 
 Run GLib test programs, several at a time; show what failed and write the
 results as JUnit XML. A program that ends badly, runs longer than its deadline
 or tests nothing is a failure of its own. Each COMMAND is one argument, a path
-that may be followed by options.
+that may be followed by options. --seed=0 is another seed for each run.
 """
 
 import argparse
@@ -25,10 +25,12 @@ TAP = re.compile(r"^(not ok|ok) \d+ (\S+)(?: # SKIP ?(.*))?", re.MULTILINE)
 ENVIRONMENT = {**os.environ, "G_SLICE": "always-malloc"}
 
 
-def run(command, deadline):
+def run(command, deadline, seed):
     """The name, results, output and seconds of one program. A result is
     (test, what went wrong or None, why it was skipped or None)."""
     program, *options = shlex.split(command)
+    if seed:
+        options.append(f"--seed=R02S{seed:032x}")
     start = time.monotonic()
     problem = None
     try:
@@ -59,6 +61,7 @@ def run(command, deadline):
 def main():
     parser = argparse.ArgumentParser(usage=__doc__)
     parser.add_argument("--deadline", type=int, default=120)
+    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("report", type=pathlib.Path)
     parser.add_argument("commands", nargs="+")
     args = parser.parse_args()
@@ -67,7 +70,8 @@ def main():
     failures = 0
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         for name, results, output, seconds in pool.map(
-                lambda command: run(command, args.deadline), args.commands):
+                lambda command: run(command, args.deadline, args.seed),
+                args.commands):
             suite = ElementTree.SubElement(suites, "testsuite", name=name,
                                            time=f"{seconds:.3f}")
             bad = [result for result in results if result[1]]

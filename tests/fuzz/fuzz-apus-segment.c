@@ -86,7 +86,8 @@ static void sign_batch(uint8_t *data, size_t size, uint64_t nonce)
     uint32_t count = 0;
 
     for (size_t at = 0; at + APUS_RECORD_HEADER <= bytes; count++) {
-        size_t record = APUS_RECORD_HEADER + apus_get32(records + at + 8);
+        size_t record = APUS_RECORD_HEADER +
+                        (size_t)apus_get32(records + at + 8);
 
         if (record > bytes - at) {
             break;

@@ -1,11 +1,12 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""run.py [--seconds=N] [--jobs=N] FOLDER RESULTS.xml PROGRAM...
+"""run.py [--seconds=N] [--jobs=N] [--seed=N] FOLDER RESULTS.xml PROGRAM...
 
 Run fuzz targets, --jobs at a time and each for --seconds, and write the
 results as JUnit XML. FOLDER/NAME holds for each target its seeds, its corpus,
 which grows from run to run, and the inputs that it has found to fail; these
 are tried first the next time. A target that runs no input is a failure, too.
+--seed=0 is another seed for each run.
 """
 
 import argparse
@@ -29,7 +30,7 @@ RUNS = re.compile(r"^stat::number_of_executed_units: *(\d+)", re.MULTILINE)
 FOUND = re.compile(r"Test unit written to (\S+)")
 
 
-def fuzz(program, folder, seconds):
+def fuzz(program, folder, seconds, seed):
     """What went wrong or None, the output and the number of runs."""
     seeds, corpus, found = (folder / name
                             for name in ("seeds", "corpus", "found"))
@@ -38,8 +39,9 @@ def fuzz(program, folder, seconds):
         path.mkdir(parents=True, exist_ok=True)
     commands = [
         [program, f"--seeds={seeds}"],
-        [program, f"-max_total_time={seconds}", f"-timeout={INPUT_SECONDS}",
-         f"-rss_limit_mb={MEMORY_MB}", f"-max_len={MAX_BYTES}",
+        [program, f"-seed={seed}", f"-max_total_time={seconds}",
+         f"-timeout={INPUT_SECONDS}", f"-rss_limit_mb={MEMORY_MB}",
+         f"-max_len={MAX_BYTES}",
          f"-artifact_prefix={found}/", "-print_final_stats=1",
          corpus, seeds, found]]
     output = ""
@@ -70,6 +72,7 @@ def main():
     parser = argparse.ArgumentParser(usage=__doc__)
     parser.add_argument("--seconds", type=int, default=10)
     parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("folder", type=pathlib.Path)
     parser.add_argument("report", type=pathlib.Path)
     parser.add_argument("programs", nargs="+", type=pathlib.Path)
@@ -77,7 +80,8 @@ def main():
 
     def run(program):
         start = time.monotonic()
-        result = fuzz(program, args.folder / program.name, args.seconds)
+        result = fuzz(program, args.folder / program.name, args.seconds,
+                      args.seed)
         return (program.name, *result, time.monotonic() - start)
 
     suite = ElementTree.Element("testsuite", name="fuzz")
