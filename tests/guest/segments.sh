@@ -119,7 +119,7 @@ make_base()
         cp -L "$(library $name)" "$base/usr/lib/x86_64-linux-gnu/"
     done
 
-    for helper in echo racey selfmod diskseq; do
+    for helper in echo racey selfmod diskseq sqlhttp; do
         compile $helper "$here/src/$helper.c" "$here/src/serve.c"
     done
     compile tcpexec "$here/src/tcpexec.c"

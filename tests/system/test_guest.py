@@ -17,6 +17,7 @@ from colony_test.redis import Redis
 
 NGINX_PORT = 80
 SQLITE_PORT = 7010
+SQLHTTP_PORT = 7011
 POSTGRESQL_PORT = 5432
 
 
@@ -80,9 +81,10 @@ def test_boots_and_serves(boot, client, machine, nic, cpus):
 def test_segments_bring_services(boot, client):
     jobs = {'fio': '--name=j --size=64k --filename=/tmp/f',
             'stress-ng': '--cpu 1 --cpu-ops 1'}
-    services = ('nginx', 'sqlite3', *jobs)
+    segments = ('nginx', 'sqlite3', *jobs)
+    services = ('sqlhttp', *segments)
     qemu = boot(Guest(services=services, arguments=tuple(jobs.items())),
-                segments=services)
+                segments=segments)
     wait_ready(qemu, services)
 
     http = LineClient(client, ADDRESS, NGINX_PORT)
@@ -90,6 +92,13 @@ def test_segments_bring_services(boot, client):
     sqlite = LineClient(client, ADDRESS, SQLITE_PORT)
     assert sqlite.ask('create table t(i); select 40 + 2;') == '42'
     assert sqlite.ask('select 43;') == '43'
+    rows = LineClient(client, ADDRESS, SQLHTTP_PORT)
+    answers = [rows.ask_all([f'{request} HTTP/1.1\r\n\r', *[''] * 4])
+               for request in ('POST /rows?text=a.b', 'GET /rows/1',
+                               'GET /rows/2')]
+    assert [(lines[0].split()[1], lines[4]) for lines in answers] == [
+        ('200', '{"id":1}'), ('200', '{"id":1,"text":"a.b"}'),
+        ('404', '{}')]
     for job in jobs:
         assert qemu.serial.wait(f'COLONY: done {job} (.*)', 60)[1] == '0'
 
