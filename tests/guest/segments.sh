@@ -169,6 +169,11 @@ make_segments()
         mv "$work/base/etc/colony/services/$segment" \
             "$work/$segment/etc/colony/services/"
     done
+    # Jobs and services that come with the segment of another one
+    mv "$work/base/etc/colony/services/sqlhttp" \
+        "$work/sqlite3/etc/colony/services/"
+    mv "$work/base/etc/colony/services/pgbench" \
+        "$work/postgresql/etc/colony/services/"
     make_nginx
     make_postgresql
     for name in sqlite3 fio stress-ng; do
