@@ -16,9 +16,10 @@
  *   it has failed       compare_revert()     as if it had not been sealed
  *   session ends        compare_end()
  *
- * What needs no partner: acknowledgements without data, resets, and what was
- * let out before and is sent again. It never overtakes what its connection has
- * to say before.
+ * What needs no partner: acknowledgements without data and what was let out
+ * before and is sent again, both at once, and resets, behind what their
+ * connection has to say before. An acknowledgement that overtakes carries the
+ * sequence number that the client expects next.
  *
  * Order. What a connection says leaves in the order in which it was said. Held
  * frames of other connections are overtaken; but a commit lets all that came

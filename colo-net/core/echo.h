@@ -27,6 +27,11 @@
 
 typedef struct Echo Echo;
 
+typedef enum EchoPass {
+    ECHO_PASS, /* give it to the guest; it is translated */
+    ECHO_WAIT, /* not yet: it is unchanged */
+} EchoPass;
+
 /* No note is longer. */
 #define ECHO_NOTE_MAX (32 * 1024)
 /* For how long a datagram is kept, in microseconds. */
@@ -56,12 +61,11 @@ void echo_output(Echo *echo, HoldFrame *frame, size_t vnet_len, int64_t now);
 gboolean echo_take(Echo *echo, const uint8_t **note, size_t *size);
 
 /*
- * The next frame of the inputs, about to be given to the guest.
- * PASS: it is translated. WAIT: it acknowledges what the guest has not said
- * yet, or is more than it has room for; it is unchanged. Ask again after each
- * echo_output(), and for a bounded time.
+ * The next frame of the inputs, about to be given to the guest. WAIT: it
+ * acknowledges what the guest has not said yet, or is more than it has room
+ * for. Ask again after each echo_output(), and for a bounded time.
  */
-FlowPass echo_inbound(Echo *echo, uint8_t *frame, size_t size,
+EchoPass echo_inbound(Echo *echo, uint8_t *frame, size_t size,
                       size_t vnet_len, int64_t now);
 
 /*

@@ -90,16 +90,10 @@ gboolean flow_table_load(FlowTable *table, const uint8_t *data, size_t size,
  */
 
 /*
- * Whether frames may have to be changed at all. False: the two functions below
- * only read them.
+ * Whether frames may have to be changed at all. False: flow_outbound() and
+ * flow_inbound() only read them.
  */
 gboolean flow_table_translates(const FlowTable *table);
-
-typedef enum FlowPass {
-    FLOW_PASS, /* let it through */
-    FLOW_WAIT, /* not yet: ask again when the guest has said more */
-    FLOW_DROP, /* nobody needs it, or it would do harm */
-} FlowPass;
 
 /*
  * The guest of a replica that leads says this, and it leaves at once: learn
@@ -110,10 +104,18 @@ void flow_outbound(FlowTable *table, uint8_t *frame, size_t size,
 
 /*
  * The guest of a replica that leads, with or without a session, is about to
- * be given this: translate it. DROP: it acknowledges what was never sent. Ask
- * when it is delivered, not when it is submitted.
+ * be given this: learn from it and translate it. For a secondary there is
+ * echo_inbound().
  */
-FlowPass flow_inbound(FlowTable *table, uint8_t *frame, size_t size,
-                      size_t vnet_len, int64_t now);
+void flow_inbound(FlowTable *table, uint8_t *frame, size_t size,
+                  size_t vnet_len, int64_t now);
+
+/*
+ * Leader, before an input is submitted: whether it acknowledges what the guest
+ * never said. It is to be dropped: the secondary's guest would be waited for
+ * in vain, sync after sync. Changes nothing.
+ */
+gboolean flow_noise(const FlowTable *table, const uint8_t *frame, size_t size,
+                    size_t vnet_len);
 
 #endif
