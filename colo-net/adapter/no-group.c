@@ -68,7 +68,7 @@ const char *apus_group_fenced(void)
     return NULL;
 }
 
-ApusInfo *qmp_query_apus(Error **errp)
+ApusInfo *coroutine_fn qmp_query_apus(Error **errp)
 {
     error_setg(errp, "there is no apus-group");
     return NULL;
