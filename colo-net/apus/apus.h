@@ -80,6 +80,17 @@ typedef struct {
     /* See ApusCoreOps. May be NULL if the member does not deliver. */
     ApusDeliver (*deliver)(void *opaque, const ApusEntry *entry);
     void (*skipped)(void *opaque, const ApusSnapshot *snapshot);
+    /* What apus_tell() brought from another member; valid during the call. */
+    void (*told)(void *opaque, ApusId from, uint64_t term,
+                 const uint8_t *data, size_t size);
+    /*
+     * The term will be @term: this member is about to stand for election, to
+     * vote, or to follow, and does so when this returns; nothing of it is
+     * saved or said yet. Unlike changed() it is never late. A lock that is
+     * taken here and for what must not happen in a newer term makes the two
+     * exclude each other.
+     */
+    void (*term_rises)(void *opaque, uint64_t term);
     /* State, term, leader, role, members or a peer have changed. */
     void (*changed)(void *opaque, const ApusStatus *status);
     /* The member takes no further part; apus_stop() and start anew. */
@@ -145,6 +156,18 @@ gboolean apus_submit(Apus *apus, ApusEntryKind kind, const uint8_t *payload,
 /* Name @secondary, a connected member, or nobody, in a ROLE entry. */
 gboolean apus_submit_role(Apus *apus, ApusId secondary, ApusDone *done,
                           void *opaque, GError **errp);
+
+/*
+ * Tell member @to something: @size bytes, APUS_NOTE_MAX at most, which are
+ * copied. What one thread tells one member arrives as it was told, in order,
+ * or not at all: it is lost when there is no connection, when the connection
+ * breaks, when the other is in another term or generation (R23), and, so that
+ * beats are not late, when the other does not read fast enough. Costs no
+ * system call if the member's thread is awake. APUS_ERROR_TOO_LONG, _MEMBERS
+ * (@to is nobody else), _FULL (4 MiB wait to be sent) or _STOPPED.
+ */
+gboolean apus_tell(Apus *apus, ApusId to, const uint8_t *data, size_t size,
+                   GError **errp);
 
 /* core.h says what these do; they take effect soon, in the member's thread. */
 void apus_resume(Apus *apus);

@@ -15,19 +15,15 @@
 enum {
     AT_CHECKSUM = 8,
     COVERED = 16, /* what the checksum covers begins here */
+    AT_TYPE = 16,
     AT_HEAD = 18,
     HEADER = 64,
 };
 
+/* Decoded, they are in one piece. */
 static size_t records_size(const ApusMessage *message)
 {
-    if (message->type == APUS_MESSAGE_APPEND) {
-        return message->append.records.size[0];
-    }
-    if (message->type == APUS_MESSAGE_ENTRIES) {
-        return message->entries.records.size[0];
-    }
-    return 0;
+    return apus_wire_records(message).size[0];
 }
 
 static void decode(const uint8_t *data, size_t size)
@@ -64,8 +60,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     }
     head = CLAMP(apus_get16(data + AT_HEAD), COVERED, size);
+    if (copy[AT_TYPE] == APUS_MESSAGE_NOTE && head >= HEADER + 8) {
+        apus_put64(copy + HEADER, apus_checksum(data + head, size - head));
+    }
     apus_put64(copy + AT_CHECKSUM,
-               apus_checksum(data + COVERED, head - COVERED));
+               apus_checksum(copy + COVERED, head - COVERED));
     decode(copy, size);
     return 0;
 }
@@ -73,6 +72,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 void fuzz_seeds(void)
 {
     static const uint8_t records[] = "records are not looked at";
+    static const uint8_t note[] = "a note";
 
     for (unsigned type = 1; type < APUS_MESSAGE_TYPES; type++) {
         g_autoptr(GByteArray) bytes = g_byte_array_new();
@@ -84,10 +84,12 @@ void fuzz_seeds(void)
             message.append.records.data[0] = records;
             message.append.records.size[0] = sizeof(records);
         }
-        g_byte_array_append(bytes, head, apus_wire_head(head, &message));
-        if (type == APUS_MESSAGE_APPEND) {
-            g_byte_array_append(bytes, records, sizeof(records));
+        if (type == APUS_MESSAGE_NOTE) {
+            message.note = (ApusNote) { note, sizeof(note) };
         }
+        g_byte_array_append(bytes, head, apus_wire_head(head, &message));
+        g_byte_array_append(bytes, apus_wire_records(&message).data[0],
+                            records_size(&message));
         fuzz_seed(bytes->data, bytes->len);
     }
 }

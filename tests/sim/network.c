@@ -121,24 +121,12 @@ static void note_triggers(SimHost *host, const ApusMessage *message)
     }
 }
 
-static const ApusRecords *records_of(const ApusMessage *message)
-{
-    switch (message->type) {
-    case APUS_MESSAGE_APPEND:
-        return &message->append.records;
-    case APUS_MESSAGE_ENTRIES:
-        return &message->entries.records;
-    default:
-        return NULL;
-    }
-}
-
 void sim_net_send(void *opaque, const ApusMessage *message)
 {
     SimHost *host = opaque;
     Sim *sim = host->sim;
     ApusId to = message->to;
-    const ApusRecords *records = records_of(message);
+    ApusRecords records = apus_wire_records(message);
     unsigned lost = sim->plan.lost + (sim->noise ? NOISE : 0);
     GByteArray *bytes;
     uint32_t number;
@@ -164,9 +152,9 @@ void sim_net_send(void *opaque, const ApusMessage *message)
     head = apus_wire_head(sim->head, message);
     g_byte_array_set_size(bytes, 0);
     g_byte_array_append(bytes, sim->head, head);
-    for (unsigned i = 0; records && i < 2; i++) {
-        if (records->size[i]) {
-            g_byte_array_append(bytes, records->data[i], records->size[i]);
+    for (unsigned i = 0; i < 2; i++) {
+        if (records.size[i]) {
+            g_byte_array_append(bytes, records.data[i], records.size[i]);
         }
     }
     g_array_index(sim->packets, SimPacket, number).uses = 0;

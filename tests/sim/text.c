@@ -90,6 +90,9 @@ void sim_text_message(char *out, size_t size, const ApusMessage *m)
     case APUS_MESSAGE_RESIGN:
         g_snprintf(body, sizeof(body), "RESIGN");
         break;
+    case APUS_MESSAGE_NOTE:
+        g_snprintf(body, sizeof(body), "NOTE, %zu bytes", m->note.size);
+        break;
     default:
         g_snprintf(body, sizeof(body), "?");
     }

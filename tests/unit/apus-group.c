@@ -41,6 +41,31 @@ static ApusDeliver deliver(void *opaque, const ApusEntry *entry)
     return next;
 }
 
+static void told(void *opaque, ApusId from, uint64_t term, const uint8_t *data,
+                 size_t size)
+{
+    GroupMember *member = opaque;
+
+    g_assert_cmpuint(from, !=, member->id);
+    pthread_mutex_lock(&member->group->lock);
+    g_assert_cmpuint(term, ==, member->term);
+    if (size) {
+        g_byte_array_append(member->told, data, size);
+    }
+    pthread_cond_broadcast(&member->group->cond);
+    pthread_mutex_unlock(&member->group->lock);
+}
+
+static void term_rises(void *opaque, uint64_t term)
+{
+    GroupMember *member = opaque;
+
+    pthread_mutex_lock(&member->group->lock);
+    g_assert_cmpuint(term, >, member->term);
+    member->term = term;
+    pthread_mutex_unlock(&member->group->lock);
+}
+
 static void skipped(void *opaque, const ApusSnapshot *snapshot)
 {
     GroupMember *member = opaque;
@@ -57,6 +82,7 @@ static void changed(void *opaque, const ApusStatus *status)
     pthread_mutex_lock(&member->group->lock);
     leads = status->state == APUS_STATE_LEADER &&
             member->status.state != APUS_STATE_LEADER;
+    g_assert_cmpuint(status->term, <=, MAX(member->term, 1));
     member->status = *status;
     pthread_cond_broadcast(&member->group->cond);
     pthread_mutex_unlock(&member->group->lock);
@@ -140,6 +166,7 @@ void group_up(Group *group, unsigned count)
         member->group = group;
         member->id = i + 1;
         member->delivered = g_byte_array_new();
+        member->told = g_byte_array_new();
         found(group, member);
     }
 }
@@ -149,6 +176,8 @@ void group_start(Group *group, ApusId id)
     static const ApusHandlers handlers = {
         .deliver = deliver,
         .skipped = skipped,
+        .told = told,
+        .term_rises = term_rises,
         .changed = changed,
         .failed = failed,
         .log = say,
@@ -197,6 +226,7 @@ void group_down(Group *group)
             group_stop(group, member->id);
         }
         g_byte_array_unref(member->delivered);
+        g_byte_array_unref(member->told);
         g_clear_error(&member->failure);
         g_free((char *)member->config.directory);
     }

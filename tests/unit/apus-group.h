@@ -26,6 +26,8 @@ typedef struct {
     /* Under the group's lock */
     ApusStatus status; /* as changed() said last */
     GByteArray *delivered; /* payloads of INPUT entries */
+    GByteArray *told; /* notes */
+    uint64_t term; /* as term_rises() has said */
     uint64_t last; /* index of the newest entry that was delivered */
     GError *failure;
     ApusEntryKind pause_at; /* deliver() pauses there; 0: nowhere */

@@ -111,6 +111,9 @@ void sample_message(ApusMessage *message, ApusMessageType type)
         break;
     case APUS_MESSAGE_RESIGN:
         break;
+    case APUS_MESSAGE_NOTE:
+        message->note = (ApusNote) { .size = 0 };
+        break;
     default:
         g_assert_not_reached();
     }

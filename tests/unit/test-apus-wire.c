@@ -22,16 +22,16 @@ enum {
     AT_BODY = 64,
 };
 
-static GByteArray *encode(const ApusMessage *message,
-                          const ApusRecords *records)
+static GByteArray *encode(const ApusMessage *message)
 {
+    ApusRecords records = apus_wire_records(message);
     uint8_t head[APUS_WIRE_MAX_HEAD];
     GByteArray *bytes = g_byte_array_new();
 
     g_byte_array_append(bytes, head, apus_wire_head(head, message));
-    for (int i = 0; records && i < 2; i++) {
-        if (records->size[i] > 0) {
-            g_byte_array_append(bytes, records->data[i], records->size[i]);
+    for (int i = 0; i < 2; i++) {
+        if (records.size[i] > 0) {
+            g_byte_array_append(bytes, records.data[i], records.size[i]);
         }
     }
     return bytes;
@@ -42,7 +42,7 @@ static GByteArray *encoded(ApusMessageType type)
     ApusMessage message;
 
     sample_message(&message, type);
-    return encode(&message, NULL);
+    return encode(&message);
 }
 
 static const ApusRecords two_pieces = {
@@ -61,7 +61,7 @@ static GByteArray *encoded_with_records(ApusMessageType type)
     } else {
         message.entries.records = two_pieces;
     }
-    return encode(&message, &two_pieces);
+    return encode(&message);
 }
 
 static void decode(ApusMessage *message, const GByteArray *bytes)
@@ -127,7 +127,7 @@ static void every_type_gives_the_same_bytes_again(void)
         memset(&message, 0xee, sizeof(message));
         decode(&message, bytes);
         g_assert_cmpuint(message.type, ==, type);
-        again = encode(&message, NULL);
+        again = encode(&message);
         g_assert_cmpmem(again->data, again->len, bytes->data, bytes->len);
     }
 }
@@ -228,7 +228,7 @@ static void vote_of_a_member_without_role_survives_encoding(void)
 
     sample_message(&message, APUS_MESSAGE_VOTE);
     message.vote.role = (ApusRole) { .leader = APUS_NOBODY };
-    bytes = encode(&message, NULL);
+    bytes = encode(&message);
     decode(&message, bytes);
     g_assert_cmpuint(message.vote.role.leader, ==, APUS_NOBODY);
 }
@@ -256,7 +256,7 @@ static void entries_survive_encoding(void)
     g_assert_false(message.entries.gone);
 
     message.entries.gone = TRUE;
-    gone = encode(&message, NULL);
+    gone = encode(&message);
     decode(&message, gone);
     g_assert_true(message.entries.gone);
 }
@@ -298,7 +298,7 @@ static void check_flag(ApusMessageType type, size_t only)
             *flag(&sent, i) = i == only;
         }
     }
-    bytes = encode(&sent, NULL);
+    bytes = encode(&sent);
     decode(&came, bytes);
     for (size_t i = 0; i < G_N_ELEMENTS(flags); i++) {
         if (flags[i].type == type) {
@@ -367,7 +367,7 @@ static const uint8_t ack_bytes[] = {
 
 static void bytes_are_the_documented_ones(void)
 {
-    static const uint8_t front[] = { 'A', 'P', 'U', 'S', 1, 0, 0, 0 };
+    static const uint8_t front[] = { 'A', 'P', 'U', 'S', 2, 0, 0, 0 };
     g_autoptr(GByteArray) bytes = encoded(APUS_MESSAGE_ACK);
 
     g_assert_cmpmem(bytes->data, 8, front, sizeof(front));
@@ -383,7 +383,7 @@ static void heads_have_the_documented_lengths(void)
         [APUS_MESSAGE_APPEND] = 120, [APUS_MESSAGE_ACK] = 104,
         [APUS_MESSAGE_ASK_VOTE] = 88, [APUS_MESSAGE_VOTE] = 120,
         [APUS_MESSAGE_FETCH] = 80, [APUS_MESSAGE_ENTRIES] = 96,
-        [APUS_MESSAGE_RESIGN] = 64,
+        [APUS_MESSAGE_RESIGN] = 64, [APUS_MESSAGE_NOTE] = 72,
     };
 
     for (unsigned type = 1; type < APUS_MESSAGE_TYPES; type++) {
@@ -403,10 +403,10 @@ static void longest_head_fits_its_limit(void)
 
     sample_message(&message, APUS_MESSAGE_SNAPSHOT);
     sample_members_longest(&message.install.snapshot.members);
-    bytes = encode(&message, NULL);
+    bytes = encode(&message);
     g_assert_cmpuint(bytes->len, <=, APUS_WIRE_MAX_HEAD);
     decode(&message, bytes);
-    again = encode(&message, NULL);
+    again = encode(&message);
     g_assert_cmpmem(again->data, again->len, bytes->data, bytes->len);
 }
 
@@ -422,11 +422,40 @@ static void most_records_fit_a_frame(void)
 
     sample_message(&message, APUS_MESSAGE_APPEND);
     message.append.records = pieces;
-    bytes = encode(&message, &pieces);
+    bytes = encode(&message);
     g_assert_cmpuint(bytes->len, <=, APUS_WIRE_MAX);
     decode(&message, bytes);
     g_assert_cmpuint(message.append.records.size[0], ==,
                      APUS_WIRE_MAX_RECORDS);
+}
+
+static GByteArray *encoded_note(const uint8_t *data, size_t size)
+{
+    ApusMessage message;
+
+    sample_message(&message, APUS_MESSAGE_NOTE);
+    message.note = (ApusNote) { .data = data, .size = size };
+    return encode(&message);
+}
+
+static void note_survives_encoding(void)
+{
+    static const uint8_t text[] = "a note";
+    g_autoptr(GByteArray) bytes = encoded_note(text, sizeof(text));
+    ApusMessage message;
+
+    decode(&message, bytes);
+    g_assert_cmpmem(message.note.data, message.note.size, text, sizeof(text));
+}
+
+static void longest_note_fits_a_frame(void)
+{
+    g_autofree uint8_t *data = g_malloc0(APUS_NOTE_MAX);
+    g_autoptr(GByteArray) bytes = encoded_note(data, APUS_NOTE_MAX);
+    ApusMessage message;
+
+    decode(&message, bytes);
+    g_assert_cmpuint(message.note.size, ==, APUS_NOTE_MAX);
 }
 
 /* What is not all there */
@@ -509,9 +538,9 @@ static void other_version_is_refused(void)
 {
     g_autoptr(GByteArray) bytes = encoded(APUS_MESSAGE_ACK);
 
-    bytes->data[AT_VERSION] = 2;
-    refused(bytes, APUS_ERROR_VERSION);
     bytes->data[AT_VERSION] = 1;
+    refused(bytes, APUS_ERROR_VERSION);
+    bytes->data[AT_VERSION] = APUS_WIRE_VERSION;
     bytes->data[AT_VERSION + 1] = 1;
     refused(bytes, APUS_ERROR_VERSION);
 }
@@ -553,10 +582,29 @@ static void too_many_records_are_refused_at_once(void)
     refused(bytes, APUS_ERROR_CORRUPT);
 }
 
+static void note_that_is_too_long_is_refused_at_once(void)
+{
+    g_autoptr(GByteArray) bytes = encoded(APUS_MESSAGE_NOTE);
+
+    apus_put32(bytes->data + AT_RECORDS, APUS_NOTE_MAX + 1);
+    sign(bytes);
+    refused(bytes, APUS_ERROR_CORRUPT);
+}
+
+static void damaged_note_is_refused(void)
+{
+    static const uint8_t text[] = "a note";
+    g_autoptr(GByteArray) bytes = encoded_note(text, sizeof(text));
+
+    bytes->data[bytes->len - 1] ^= 1;
+    refused(bytes, APUS_ERROR_CORRUPT);
+}
+
 static void records_where_none_belong_are_refused(void)
 {
     for (unsigned type = 1; type < APUS_MESSAGE_TYPES; type++) {
-        if (type != APUS_MESSAGE_APPEND && type != APUS_MESSAGE_ENTRIES) {
+        if (type != APUS_MESSAGE_APPEND && type != APUS_MESSAGE_ENTRIES &&
+            type != APUS_MESSAGE_NOTE) {
             forged_is_refused(type, AT_RECORDS, 1);
         }
     }
@@ -659,6 +707,7 @@ int main(int argc, char **argv)
     PROMISE(vote_of_a_member_without_role_survives_encoding);
     PROMISE(fetch_survives_encoding);
     PROMISE(entries_survive_encoding);
+    PROMISE(note_survives_encoding);
     PROMISE(each_flag_survives_encoding);
     PROMISE(records_of_two_pieces_arrive_in_one);
     PROMISE(messages_are_read_one_after_another);
@@ -666,6 +715,7 @@ int main(int argc, char **argv)
     PROMISE(heads_have_the_documented_lengths);
     PROMISE(longest_head_fits_its_limit);
     PROMISE(most_records_fit_a_frame);
+    PROMISE(longest_note_fits_a_frame);
     PROMISE(every_prefix_asks_for_more);
     PROMISE(every_prefix_with_records_asks_for_more);
     PROMISE(every_flipped_bit_is_noticed);
@@ -675,6 +725,8 @@ int main(int argc, char **argv)
     PROMISE(unknown_type_is_refused);
     PROMISE(head_of_another_length_is_refused);
     PROMISE(too_many_records_are_refused_at_once);
+    PROMISE(note_that_is_too_long_is_refused_at_once);
+    PROMISE(damaged_note_is_refused);
     PROMISE(records_where_none_belong_are_refused);
     PROMISE(records_that_are_gone_are_refused);
     PROMISE(message_of_or_to_nobody_is_refused);

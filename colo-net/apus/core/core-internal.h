@@ -149,6 +149,8 @@ void apus_core_sync_peers(ApusCore *core);
 void apus_core_send(ApusCore *core, Peer *peer, ApusMessage *message);
 /* Is @id a member by the newest list? */
 gboolean apus_core_member(const ApusCore *core, ApusId id);
+/* Every change of the term is made here; it is not saved yet. */
+void apus_core_set_term(ApusCore *core, uint64_t term, ApusId vote);
 /* A newer term was seen: be a follower in it. */
 void apus_core_see_term(ApusCore *core, uint64_t term);
 /* Be a follower of @leader; only one that is @alive is given more time. */

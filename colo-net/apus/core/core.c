@@ -404,6 +404,37 @@ static gboolean of_this_generation(ApusCore *core, const ApusMessage *m)
     return m->generation == core->generation;
 }
 
+void apus_core_note(ApusCore *core, ApusId to, const uint8_t *data,
+                    size_t size, uint64_t now)
+{
+    Peer *peer = apus_core_peer(core, to);
+    ApusMessage message = {
+        .type = APUS_MESSAGE_NOTE,
+        .note = { .data = data, .size = size },
+    };
+
+    g_assert(size <= APUS_NOTE_MAX);
+    advance(core, now);
+    if (core->state != APUS_STATE_FAILED && peer && peer->connected) {
+        core->count.sent_notes++;
+        apus_core_send(core, peer, &message);
+    }
+}
+
+/* A newer term than ours is for what changes terms to tell us. */
+static void on_note(ApusCore *core, const Peer *peer, const ApusMessage *m)
+{
+    if (m->term != core->term || peer->guest) {
+        core->count.refused_notes++;
+        return;
+    }
+    core->count.received_notes++;
+    if (core->ops->told) {
+        core->ops->told(core->opaque, m->from, m->term, m->note.data,
+                        m->note.size);
+    }
+}
+
 void apus_core_receive(ApusCore *core, const ApusMessage *m, uint64_t now)
 {
     Peer *peer = apus_core_peer(core, m->from);
@@ -442,6 +473,9 @@ void apus_core_receive(ApusCore *core, const ApusMessage *m, uint64_t now)
         break;
     case APUS_MESSAGE_ENTRIES:
         apus_core_on_entries(core, peer, m);
+        break;
+    case APUS_MESSAGE_NOTE:
+        on_note(core, peer, m);
         break;
     case APUS_MESSAGE_RESIGN:
         apus_core_release_promise(core, peer->id, peer->life, m->term);
@@ -492,11 +526,19 @@ void apus_core_step_down(ApusCore *core)
     apus_core_tell(core);
 }
 
-void apus_core_see_term(ApusCore *core, uint64_t term)
+void apus_core_set_term(ApusCore *core, uint64_t term, ApusId vote)
 {
     g_assert(term > core->term);
+    if (core->ops->term_rises) {
+        core->ops->term_rises(core->opaque, term);
+    }
     core->term = term;
-    core->vote = APUS_NOBODY;
+    core->vote = vote;
+}
+
+void apus_core_see_term(ApusCore *core, uint64_t term)
+{
+    apus_core_set_term(core, term, APUS_NOBODY);
     core->granting = APUS_NOBODY;
     apus_core_step_down(core);
     core->term_ticket = apus_core_save(core);

@@ -106,6 +106,18 @@ typedef struct {
      * ROLE, and only then are submissions accepted (R3).
      */
     void (*changed)(void *opaque);
+    /*
+     * Another member's note, valid during the call; @term is that of both.
+     * May be NULL.
+     */
+    void (*told)(void *opaque, ApusId from, uint64_t term,
+                 const uint8_t *data, size_t size);
+    /*
+     * The term will be @term, which is newer than any before: this member is
+     * about to stand for election, to vote, or to follow. Called first, before
+     * anything of it is saved or said. May be NULL.
+     */
+    void (*term_rises)(void *opaque, uint64_t term);
     /* Members (and one who is to become one) to be connected with. */
     void (*peers)(void *opaque, const ApusMembers *members);
     uint32_t (*random)(void *opaque);
@@ -240,6 +252,15 @@ gboolean apus_core_deliver_from(ApusCore *core, uint64_t index, uint64_t now,
  */
 void apus_core_pin(ApusCore *core, uint64_t index);
 
+/*
+ * Bring a note of up to APUS_NOTE_MAX bytes to member @to, which gets it after
+ * those before on the same connection, or not at all: there may be no
+ * connection, or no room in the transport. It is refused there, and counted,
+ * unless both are in the same term and generation (R23).
+ */
+void apus_core_note(ApusCore *core, ApusId to, const uint8_t *data,
+                    size_t size, uint64_t now);
+
 /* Leader: stop leading; the secondary, if there is one, takes over at once. */
 void apus_core_resign(ApusCore *core, uint64_t now);
 
@@ -281,6 +302,8 @@ typedef struct {
     /* since the start */
     uint64_t elections, elected, committed, appends, acks, snapshots,
         refused_messages, stale_messages, corrupt_records;
+    /* Notes; those that came in another term are refused_notes. */
+    uint64_t sent_notes, received_notes, refused_notes;
 } ApusStatus;
 
 void apus_core_status(const ApusCore *core, ApusStatus *status, uint64_t now);

@@ -224,11 +224,10 @@ static void ask_later(ApusCore *core)
 
 static void become_candidate(ApusCore *core)
 {
+    apus_core_set_term(core, core->term + 1, core->config.id);
     core->state = APUS_STATE_CANDIDATE;
     core->granting = APUS_NOBODY;
-    core->ops->fence(core->opaque, core->term + 1);
-    core->term++;
-    core->vote = core->config.id;
+    core->ops->fence(core->opaque, core->term);
     core->term_ticket = apus_core_save(core);
     forget_answers(core);
     core->ask_at = core->now + core->config.heartbeat;
@@ -464,8 +463,7 @@ static void grant(ApusCore *core, ApusId candidate, uint64_t term)
         return; /* it has asked before, perhaps an earlier life */
     }
     apus_core_step_down(core);
-    core->term = term;
-    core->vote = candidate;
+    apus_core_set_term(core, term, candidate);
     core->term_ticket = apus_core_save(core);
 }
 

@@ -29,6 +29,7 @@ typedef enum {
     APUS_MESSAGE_FETCH, /* candidate to a voter with a better log */
     APUS_MESSAGE_ENTRIES, /* the answer */
     APUS_MESSAGE_RESIGN, /* leader: I stop; the lease is returned */
+    APUS_MESSAGE_NOTE, /* what one member's user tells another's */
     APUS_MESSAGE_TYPES, /* not a message: how many there are */
 } ApusMessageType;
 
@@ -127,6 +128,15 @@ typedef struct {
     ApusRecords records; /* some or all, from the entry after @prev on */
 } ApusEntries;
 
+/* The longest note, in bytes. */
+#define APUS_NOTE_MAX 65536
+
+/* Means nothing here. Its term says in which one its sender was. */
+typedef struct {
+    const uint8_t *data;
+    size_t size;
+} ApusNote;
+
 /*
  * A member's life is a random number, new in each process: what was sent to an
  * earlier process, or by it, is not for, or from, this one.
@@ -145,6 +155,7 @@ typedef struct {
         ApusVote vote;
         ApusFetch fetch;
         ApusEntries entries;
+        ApusNote note;
     };
 } ApusMessage;
 

@@ -10,6 +10,18 @@
 
 G_DEFINE_QUARK(apus_error_quark, apus_error)
 
+gboolean apus_refuse(GError **errp, ApusError code, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    if (errp) {
+        *errp = g_error_new_valist(APUS_ERROR, code, format, args);
+    }
+    va_end(args);
+    return FALSE;
+}
+
 int apus_members_find(const ApusMembers *members, ApusId id)
 {
     for (unsigned i = 0; i < members->count; i++) {

@@ -137,6 +137,10 @@ typedef enum {
 #define APUS_ERROR (apus_error_quark())
 GQuark apus_error_quark(void);
 
+/* Set @errp; always FALSE, for whoever returns that. */
+gboolean apus_refuse(GError **errp, ApusError code, const char *format, ...)
+    G_GNUC_PRINTF(3, 4);
+
 /*
  * Can a group consist of @members? Refused are none or too many, an id of 0 or
  * one that occurs twice, an address that is empty, does not end, occurs twice

@@ -88,25 +88,31 @@ enum {
     ENTRIES_ZERO16 = 26,
     ENTRIES_ZERO32 = 28,
     ENTRIES_SIZE = 32,
+
+    NOTE_CHECKSUM = 0, /* of the note, which stands in place of records */
+    NOTE_SIZE = 8,
 };
 
 static const uint8_t magic[4] = { 'A', 'P', 'U', 'S' };
 
-/* What each type has behind the header, and whether records may follow. */
+/* What each type has behind the header, and how much may follow that. */
 static const struct {
     const char *name;
     size_t least, most;
-    gboolean records;
+    size_t records;
 } types[APUS_MESSAGE_TYPES] = {
-    [APUS_MESSAGE_APPEND] = { "APPEND", APPEND_SIZE, APPEND_SIZE, TRUE },
-    [APUS_MESSAGE_ACK] = { "ACK", ACK_SIZE, ACK_SIZE, FALSE },
+    [APUS_MESSAGE_APPEND] = { "APPEND", APPEND_SIZE, APPEND_SIZE,
+                              APUS_WIRE_MAX_RECORDS },
+    [APUS_MESSAGE_ACK] = { "ACK", ACK_SIZE, ACK_SIZE, 0 },
     [APUS_MESSAGE_SNAPSHOT] = { "SNAPSHOT", INSTALL_SNAPSHOT,
-                                INSTALL_SNAPSHOT + APUS_SNAPSHOT_MAX, FALSE },
-    [APUS_MESSAGE_ASK_VOTE] = { "ASK_VOTE", ASK_SIZE, ASK_SIZE, FALSE },
-    [APUS_MESSAGE_VOTE] = { "VOTE", VOTE_SIZE, VOTE_SIZE, FALSE },
-    [APUS_MESSAGE_FETCH] = { "FETCH", FETCH_SIZE, FETCH_SIZE, FALSE },
-    [APUS_MESSAGE_ENTRIES] = { "ENTRIES", ENTRIES_SIZE, ENTRIES_SIZE, TRUE },
-    [APUS_MESSAGE_RESIGN] = { "RESIGN", 0, 0, FALSE },
+                                INSTALL_SNAPSHOT + APUS_SNAPSHOT_MAX, 0 },
+    [APUS_MESSAGE_ASK_VOTE] = { "ASK_VOTE", ASK_SIZE, ASK_SIZE, 0 },
+    [APUS_MESSAGE_VOTE] = { "VOTE", VOTE_SIZE, VOTE_SIZE, 0 },
+    [APUS_MESSAGE_FETCH] = { "FETCH", FETCH_SIZE, FETCH_SIZE, 0 },
+    [APUS_MESSAGE_ENTRIES] = { "ENTRIES", ENTRIES_SIZE, ENTRIES_SIZE,
+                               APUS_WIRE_MAX_RECORDS },
+    [APUS_MESSAGE_RESIGN] = { "RESIGN", 0, 0, 0 },
+    [APUS_MESSAGE_NOTE] = { "NOTE", NOTE_SIZE, NOTE_SIZE, APUS_NOTE_MAX },
 };
 
 G_STATIC_ASSERT(HEADER_SIZE + INSTALL_SNAPSHOT + APUS_SNAPSHOT_MAX <=
@@ -195,6 +201,12 @@ static size_t put_entries(uint8_t *out, const ApusEntries *entries)
     return ENTRIES_SIZE;
 }
 
+static size_t put_note(uint8_t *out, const ApusNote *note)
+{
+    apus_put64(out + NOTE_CHECKSUM, apus_checksum(note->data, note->size));
+    return NOTE_SIZE;
+}
+
 static size_t put_body(uint8_t *out, const ApusMessage *message)
 {
     switch (message->type) {
@@ -214,32 +226,37 @@ static size_t put_body(uint8_t *out, const ApusMessage *message)
         return put_entries(out, &message->entries);
     case APUS_MESSAGE_RESIGN:
         return 0;
+    case APUS_MESSAGE_NOTE:
+        return put_note(out, &message->note);
     default:
         g_assert_not_reached();
     }
 }
 
-static size_t records_size(const ApusMessage *message)
+ApusRecords apus_wire_records(const ApusMessage *message)
 {
     switch (message->type) {
     case APUS_MESSAGE_APPEND:
-        return message->append.records.size[0] +
-               message->append.records.size[1];
+        return message->append.records;
     case APUS_MESSAGE_ENTRIES:
-        return message->entries.records.size[0] +
-               message->entries.records.size[1];
+        return message->entries.records;
+    case APUS_MESSAGE_NOTE:
+        return (ApusRecords) {
+            .data = { message->note.data }, .size = { message->note.size },
+        };
     default:
-        return 0;
+        return (ApusRecords) { .size = { 0 } };
     }
 }
 
 size_t apus_wire_head(uint8_t *head, const ApusMessage *message)
 {
-    size_t records = records_size(message);
+    ApusRecords behind = apus_wire_records(message);
+    size_t records = behind.size[0] + behind.size[1];
     size_t size;
 
     g_assert(message->from != APUS_NOBODY && message->to != APUS_NOBODY);
-    g_assert(records <= APUS_WIRE_MAX_RECORDS);
+    g_assert(records <= types[message->type].records);
     g_assert(message->type != APUS_MESSAGE_ENTRIES ||
              !message->entries.gone || records == 0);
 
@@ -387,6 +404,19 @@ static gboolean get_entries(ApusEntries *entries, const uint8_t *data,
     return TRUE;
 }
 
+/* All of it is there: unlike a record nobody else checks it. */
+static gboolean get_note(ApusNote *note, const uint8_t *data,
+                         const ApusRecords *records, GError **errp)
+{
+    note->data = records->data[0];
+    note->size = records->size[0];
+    if (apus_checksum(note->data, note->size) !=
+        apus_get64(data + NOTE_CHECKSUM)) {
+        return apus_corrupt(errp, "NOTE: wrong checksum of what it says");
+    }
+    return TRUE;
+}
+
 /* @size: of what stands behind the header, without the records. */
 static gboolean get_body(ApusMessage *message, const uint8_t *data,
                          size_t size, const ApusRecords *records,
@@ -409,6 +439,8 @@ static gboolean get_body(ApusMessage *message, const uint8_t *data,
         return get_entries(&message->entries, data, records, errp);
     case APUS_MESSAGE_RESIGN:
         return TRUE;
+    case APUS_MESSAGE_NOTE:
+        return get_note(&message->note, data, records, errp);
     default:
         g_assert_not_reached();
     }
@@ -436,7 +468,7 @@ static gboolean check_header(const uint8_t *data, GError **errp)
         return apus_corrupt(errp, "%s: impossible length %zu",
                             types[type].name, head);
     }
-    if (records > (types[type].records ? APUS_WIRE_MAX_RECORDS : 0)) {
+    if (records > types[type].records) {
         return apus_corrupt(errp, "%s: %u bytes of records",
                             types[type].name, records);
     }

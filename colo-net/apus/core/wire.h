@@ -3,7 +3,8 @@
  *
  * One frame for each message: a header, what belongs to the type, both below
  * one checksum, and for APPEND and ENTRIES the records, each of which has its
- * own. docs/internals/apus-wire.rst has it byte by byte.
+ * own; for NOTE the note, whose checksum is in the head. docs/internals/
+ * apus-wire.rst has it byte by byte.
  *
  * Nothing here keeps state: any thread may call it.
  *
@@ -15,7 +16,7 @@
 
 #include "message.h"
 
-#define APUS_WIRE_VERSION 1
+#define APUS_WIRE_VERSION 2
 
 /* The part of a frame before the records is no longer than this. */
 #define APUS_WIRE_MAX_HEAD 2048
@@ -27,14 +28,15 @@
 /*
  * Write what comes before the records into @head, which has
  * APUS_WIRE_MAX_HEAD bytes, and return how many those are. The frame is these
- * and then the message's records, as they are.
+ * and then apus_wire_records(), as they are.
  */
 size_t apus_wire_head(uint8_t *head, const ApusMessage *message);
+ApusRecords apus_wire_records(const ApusMessage *message);
 
 /*
  * Decode the frame at the start of the @size bytes at @data into @message,
- * whose records then point into @data, in one piece; they are not looked at
- * here: whoever takes entries out of them checks each.
+ * whose records, or note, then point into @data, in one piece. Records are not
+ * looked at here: whoever takes entries out of them checks each.
  *
  * Returns the size of the frame; 0 when it is not complete yet, with @need set
  * to how many bytes the whole frame has or, as long as that is not known, to

@@ -115,6 +115,29 @@ static void core_changed(void *opaque)
     apus->changed = TRUE;
 }
 
+static void core_told(void *opaque, ApusId from, uint64_t term,
+                      const uint8_t *data, size_t size)
+{
+    Apus *apus = opaque;
+
+    if (apus->handlers.told) {
+        apus->in_core = TRUE;
+        apus->handlers.told(apus->opaque, from, term, data, size);
+        apus->in_core = FALSE;
+    }
+}
+
+static void core_term_rises(void *opaque, uint64_t term)
+{
+    Apus *apus = opaque;
+
+    if (apus->handlers.term_rises) {
+        apus->in_core = TRUE;
+        apus->handlers.term_rises(apus->opaque, term);
+        apus->in_core = FALSE;
+    }
+}
+
 static void core_peers(void *opaque, const ApusMembers *members)
 {
     Apus *apus = opaque;
@@ -139,6 +162,8 @@ const ApusCoreOps apus_core_ops = {
     .skipped = core_skipped,
     .completed = core_completed,
     .changed = core_changed,
+    .told = core_told,
+    .term_rises = core_term_rises,
     .peers = core_peers,
     .random = core_random,
 };
@@ -288,6 +313,7 @@ void apus_round(void *opaque)
     uint64_t deadline;
 
     apus_ask_serve(apus);
+    apus_tell_take(apus);
     apus_submit_take(apus);
     flush(apus);
     /* What was committed just now may have made room. */

@@ -7,6 +7,7 @@
  *   apus-config.c  what may be configured, and defaults
  *   apus-glue.c    who is called when: the core's operations, a round
  *   apus-submit.c  the queue of submissions
+ *   apus-tell.c    the queue of notes
  *   apus-ask.c     all else that other threads want, and what they see
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
@@ -30,6 +31,7 @@ typedef enum {
 } ApusPhase;
 
 typedef struct ApusSubmission ApusSubmission; /* apus-submit.c */
+typedef struct ApusTelling ApusTelling; /* apus-tell.c */
 
 /* What other threads want of the core, without an answer. */
 enum {
@@ -50,7 +52,7 @@ struct Apus {
     ApusTransport *transport;
     ApusCore *core;
     ApusTimer *timer;
-    GPtrArray *notes; /* of the storage, until they are shown */
+    GPtrArray *remarks; /* of the storage, until they are shown */
     GThread *thread; /* NULL with apus_run() */
 
     /* The member's thread only */
@@ -74,6 +76,8 @@ struct Apus {
     atomic_bool accepts;
     _Atomic(ApusSubmission *) submitted; /* newest first */
     atomic_size_t queued; /* bytes of submissions not taken yet */
+    _Atomic(ApusTelling *) tellings; /* newest first */
+    atomic_size_t telling; /* bytes of notes not taken yet */
     atomic_uint wishes;
     _Atomic uint64_t pin, alive;
     atomic_bool asked; /* something is in asks */
@@ -120,6 +124,13 @@ void apus_submit_close(Apus *apus);
 /* The core says what became of @token. */
 void apus_submit_completed(Apus *apus, void *token, ApusFate fate,
                            uint64_t index);
+
+/* --- apus-tell.c --------------------------------------------------------- */
+
+/* Give the notes that wait to the core. */
+void apus_tell_take(Apus *apus);
+/* No note is accepted any more; those that wait are lost. */
+void apus_tell_close(Apus *apus);
 
 /* --- apus-ask.c ---------------------------------------------------------- */
 

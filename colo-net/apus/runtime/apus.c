@@ -152,7 +152,7 @@ static gboolean open_member(Apus *apus, GError **errp)
     apus_loop_set_busy_poll(apus->loop, apus->config.busy_poll);
     apus_loop_on_round(apus->loop, apus_round, apus);
     apus->timer = apus_loop_timer(apus->loop, apus_tick, apus);
-    apus->storage = apus_storage_open(&storage, &state, apus->notes, errp);
+    apus->storage = apus_storage_open(&storage, &state, apus->remarks, errp);
     return apus->storage &&
            check_place(&apus->config, &state.newest.members, FALSE, errp) &&
            open_core(apus, &state, errp) &&
@@ -200,7 +200,7 @@ Apus *apus_new(const ApusConfig *config, const ApusHandlers *handlers,
     apus->handlers = *handlers;
     apus->opaque = opaque;
     apus->life = apus_random();
-    apus->notes = g_ptr_array_new_with_free_func(g_free);
+    apus->remarks = g_ptr_array_new_with_free_func(g_free);
     g_queue_init(&apus->waiting);
     g_queue_init(&apus->asks);
     init_lock(apus);
@@ -217,13 +217,14 @@ void apus_free(Apus *apus)
         return;
     }
     apus_stop(apus, STOP_TIMEOUT);
+    apus_tell_close(apus);
     if (apus->thread) {
         g_thread_join(apus->thread);
     }
     apus_core_free(apus->core);
     apus_timer_free(apus->timer);
     apus_loop_free(apus->loop);
-    g_ptr_array_unref(apus->notes);
+    g_ptr_array_unref(apus->remarks);
     g_clear_error(&apus->failure);
     pthread_mutex_destroy(&apus->lock);
     pthread_cond_destroy(&apus->cond);
@@ -317,6 +318,7 @@ static void finish(Apus *apus)
 
     resign(apus); /* it may have been elected again meanwhile */
     apus_submit_close(apus);
+    apus_tell_close(apus);
     pthread_mutex_lock(&apus->lock);
     until = apus->stop_until;
     pthread_mutex_unlock(&apus->lock);
@@ -337,9 +339,9 @@ void apus_run(Apus *apus)
 
     atomic_store(&apus->runner, g_thread_self());
     apus->stop_timer = apus_loop_timer(apus->loop, on_stop_timer, apus);
-    for (guint i = 0; i < apus->notes->len; i++) {
+    for (guint i = 0; i < apus->remarks->len; i++) {
         apus_log(apus, G_LOG_LEVEL_WARNING, "%s",
-                 (const char *)g_ptr_array_index(apus->notes, i));
+                 (const char *)g_ptr_array_index(apus->remarks, i));
     }
     apus_core_start(apus->core, apus_clock());
     apus_loop_wake(apus->loop); /* for the first deadline to be noted */

@@ -42,6 +42,11 @@ struct ApusTimer {
     void *opaque;
 };
 
+typedef struct {
+    void (*call)(void *opaque);
+    void *opaque;
+} End;
+
 struct ApusLoop {
     int epoll;
     int event; /* eventfd: ends the sleep */
@@ -55,6 +60,8 @@ struct ApusLoop {
 
     void (*round)(void *opaque);
     void *round_opaque;
+    GArray *ends; /* of End */
+    gboolean in_round;
     void (*woken)(void *opaque);
     void *woken_opaque;
 
@@ -76,6 +83,7 @@ ApusLoop *apus_loop_new(GError **errp)
     ApusLoop *loop = g_new0(ApusLoop, 1);
 
     loop->heap = g_ptr_array_new();
+    loop->ends = g_array_new(FALSE, FALSE, sizeof(End));
     loop->gone = g_ptr_array_new_with_free_func(g_free);
     loop->now = apus_clock();
     loop->epoll = epoll_create1(EPOLL_CLOEXEC);
@@ -103,6 +111,7 @@ void apus_loop_free(ApusLoop *loop)
         close(loop->event);
     }
     g_ptr_array_unref(loop->heap);
+    g_array_unref(loop->ends);
     g_ptr_array_unref(loop->gone);
     g_free(loop);
 }
@@ -264,11 +273,40 @@ void apus_loop_on_round(ApusLoop *loop, void (*round)(void *opaque),
     loop->round_opaque = opaque;
 }
 
+void apus_loop_add_end(ApusLoop *loop, void (*end)(void *opaque),
+                       void *opaque)
+{
+    End added = { .call = end, .opaque = opaque };
+
+    g_array_append_val(loop->ends, added);
+}
+
+void apus_loop_remove_end(ApusLoop *loop, void *opaque)
+{
+    for (guint i = 0; i < loop->ends->len; i++) {
+        if (g_array_index(loop->ends, End, i).opaque == opaque) {
+            g_array_remove_index(loop->ends, i);
+            return;
+        }
+    }
+}
+
+gboolean apus_loop_in_round(const ApusLoop *loop)
+{
+    return loop->in_round;
+}
+
 static void end_round(ApusLoop *loop)
 {
     if (loop->round) {
         loop->round(loop->round_opaque);
     }
+    for (guint i = 0; i < loop->ends->len; i++) {
+        End *end = &g_array_index(loop->ends, End, i);
+
+        end->call(end->opaque);
+    }
+    loop->in_round = FALSE;
     g_ptr_array_set_size(loop->gone, 0);
 }
 
@@ -413,6 +451,7 @@ static void run_round(ApusLoop *loop)
     struct epoll_event events[MAX_EVENTS];
     int n = wait_for_events(loop, events);
 
+    loop->in_round = TRUE;
     loop->now = apus_clock();
     if (n > 0) {
         loop->busy_since = loop->now;

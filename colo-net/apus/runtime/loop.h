@@ -49,6 +49,16 @@ void apus_timer_free(ApusTimer *timer);
 void apus_loop_on_round(ApusLoop *loop, void (*round)(void *opaque),
                         void *opaque);
 
+/*
+ * @end(@opaque), of each that was added, is called after that, last of all in
+ * a round: what the round has put together goes out.
+ */
+void apus_loop_add_end(ApusLoop *loop, void (*end)(void *opaque),
+                       void *opaque);
+void apus_loop_remove_end(ApusLoop *loop, void *opaque);
+/* Does a round go on, so that its end will come? The loop's thread only. */
+gboolean apus_loop_in_round(const ApusLoop *loop);
+
 /* @woken(@opaque), once in the round after one or more apus_loop_wake(). */
 void apus_loop_on_wake(ApusLoop *loop, void (*woken)(void *opaque),
                        void *opaque);

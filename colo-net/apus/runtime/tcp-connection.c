@@ -154,8 +154,7 @@ void tcp_connection_watch(TcpConnection *connection)
 {
     uint32_t events = EPOLLIN;
 
-    if (connection->stage == TCP_CONNECTING ||
-        tcp_buffer_size(&connection->out) > 0) {
+    if (connection->stage == TCP_CONNECTING || connection->full) {
         events |= EPOLLOUT;
     }
     if (connection->watch) {
@@ -168,20 +167,20 @@ void tcp_connection_say(TcpConnection *connection, const uint8_t *data,
 {
     struct iovec piece = { .iov_base = (void *)data, .iov_len = size };
 
-    tcp_stream_write(connection, &piece, 1);
+    tcp_stream_write(connection, &piece, 1, size);
 }
 
 gboolean tcp_connection_send(TcpConnection *connection,
-                             const struct iovec *pieces, int n, size_t size)
+                             const struct iovec *pieces, int n, size_t size,
+                             size_t limit)
 {
     size_t kept = tcp_buffer_size(&connection->out);
 
     /* One frame is always taken, however long, when it is the only one. */
-    if (connection->mute ||
-        (kept > 0 && kept + size > connection->tcp->send_limit)) {
+    if (connection->mute || (kept > 0 && kept + size > limit)) {
         return FALSE;
     }
-    tcp_stream_write(connection, pieces, n);
+    tcp_stream_write(connection, pieces, n, size);
     return TRUE;
 }
 
@@ -191,7 +190,7 @@ static void go_on_writing(TcpConnection *connection)
 
     tcp_stream_flush(connection);
     if (connection->stage == TCP_OPEN && !connection->mute &&
-        tcp_buffer_size(&connection->out) == 0) {
+        !connection->full) {
         tcp->handlers->writable(tcp->opaque);
     }
 }
@@ -362,6 +361,9 @@ void tcp_connection_close(TcpConnection *connection, int error,
 
     if (stage == TCP_CLOSED) {
         return;
+    }
+    if (stage == TCP_OPEN && !connection->mute) {
+        tcp_stream_end_round(connection);
     }
     end(connection);
     g_ptr_array_add(tcp->closed, connection);

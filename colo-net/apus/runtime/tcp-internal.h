@@ -74,6 +74,7 @@ struct TcpConnection {
     ApusTls *tls; /* NULL: none */
     TcpBuffer in; /* in clear */
     TcpBuffer out; /* as it goes out */
+    gboolean full; /* the socket did not take all of @out */
     size_t need; /* bytes that the frame at the start of @in has; 0: unknown */
     gboolean mute; /* writing failed: only what is there is still read */
     gboolean heard; /* the other side has said something */
@@ -232,9 +233,10 @@ void tcp_connection_refuse(TcpConnection *connection, unsigned reason,
 /* What the handshake says; FALSE: it was closed. */
 void tcp_connection_say(TcpConnection *connection, const uint8_t *data,
                         size_t size);
-/* A whole frame, or nothing; FALSE if there was no room. */
+/* A whole frame, or nothing; FALSE if more than @limit bytes would wait. */
 gboolean tcp_connection_send(TcpConnection *connection,
-                             const struct iovec *pieces, int n, size_t size);
+                             const struct iovec *pieces, int n, size_t size,
+                             size_t limit);
 /* The loop's watch asks for what is of interest now. */
 void tcp_connection_watch(TcpConnection *connection);
 
@@ -263,11 +265,17 @@ void tcp_stream_round(TcpConnection *connection);
  */
 TcpGot tcp_stream_read(TcpConnection *connection, GError **errp);
 extern const ApusTlsCarrier tcp_stream_carrier;
-/* Send the pieces; what the socket does not take is copied. */
+/*
+ * Send @size bytes in @n pieces, three at most: at the end of the round with
+ * all else if they are few, or at once. What the socket does not take is
+ * copied.
+ */
 void tcp_stream_write(TcpConnection *connection, const struct iovec *pieces,
-                      int n);
+                      int n, size_t size);
 /* Send what is kept, as far as that is possible. */
 void tcp_stream_flush(TcpConnection *connection);
+/* Likewise, but if the socket is full it says itself when to go on. */
+void tcp_stream_end_round(TcpConnection *connection);
 
 /* --- tcp-complain.c ------------------------------------------------------- */
 

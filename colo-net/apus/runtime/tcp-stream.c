@@ -2,9 +2,10 @@
  * Bytes out and in, with and without TLS
  *
  * A round of the loop costs one system call for each direction: what has come
- * is read at once, as much as there is room for, and what goes out goes
- * straight from where the caller has it. Only what the socket does not take is
- * copied.
+ * is read at once, as much as there is room for; what goes out is gathered
+ * until the round ends, so that an ACK and some notes travel together. What is
+ * long goes straight from where the caller has it, behind what was gathered;
+ * only what the socket does not take of it is copied.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -17,6 +18,9 @@
 
 /* Read at once; with longer frames, as much as is missing of one. */
 #define READ_SIZE (256u << 10)
+/* No more than this is copied to be gathered, at once and in all. */
+#define GATHER_ONE (16u << 10)
+#define GATHER_ALL (256u << 10)
 /* Who is not known yet gets less memory. */
 #define READ_SIZE_STRANGER 4096
 
@@ -205,6 +209,7 @@ TcpGot tcp_stream_read(TcpConnection *connection, GError **errp)
 static void fall_silent(TcpConnection *connection)
 {
     connection->mute = TRUE;
+    connection->full = FALSE;
     connection->out.start = connection->out.end = 0;
     shutdown(connection->fd, SHUT_RDWR);
 }
@@ -233,22 +238,48 @@ static size_t transmit(TcpConnection *connection, const struct iovec *pieces,
     return 0;
 }
 
+static struct iovec kept(const TcpConnection *connection)
+{
+    return (struct iovec) {
+        .iov_base = connection->out.data + connection->out.start,
+        .iov_len = tcp_buffer_size(&connection->out),
+    };
+}
+
+/* After a transmit(): what is left waits for the socket. */
+static void see_whether_full(TcpConnection *connection)
+{
+    connection->full = tcp_buffer_size(&connection->out) > 0;
+    tcp_connection_watch(connection);
+}
+
 void tcp_stream_flush(TcpConnection *connection)
 {
-    TcpBuffer *out = &connection->out;
-    struct iovec piece = {
-        .iov_base = out->data + out->start,
-        .iov_len = tcp_buffer_size(out),
-    };
+    struct iovec piece = kept(connection);
     size_t sent;
 
     if (piece.iov_len > 0) {
         sent = transmit(connection, &piece, 1);
         if (!connection->mute) {
-            use(out, sent);
+            use(&connection->out, sent);
         }
     }
-    tcp_connection_watch(connection);
+    see_whether_full(connection);
+}
+
+void tcp_stream_end_round(TcpConnection *connection)
+{
+    if (!connection->full && tcp_buffer_size(&connection->out) > 0) {
+        tcp_stream_flush(connection);
+    }
+}
+
+/* May @size bytes more wait for the end of the round? */
+static gboolean gathers(const TcpConnection *connection, size_t size)
+{
+    return connection->stage == TCP_OPEN && size <= GATHER_ONE &&
+           tcp_buffer_size(&connection->out) + size <= GATHER_ALL &&
+           apus_loop_in_round(connection->tcp->loop);
 }
 
 /* What the socket did not take: all but the first @sent bytes. */
@@ -269,34 +300,44 @@ static void keep(TcpConnection *connection, const struct iovec *pieces, int n,
 }
 
 static void write_tls(TcpConnection *connection, const struct iovec *pieces,
-                      int n)
+                      int n, size_t size)
 {
-    gboolean behind = tcp_buffer_size(&connection->out) > 0;
-
     if (!apus_tls_write(connection->tls, pieces, n, NULL)) {
         fall_silent(connection);
-    } else if (!behind) {
+    } else if (!connection->full && !gathers(connection, size)) {
         tcp_stream_flush(connection);
     }
 }
 
-void tcp_stream_write(TcpConnection *connection, const struct iovec *pieces,
-                      int n)
+static void write_plain(TcpConnection *connection, const struct iovec *pieces,
+                        int n)
 {
-    size_t sent = 0;
+    struct iovec all[4] = { kept(connection) };
+    size_t before = all[0].iov_len;
+    size_t sent;
 
+    g_assert((size_t)n < G_N_ELEMENTS(all));
+    memcpy(all + 1, pieces, n * sizeof(*pieces));
+    sent = before ? transmit(connection, all, n + 1)
+                  : transmit(connection, pieces, n);
+    if (!connection->mute) {
+        use(&connection->out, MIN(sent, before));
+        keep(connection, pieces, n, sent - MIN(sent, before));
+    }
+    see_whether_full(connection);
+}
+
+void tcp_stream_write(TcpConnection *connection, const struct iovec *pieces,
+                      int n, size_t size)
+{
     if (connection->mute) {
         return;
     }
     if (connection->tls) {
-        write_tls(connection, pieces, n);
-        return;
-    }
-    if (tcp_buffer_size(&connection->out) == 0) {
-        sent = transmit(connection, pieces, n);
-    }
-    if (!connection->mute) {
-        keep(connection, pieces, n, sent);
-        tcp_connection_watch(connection);
+        write_tls(connection, pieces, n, size);
+    } else if (connection->full || gathers(connection, size)) {
+        keep(connection, pieces, n, 0);
+    } else {
+        write_plain(connection, pieces, n);
     }
 }

@@ -14,6 +14,9 @@
 #define RETRY_MIN TCP_MILLISECOND
 #define RETRY_MAX (250 * TCP_MILLISECOND)
 
+/* A beat does not wait behind more notes than this, in bytes. */
+#define NOTE_LIMIT ((size_t)2 << 20)
+
 static Tcp *tcp_of(const ApusTransport *transport)
 {
     return (Tcp *)transport;
@@ -119,28 +122,14 @@ static void set_peers(ApusTransport *transport, const ApusMembers *members)
 
 /* --- messages ------------------------------------------------------------- */
 
-static const ApusRecords *records_of(const ApusMessage *message)
-{
-    static const ApusRecords none;
-
-    switch (message->type) {
-    case APUS_MESSAGE_APPEND:
-        return &message->append.records;
-    case APUS_MESSAGE_ENTRIES:
-        return &message->entries.records;
-    default:
-        return &none;
-    }
-}
-
 static void send_message(ApusTransport *transport, const ApusMessage *message)
 {
-    const ApusRecords *records = records_of(message);
+    ApusRecords records = apus_wire_records(message);
     Tcp *tcp = tcp_of(transport);
     TcpPeer *peer = tcp_find(tcp, message->to);
     uint8_t head[APUS_WIRE_MAX_HEAD];
     struct iovec pieces[3];
-    size_t size;
+    size_t size, limit = tcp->send_limit;
     int n = 1;
 
     if (!peer || !peer->open) {
@@ -150,18 +139,35 @@ static void send_message(ApusTransport *transport, const ApusMessage *message)
     size = apus_wire_head(head, message);
     pieces[0] = (struct iovec) { .iov_base = head, .iov_len = size };
     for (int i = 0; i < 2; i++) {
-        if (records->size[i] > 0) {
+        if (records.size[i] > 0) {
             pieces[n++] = (struct iovec) {
-                .iov_base = (void *)records->data[i],
-                .iov_len = records->size[i],
+                .iov_base = (void *)records.data[i],
+                .iov_len = records.size[i],
             };
-            size += records->size[i];
+            size += records.size[i];
         }
     }
-    if (tcp_connection_send(peer->open, pieces, n, size)) {
+    if (message->type == APUS_MESSAGE_NOTE) {
+        limit = MIN(limit, NOTE_LIMIT);
+    }
+    if (tcp_connection_send(peer->open, pieces, n, size, limit)) {
         tcp->counters.frames_sent++;
     } else {
         tcp->counters.dropped++;
+        tcp->counters.dropped_notes += message->type == APUS_MESSAGE_NOTE;
+    }
+}
+
+static void end_round(void *opaque)
+{
+    Tcp *tcp = opaque;
+
+    for (unsigned i = 0; i < tcp->peers->len; i++) {
+        TcpConnection *open = peer_at(tcp, i)->open;
+
+        if (open && !open->mute) {
+            tcp_stream_end_round(open);
+        }
     }
 }
 
@@ -169,8 +175,7 @@ static gboolean is_ready(ApusTransport *transport, ApusId id)
 {
     TcpPeer *peer = tcp_find(tcp_of(transport), id);
 
-    return peer && peer->open && !peer->open->mute &&
-        tcp_buffer_size(&peer->open->out) == 0;
+    return peer && peer->open && !peer->open->mute && !peer->open->full;
 }
 
 static void fence(ApusTransport *transport G_GNUC_UNUSED,
@@ -216,6 +221,7 @@ static void free_all(ApusTransport *transport)
     Tcp *tcp = tcp_of(transport);
 
     stop(transport);
+    apus_loop_remove_end(tcp->loop, tcp);
     g_ptr_array_unref(tcp->peers);
     g_ptr_array_unref(tcp->closed);
     apus_timer_free(tcp->sweep);
@@ -292,6 +298,7 @@ static Tcp *make(const ApusTransportConfig *config, ApusLoop *loop)
     tcp->closed = g_ptr_array_new_with_free_func(
         (GDestroyNotify)tcp_connection_free);
     tcp->sweep = apus_loop_timer(loop, sweep, tcp);
+    apus_loop_add_end(loop, end_round, tcp);
     g_queue_init(&tcp->strangers);
     return tcp;
 }

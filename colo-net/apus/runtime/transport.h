@@ -23,6 +23,10 @@
  * success, an unreachable host, says nothing (R8). A second process that
  * claims the id of a peer that is connected and alive is refused and counted.
  *
+ * What is sent during a round of the loop goes out when it ends, in one write,
+ * unless it is long. A note is taken only if there is little before it: beats
+ * must not wait.
+ *
  * Handlers are called from the loop only, never from within one of the
  * operations below: those only take note.
  *
@@ -52,6 +56,7 @@ typedef struct {
     uint64_t bytes_sent, bytes_received, frames_sent, frames_received;
     uint64_t writes, reads; /* system calls */
     uint64_t dropped; /* messages that had no room, or no connection */
+    uint64_t dropped_notes; /* of those, notes that had no room */
 } ApusTransportCounters;
 
 typedef struct ApusTransport ApusTransport;
