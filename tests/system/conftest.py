@@ -9,13 +9,15 @@ import re
 import pytest
 
 from colony_test import guest as guest_module
-from colony_test import paths, sandbox
+from colony_test import paths, sandbox, trio
 from colony_test.colo import ColoPair
 from colony_test.guest import Guest
 from colony_test.lab import Lab
+from colony_test.sniffer import Sniffer
 # pylint: disable-next=unused-import
 from colony_test.soak import (  # noqa: F401
     pytest_collection_modifyitems, pytest_configure)
+from colony_test.trio import Trio
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -60,4 +62,24 @@ def start_pair(lab, client):
         if protect:
             pair.protect()
         return pair
+    return start
+
+
+@pytest.fixture
+def start_trio(lab, client):
+    """
+    A function that starts three replicas with the arguments of Trio; when it
+    returns the guest serves and, unless protect=False, is protected.  Who
+    speaks for the guest is watched: by the trio's sniffer.
+    """
+    def start(guest=Guest(), protect=True, **options):
+        reason = guest_module.why_not(guest) or trio.why_not()
+        if reason:
+            pytest.skip(reason)
+        new = Trio(lab, guest, **options)
+        new.sniffer = Sniffer(lab)
+        new.wait_ready()
+        if protect:
+            new.protect()
+        return new
     return start

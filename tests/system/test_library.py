@@ -16,14 +16,17 @@ import time
 import pytest
 
 from colony_test import paths, sandbox
+from colony_test.guest import MAC
 from colony_test.lab import Lab
 from colony_test.paths import patient
 from colony_test.qemu import Qemu
 from colony_test.qmp import QmpTimeout
+from colony_test.sniffer import Sniffer
 
 EMPTY_MACHINE = ['-machine', 'none', '-S']
 
 LAB_THAT_HANGS = '''
+from colony_test.guest import MAC
 from colony_test.lab import Lab
 import signal
 lab = Lab()
@@ -197,3 +200,57 @@ def test_a_machine_that_cannot_start_says_why(lab):
         pytest.skip(f'{paths.QEMU} is missing: type "make" first')
     with pytest.raises(RuntimeError, match='no-such-machine'):
         Qemu(lab.add_host('a'), 'wrong', ['-machine', 'no-such-machine'])
+
+
+def test_a_link_can_lose_one_way_only(lab, client):
+    host, other = lab.add_host('a'), lab.add_host('b')
+    arrived = []
+
+    def say(sender, receiver):
+        with sandbox.entered(receiver.network):
+            ear = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        with sandbox.entered(sender.network):
+            mouth = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        with ear, mouth:
+            ear.bind((str(receiver.address), 0))
+            ear.settimeout(0.2)
+            mouth.sendto(b'?', ear.getsockname())
+            try:
+                arrived.append(ear.recv(1) == b'?')
+            except TimeoutError:
+                arrived.append(False)
+
+    assert host.round_trip(other)
+    host.lose(other, back=False)
+    say(host, other)
+    say(other, host)
+    host.lose(other, out=False)
+    say(host, other)
+    say(other, host)
+    assert arrived == [False, True, True, False]
+    host.lose(other)
+    assert host.round_trip(other, 0.2) is None
+    assert host.round_trip(client)
+    host.full_speed()
+    assert host.round_trip(other)
+
+
+def test_sniffer_tells_who_speaks_for_the_guest(lab, client):
+    mouths = {}
+    for name in 'ab':
+        host = lab.add_host(name)
+        with sandbox.entered(host.network):
+            mouths[name] = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+        mouths[name].bind(('uplink', 0))
+    guest = bytes.fromhex(MAC.replace(':', ''))
+    to_all = b'\xff' * 6
+    sniffer = Sniffer(lab)
+    for name in 'aaabab':
+        mouths[name].send(to_all + guest + b'\x88\xb5' + bytes(50))
+        mouths[name].send(guest + to_all + b'\x88\xb5' + bytes(50))
+    voices = sniffer.voices()
+    assert ''.join(voice.host * voice.frames for voice in voices) == 'aaabab'
+    with pytest.raises(AssertionError):
+        sniffer.assert_one_voice('a', 'b')
+    for mouth in mouths.values():
+        mouth.close()

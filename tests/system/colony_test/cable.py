@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """
 A bad cable: passes frames between a network interface and a new tap, late,
-or not at all.  Lab's Host.slow() runs this as a program in the network
-namespace of the switch; frames keep their order.
+or not at all.  Lab's Host.slow() and Host.lose() run this as a program in the
+network namespace of the switch; frames keep their order.
 
 It stands in for the kernel's netem, which not every kernel has.
 """
@@ -44,9 +44,11 @@ def open_port(name):
 class Cable:
     """Two ends and the frames on their way between them."""
 
-    def __init__(self, port, tap, delay, jitter, loss):
+    def __init__(self, port, tap, delay, jitter, loss, lose=()):
         self._port = port
         self._tap = tap
+        # What frames that never arrive begin with: to whom, from whom.
+        self._lose = {bytes.fromhex(pair.replace(':', '')) for pair in lose}
         self._delay = delay
         self._jitter = jitter
         self._loss = loss
@@ -87,7 +89,7 @@ class Cable:
             pass
 
     def _accept(self, frame, to):
-        if random.random() < self._loss:
+        if random.random() < self._loss or frame[:12] in self._lose:
             return
         late = self._delay + random.uniform(-self._jitter, self._jitter)
         due = max(time.monotonic() + late, self._due[to])
@@ -115,9 +117,12 @@ def main():
     parser.add_argument('delay', type=float, help='seconds')
     parser.add_argument('jitter', type=float, help='seconds, at most')
     parser.add_argument('loss', type=float, help='0 to 1')
+    parser.add_argument('lose', nargs='*',
+                        help='two MAC addresses in a row, to and from: these '
+                        'frames are lost')
     words = parser.parse_args()
     cable = Cable(open_port(words.port), open_tap(words.tap), words.delay,
-                  words.jitter, words.loss)
+                  words.jitter, words.loss, words.lose)
     print('ready', flush=True)
     cable.run()
 

@@ -69,4 +69,7 @@ def diagnose_lab(lab, folder):
         text += '-- qmp\n' + ''.join(
             f'    | {way} {line[:200]}\n'
             for _, way, line in machine.qmp.transcript[-10:])
+    for follower in lab.followers:
+        text += f'-- {follower.name}\n{follower.tail()}\n'
+        shutil.copy(follower.path, folder)
     return text

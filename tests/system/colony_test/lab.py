@@ -53,6 +53,7 @@ class Host:
         self.lab = lab
         self.name = name
         self.address = address
+        self.mac = f'02:00:00:00:00:{address.packed[3]:02x}'
         self._taps = 0
         self._port = f'to-{name}'[:15]
         self._slow = f'slow-{name}'[:15]
@@ -67,8 +68,8 @@ class Host:
         # has from its ports whenever a tap comes.
         self.run(['ip', '-batch', '-'],
                  'link set lo up\n'
-                 f'link add br0 address 02:00:00:00:00:{address.packed[3]:02x}'
-                 ' type bridge forward_delay 0 mcast_snooping 0\n'
+                 f'link add br0 address {self.mac} type bridge'
+                 ' forward_delay 0 mcast_snooping 0\n'
                  'link set br0 up\n'
                  'link set uplink master br0 up\n'
                  f'addr add {address}/{lab.subnet.prefixlen} dev br0\n')
@@ -127,13 +128,24 @@ class Host:
 
     def slow(self, delay_ms=0, jitter_ms=0, loss_percent=0):
         """Delay or lose packets, each way, until full_speed()."""
+        self._bad_cable(delay_ms / 1000, jitter_ms / 1000, loss_percent / 100)
+
+    def lose(self, *hosts, out=True, back=True):
+        """
+        Lose what this host says to @hosts (@out) and what they say to it
+        (@back), until full_speed(); all else passes, what guests say too.
+        """
+        pairs = [(host.mac, self.mac) for host in hosts if out]
+        pairs += [(self.mac, host.mac) for host in hosts if back]
+        self._bad_cable(0, 0, 0, *map(':'.join, pairs))
+
+    def _bad_cable(self, *words):
         self.full_speed()
         with sandbox.entered(self.network):
             whole_frames('uplink')
         self._cable = self.lab.sandbox.spawn(
             [sys.executable, '-B', cable.__file__, self._port, self._slow,
-             delay_ms / 1000, jitter_ms / 1000, loss_percent / 100],
-            self.lab.switch, stdout=subprocess.PIPE)
+             *words], self.lab.switch, stdout=subprocess.PIPE)
         if self._cable.stdout.readline() != b'ready\n':
             raise RuntimeError('cable.py ended at once, see above')
         self._switch('link', 'set', self._port, 'nomaster', 'promisc', 'on')
@@ -190,6 +202,7 @@ class Lab:
         self.folder = self.sandbox.folder
         self.hosts = {}
         self.machines = []
+        self.followers = []     # of what is no machine
         self.notes = []
         self.switch = self.new_network()
         self.sandbox.run(

@@ -3,6 +3,7 @@
 Where things are.  Every place can be overridden from the environment:
 
 COLONY_QEMU      the system emulator (default build/bin/qemu-system-x86_64)
+COLONY_BIN       folder of apusd, the witness (default build/bin)
 COLONY_GUEST     folder of the guest images (default build/guest)
 COLONY_ACCEL     the value of -accel (default tcg,thread=multi)
 COLONY_LOGS      where failed tests leave their logs (build/check/logs)
@@ -22,6 +23,7 @@ def _place(variable, default):
 
 
 QEMU = _place('COLONY_QEMU', BUILD / 'bin' / 'qemu-system-x86_64')
+APUSD = _place('COLONY_BIN', BUILD / 'bin') / 'apusd'
 GUEST = _place('COLONY_GUEST', BUILD / 'guest')
 LOGS = _place('COLONY_LOGS', BUILD / 'check' / 'logs')
 ACCEL = os.environ.get('COLONY_ACCEL', 'tcg,thread=multi')

@@ -102,6 +102,10 @@ class Qemu:
         """Stop the process dead: it neither runs nor hangs up."""
         self.process.send_signal(signal.SIGSTOP)
 
+    def thaw(self):
+        """Let a frozen process go on."""
+        self.process.send_signal(signal.SIGCONT)
+
     def wait_exit(self, timeout):
         """Wait for the process to end; its exit status."""
         self.returncode = self.process.wait(patient(timeout))
