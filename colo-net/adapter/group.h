@@ -21,6 +21,7 @@
 
 #include "colony/colo-net/apus/core/types.h"
 #include "qapi/error.h"
+#include "qemu/queue.h"
 
 #define TYPE_APUS_GROUP "apus-group"
 
@@ -62,6 +63,8 @@ typedef struct ApusSink {
                     const uint8_t *frame, size_t size);
     /* What deliver() was given and is not consumed yet, in bytes of memory. */
     size_t (*pending)(struct ApusSink *sink);
+    size_t limit; /* a secondary is given no more while that is pending */
+    uint32_t key; /* the group's */
     QTAILQ_ENTRY(ApusSink) next;
 } ApusSink;
 

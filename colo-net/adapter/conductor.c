@@ -1,0 +1,666 @@
+/*
+ * apus-group: who leads, who is secondary, and what follows from it
+ *
+ * What the members agree on is turned into what COLO knows: a takeover is its
+ * failover on the secondary, and going on alone is its failover on the
+ * primary. Nothing here waits: each step is taken when its reason is there,
+ * in conduct(), which is called whenever something has changed.
+ *
+ *   leader     a session begins, its first sync is done,
+ *              the other side has said who it is:        ROLE(secondary=it)
+ *              the session fails, or the other is dead:  ROLE(secondary=none),
+ *              and when that is committed:               COLO's failover
+ *   secondary  it was elected and its ROLE is committed: COLO's failover
+ *   anybody    another leads by what is committed:       stop for good
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "migration/colo.h"
+#include "migration/failover.h"
+#include "migration/misc.h"
+#include "net/announce.h"
+#include "qapi/error.h"
+#include "qapi/qapi-events-apus.h"
+#include "qemu/error-report.h"
+#include "qemu/lockable.h"
+#include "qemu/main-loop.h"
+#include "system/runstate.h"
+#include "system/system.h"
+#include "group-internal.h"
+#include "trace.h"
+
+/* The main loop turns; what could not be done is tried again. */
+#define TICK_MS 50
+
+ApusPart apus_group_part(const ApusGroup *group)
+{
+    return group->part;
+}
+
+bool apus_group_may_speak(const ApusGroup *group)
+{
+    return !qatomic_read(&group->hush) && apus_may_speak(group->apus);
+}
+
+const char *apus_group_fenced(void)
+{
+    ApusGroup *group = apus_group();
+
+    if (!group) {
+        return NULL;
+    }
+    switch (group->part) {
+    case APUS_PART_DEPOSED:
+        return group->why;
+    case APUS_PART_WITNESS:
+        return runstate_check(RUN_STATE_INMIGRATE) ||
+               migration_incoming_in_colo_state()
+               ? NULL : "this replica's VM may not run: the group has not "
+                        "elected it";
+    default:
+        return NULL;
+    }
+}
+
+/* --- telling ------------------------------------------------------------- */
+
+static void tell_changed(ApusGroup *group)
+{
+    if (group->ears) {
+        group->ears->changed(group->ears_opaque);
+    }
+}
+
+static void set_why(ApusGroup *group, const char *why)
+{
+    if (why != group->why) {
+        g_free(group->why);
+        group->why = g_strdup(why);
+    }
+}
+
+static void set_part(ApusGroup *group, ApusPart part)
+{
+    group->part = part;
+    group->role_changes++;
+    trace_apus_group_part(part, group->status.term);
+}
+
+static void tell_role(ApusGroup *group)
+{
+    const ApusRole *role = &group->status.role;
+
+    qapi_event_send_apus_role_changed(group->status.term, role->leader,
+                                      role->secondary != APUS_NOBODY,
+                                      role->secondary,
+                                      (ApusGroupPart)group->part);
+}
+
+/* R12, and policy: what may a leader without secondary say? */
+static void set_hush(ApusGroup *group)
+{
+    bool hush = group->part == APUS_PART_DEPOSED ||
+                (group->unprotected == APUS_UNPROTECTED_HOLD &&
+                 group->was_protected && !group->protected);
+
+    if (hush != group->hush) {
+        qatomic_set(&group->hush, hush);
+        tell_changed(group);
+    }
+}
+
+static void tell_unprotected(ApusGroup *group, const char *why)
+{
+    group->protected = false;
+    set_hush(group);
+    warn_report("apus-group: the VM is not protected any more: %s", why);
+    qapi_event_send_colo_unprotected(group->status.term, why, !group->hush);
+}
+
+/* --- a fresh start ------------------------------------------------------- */
+
+static void begin_to_lead(ApusGroup *group)
+{
+    set_part(group, APUS_PART_LEADER);
+    tell_role(group);
+    apus_resume(group->apus);
+    /* It was fenced when it was to start. */
+    if (autostart && (runstate_check(RUN_STATE_PRELAUNCH) ||
+                      runstate_check(RUN_STATE_PAUSED))) {
+        vm_start();
+    }
+    tell_changed(group);
+}
+
+/* --- the end ------------------------------------------------------------- */
+
+/* COLO's failover ends its session, here as everywhere. */
+static void end_colo(void)
+{
+    if (get_colo_mode() != COLO_MODE_NONE &&
+        failover_get_state() == FAILOVER_STATUS_NONE) {
+        failover_request_active(&error_warn);
+    }
+}
+
+static void depose(ApusGroup *group, ApusId by, const char *why)
+{
+    bool leads = group->part == APUS_PART_LEADER;
+
+    set_why(group, why);
+    set_part(group, APUS_PART_DEPOSED);
+    set_hush(group);
+    error_report("apus-group: this replica's VM is stopped for good: %s", why);
+    qapi_event_send_apus_deposed(group->status.term, by != APUS_NOBODY, by,
+                                 why);
+    tell_role(group);
+    if (runstate_is_live(runstate_get())) {
+        vm_stop(RUN_STATE_PAUSED);
+    }
+    tell_changed(group);
+    group->session = GROUP_SESSION_NONE;
+    group->protected = false;
+    apus_pin(group->apus, 0);
+    apus_deliver_stop(group->apus);
+    group_queue_drop(group);
+    if (leads) {
+        end_colo();
+    }
+}
+
+/* --- naming a secondary, and nobody -------------------------------------- */
+
+/* In the member's thread. */
+static void named(void *opaque, ApusFate fate, uint64_t index)
+{
+    ApusGroup *group = opaque;
+
+    WITH_QEMU_LOCK_GUARD(&group->lock) {
+        group->named = fate == APUS_FATE_COMMITTED;
+        group->name_failed = fate != APUS_FATE_COMMITTED;
+    }
+    qemu_bh_schedule(group->conduct_bh);
+}
+
+static void name(ApusGroup *group, ApusId secondary)
+{
+    GError *error = NULL;
+
+    if (group->naming || group->status.state != APUS_STATE_LEADER) {
+        return;
+    }
+    group->naming = true;
+    group->forsaking = secondary == APUS_NOBODY;
+    trace_apus_group_name(secondary);
+    if (!apus_submit_role(group->apus, secondary, named, group, &error)) {
+        /* tick() tries again */
+        trace_apus_group_refused(error->message);
+        g_error_free(error);
+        group->naming = false;
+    }
+}
+
+static void secondary_is_named(ApusGroup *group)
+{
+    group->protected = true;
+    group->was_protected = true;
+    set_why(group, NULL);
+    set_hush(group);
+    apus_pin(group->apus, 0);
+    tell_role(group);
+    qapi_event_send_colo_protected(group->status.term, group->synced_epoch,
+                                   group->partner);
+}
+
+/* Only now may this replica speak for itself (R12). */
+static void nobody_is_named(ApusGroup *group)
+{
+    group->session = GROUP_SESSION_NONE;
+    group->partner = APUS_NOBODY;
+    apus_pin(group->apus, 0);
+    tell_role(group);
+    tell_unprotected(group, group->why);
+    end_colo();
+}
+
+static void look_at_naming(ApusGroup *group)
+{
+    bool done, failed;
+
+    WITH_QEMU_LOCK_GUARD(&group->lock) {
+        done = group->named;
+        failed = group->name_failed;
+        group->named = group->name_failed = false;
+    }
+    if (!done && !failed) {
+        return;
+    }
+    group->naming = false;
+    if (failed) {
+        return;
+    }
+    if (group->forsaking) {
+        nobody_is_named(group);
+    } else if (group->session == GROUP_SESSION_SYNCED) {
+        secondary_is_named(group);
+    }
+}
+
+/* --- what is the matter with the other side ------------------------------ */
+
+static const ApusPeerStatus *find_peer(const ApusGroup *group, ApusId id)
+{
+    for (unsigned i = 0; i < group->status.peers; i++) {
+        if (group->status.peer[i].id == id) {
+            return &group->status.peer[i];
+        }
+    }
+    return NULL;
+}
+
+static void look_at_partner(ApusGroup *group)
+{
+    const ApusPeerStatus *peer = find_peer(group, group->partner);
+
+    if (group->session == GROUP_SESSION_NONE ||
+        group->session == GROUP_SESSION_FAILED || !peer) {
+        return;
+    }
+    if (peer->dead || peer->suspected) {
+        g_autofree char *why = g_strdup_printf(
+            "the secondary, member %u, %s", peer->id,
+            peer->dead ? "has died" : "is silent");
+
+        set_why(group, why);
+        group->session = GROUP_SESSION_FAILED;
+    }
+}
+
+static void look_at_session(ApusGroup *group)
+{
+    g_autofree char *error = NULL;
+
+    WITH_QEMU_LOCK_GUARD(&group->lock) {
+        error = g_steal_pointer(&group->session_error);
+        group->synced_epoch = MAX(group->synced_epoch,
+                                  group->session_synced);
+        if (group->session == GROUP_SESSION_BEGUN && group->session_synced) {
+            group->session = GROUP_SESSION_SYNCED;
+        }
+    }
+    if (error && group->session != GROUP_SESSION_NONE &&
+        group->session != GROUP_SESSION_FAILED) {
+        set_why(group, error);
+        group->session = GROUP_SESSION_FAILED;
+    }
+}
+
+/* --- one part after the other -------------------------------------------- */
+
+/* A leader that was elected again has no secondary until it names it again. */
+static void notice_term(ApusGroup *group, uint64_t term)
+{
+    bool stays = group->status.leader != APUS_NOBODY &&
+                 (group->part == APUS_PART_LEADER
+                  ? group->status.state == APUS_STATE_LEADER
+                  : group->status.leader == group->session_leader);
+
+    QEMU_LOCK_GUARD(&group->lock);
+    if (group->stood && stays && group->status.term >= group->stood) {
+        group->stood = 0;
+    }
+    if (group->part == APUS_PART_LEADER && term != group->last_term &&
+        group->status.state == APUS_STATE_LEADER) {
+        group->last_term = term;
+        group->session_synced = 0;
+        if (group->session == GROUP_SESSION_SYNCED) {
+            group->session = GROUP_SESSION_BEGUN;
+            group->protected = false;
+        }
+    }
+}
+
+static bool another_leads(const ApusGroup *group)
+{
+    const ApusStatus *status = &group->status;
+
+    return status->role.leader != group->id &&
+           status->role.leader != APUS_NOBODY;
+}
+
+static void conduct_leader(ApusGroup *group)
+{
+    const ApusRole *role = &group->status.role;
+
+    if (another_leads(group)) {
+        g_autofree char *why = g_strdup_printf(
+            "member %u leads in term %" PRIu64 ", because this replica was "
+            "silent or cut off; start it anew, and it can be secondary",
+            role->leader, group->status.term);
+
+        depose(group, role->leader, why);
+        return;
+    }
+    if (group->status.state != APUS_STATE_LEADER) {
+        return;
+    }
+    look_at_naming(group);
+    look_at_session(group);
+    look_at_partner(group);
+    if (group->session == GROUP_SESSION_FAILED) {
+        name(group, APUS_NOBODY);
+    } else if (group->session == GROUP_SESSION_SYNCED && !group->protected &&
+               group->partner != APUS_NOBODY) {
+        name(group, group->partner);
+    }
+}
+
+static void conduct_secondary(ApusGroup *group)
+{
+    const ApusRole *role = &group->status.role;
+
+    look_at_session(group);
+    if (group->status.state == APUS_STATE_LEADER) {
+        if (!group->takes_over) {
+            trace_apus_group_takeover(group->status.term);
+            group->takes_over = true;
+            end_colo();
+        }
+        return;
+    }
+    /* As long as the session lives, it may be named, or named again. */
+    if (group->session == GROUP_SESSION_FAILED &&
+        role->secondary != group->id && role->leader != group->id) {
+        g_autofree char *why = g_strdup_printf(
+            "the leader, member %u, goes on without it: %s; start it anew, "
+            "and it can be secondary again", role->leader,
+            group->why ?: "the session ended");
+
+        depose(group, role->leader, why);
+    }
+}
+
+static void conduct(ApusGroup *group)
+{
+    switch (group->part) {
+    case APUS_PART_WITNESS:
+        if (group->status.state == APUS_STATE_LEADER &&
+            group->status.role.leader == group->id) {
+            begin_to_lead(group);
+        }
+        break;
+    case APUS_PART_LEADER:
+        conduct_leader(group);
+        break;
+    case APUS_PART_SECONDARY:
+        conduct_secondary(group);
+        break;
+    case APUS_PART_DEPOSED:
+        break;
+    }
+}
+
+static void conduct_bh(void *opaque)
+{
+    ApusGroup *group = opaque;
+
+    WITH_QEMU_LOCK_GUARD(&group->lock) {
+        if (group->fresh_set) {
+            group->fresh_set = false;
+            group->status = group->fresh;
+        }
+    }
+    notice_term(group, group->status.term);
+    conduct(group);
+    set_hush(group);
+}
+
+/* In the member's thread. */
+void conductor_changed(void *opaque, const ApusStatus *status)
+{
+    ApusGroup *group = opaque;
+
+    WITH_QEMU_LOCK_GUARD(&group->lock) {
+        group->fresh = *status;
+        group->fresh_set = true;
+    }
+    qemu_bh_schedule(group->conduct_bh);
+}
+
+/* A leader that hears no majority says nothing, and says so once. */
+static void look_at_majority(ApusGroup *group)
+{
+    bool lost = group->part == APUS_PART_LEADER &&
+                !apus_may_speak(group->apus);
+
+    if (lost == group->told_lost) {
+        return;
+    }
+    group->told_lost = lost;
+    if (lost) {
+        warn_report("apus-group: no majority is heard: what the guest says "
+                    "is held");
+        qapi_event_send_apus_majority_lost(group->status.term);
+    } else if (group->part == APUS_PART_LEADER) {
+        info_report("apus-group: a majority is heard again");
+        qapi_event_send_apus_majority_regained(group->status.term);
+        tell_changed(group);
+    }
+}
+
+static void tick(void *opaque)
+{
+    ApusGroup *group = opaque;
+
+    apus_alive(group->apus);
+    look_at_majority(group);
+    conduct(group);
+    timer_mod(group->timer,
+              qemu_clock_get_ms(QEMU_CLOCK_REALTIME) + TICK_MS);
+}
+
+/* --- sessions ------------------------------------------------------------ */
+
+void conductor_joined(ApusGroup *group, ApusId from)
+{
+    if (group->part == APUS_PART_LEADER &&
+        group->session != GROUP_SESSION_NONE) {
+        group->partner = from;
+        conduct(group);
+    }
+}
+
+bool apus_group_session_begin(uint64_t *term, uint64_t *epoch, Error **errp)
+{
+    ApusGroup *group = apus_group();
+
+    if (!group) {
+        return true;
+    }
+    BQL_LOCK_GUARD();
+    if (group->part != APUS_PART_LEADER ||
+        group->status.state != APUS_STATE_LEADER) {
+        error_setg(errp, "the group has no majority, or another leader: this "
+                   "replica's VM cannot be protected now");
+        return false;
+    }
+    group->session = GROUP_SESSION_BEGUN;
+    group->protected = false;
+    QEMU_LOCK_GUARD(&group->lock);
+    g_clear_pointer(&group->session_error, g_free);
+    group->session_synced = 0;
+    *term = group->status.term;
+    *epoch = group->last_epoch;
+    return true;
+}
+
+void apus_group_session_synced(uint64_t epoch)
+{
+    ApusGroup *group = apus_group();
+
+    if (!group) {
+        return;
+    }
+    WITH_QEMU_LOCK_GUARD(&group->lock) {
+        group->session_synced = epoch;
+        if (group->session == GROUP_SESSION_SYNCED) {
+            return;
+        }
+    }
+    qemu_bh_schedule(group->conduct_bh);
+}
+
+void apus_group_session_failed(const char *why)
+{
+    ApusGroup *group = apus_group();
+
+    if (!group) {
+        return;
+    }
+    WITH_QEMU_LOCK_GUARD(&group->lock) {
+        if (!group->session_error) {
+            group->session_error = g_strdup(why);
+        }
+    }
+    qemu_bh_schedule(group->conduct_bh);
+}
+
+void apus_group_session_end(void)
+{
+    ApusGroup *group = apus_group();
+
+    if (group) {
+        group->session = GROUP_SESSION_NONE;
+        group->partner = APUS_NOBODY;
+        apus_group_sync_done();
+    }
+}
+
+bool apus_group_session_joined(uint64_t term, Error **errp)
+{
+    ApusGroup *group = apus_group();
+    GError *error = NULL;
+
+    if (!group) {
+        return true;
+    }
+    BQL_LOCK_GUARD();
+    if (group->part == APUS_PART_DEPOSED ||
+        group->status.leader == APUS_NOBODY || group->status.term > term) {
+        error_setg(errp, "the leader of term %" PRIu64 " is not the one that "
+                   "this member of the group follows, in term %" PRIu64, term,
+                   group->status.term);
+        return false;
+    }
+    if (!apus_deliver_from(group->apus, group->delivered, &error)) {
+        error_setg(errp, "the inputs since the VM was copied are not to be "
+                   "had: %s", error->message);
+        g_error_free(error);
+        return false;
+    }
+    group->session = GROUP_SESSION_BEGUN;
+    group->session_leader = group->partner = group->status.leader;
+    set_part(group, APUS_PART_SECONDARY);
+    if (!group_tell(group, group->partner, GROUP_NOTE_JOINED, NULL, 0)) {
+        error_setg(errp, "the leader, member %u, cannot be told that its VM "
+                   "is here", group->partner);
+        return false;
+    }
+    tell_changed(group);
+    return true;
+}
+
+void apus_group_taken_over(void)
+{
+    ApusGroup *group = apus_group();
+
+    if (!group || group->part != APUS_PART_SECONDARY) {
+        return;
+    }
+    group->session = GROUP_SESSION_NONE;
+    group->partner = APUS_NOBODY;
+    set_why(group, "the leader was lost");
+    set_part(group, APUS_PART_LEADER);
+    group->was_protected = true;
+    apus_group_sync_done();
+    apus_resume(group->apus);
+    tell_role(group);
+    tell_unprotected(group, group->why);
+    tell_changed(group);
+}
+
+/* --- the operator, and the machine --------------------------------------- */
+
+bool apus_group_may_fail_over(bool force, Error **errp)
+{
+    ApusGroup *group = apus_group();
+
+    if (!group) {
+        return true;
+    }
+    if (!force) {
+        error_setg(errp, "The members of the apus-group decide by themselves "
+                   "who goes on");
+        error_append_hint(errp, "If the others are dead for certain, and this "
+                          "replica is to go on alone: force=true.\n");
+        return false;
+    }
+    error_setg(errp, "not yet");
+    return false;
+}
+
+/* R8: whose VM has stopped by itself lets another go on. */
+static void vm_state(void *opaque, bool running, RunState state)
+{
+    ApusGroup *group = opaque;
+
+    if (group->part == APUS_PART_LEADER && group->protected &&
+        (state == RUN_STATE_IO_ERROR || state == RUN_STATE_INTERNAL_ERROR ||
+         state == RUN_STATE_GUEST_PANICKED)) {
+        warn_report("apus-group: the VM has stopped by itself (%s): this "
+                    "replica resigns", RunState_str(state));
+        apus_resign(group->apus);
+    }
+}
+
+/* What is ordered while the VM is copied has to be there afterwards (R24). */
+static int migration_event(NotifierWithReturn *notifier, MigrationEvent *event,
+                           Error **errp)
+{
+    ApusGroup *group = apus_group();
+
+    if (!group || event->type != MIG_EVENT_PRECOPY_SETUP) {
+        return 0;
+    }
+    if (group->part != APUS_PART_LEADER) {
+        error_setg(errp, "only the leader's VM can be copied");
+        return -1;
+    }
+    apus_pin(group->apus, group->delivered);
+    return 0;
+}
+
+static NotifierWithReturn migration_notifier;
+static VMChangeStateEntry *vm_state_entry;
+
+void conductor_init(ApusGroup *group)
+{
+    group->conduct_bh = qemu_bh_new(conduct_bh, group);
+    group->timer = timer_new_ms(QEMU_CLOCK_REALTIME, tick, group);
+    timer_mod(group->timer,
+              qemu_clock_get_ms(QEMU_CLOCK_REALTIME) + TICK_MS);
+    vm_state_entry = qemu_add_vm_change_state_handler(vm_state, group);
+    migration_add_notifier(&migration_notifier, migration_event);
+}
+
+void conductor_clear(ApusGroup *group)
+{
+    migration_remove_notifier(&migration_notifier);
+    qemu_del_vm_change_state_handler(vm_state_entry);
+    timer_free(group->timer);
+    qemu_bh_delete(group->conduct_bh);
+    g_free(group->session_error);
+    g_free(group->why);
+}

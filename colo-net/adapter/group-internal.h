@@ -1,0 +1,168 @@
+/*
+ * apus-group from inside
+ *
+ * One concern per file:
+ *
+ *   group.c         the object: properties, the member's life
+ *   group-queue.c   frames, sync points and notes between the member's thread
+ *                   and the main loop
+ *   group-sync.c    sync points, for syncvm
+ *   conductor.c     who leads, who is secondary, and what follows
+ *
+ * Locks: the BQL for all that is not said to be under the lock. The member's
+ * thread takes the lock, never the BQL. Who has the BQL may take the lock.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef COLO_NET_GROUP_INTERNAL_H
+#define COLO_NET_GROUP_INTERNAL_H
+
+#include "colony/colo-net/apus/apus.h"
+#include "qapi/qapi-types-apus.h"
+#include "qemu/notify.h"
+#include "qemu/thread.h"
+#include "qemu/timer.h"
+#include "qom/object.h"
+#include "group.h"
+
+OBJECT_DECLARE_SIMPLE_TYPE(ApusGroupObject, APUS_GROUP)
+
+/* An entry of the log, or a note, on its way to the main loop. */
+typedef struct GroupItem GroupItem;
+struct GroupItem {
+    QSIMPLEQ_ENTRY(GroupItem) next;
+    ApusEntryKind kind;
+    ApusId from; /* of a note */
+    uint64_t index; /* of an entry */
+    ApusEpoch epoch; /* of a SYNC */
+    size_t size;
+    uint8_t data[];
+};
+
+typedef QSIMPLEQ_HEAD(GroupQueue, GroupItem) GroupQueue;
+
+/* What the secondary of a session is to its leader, and back. */
+typedef enum GroupSession {
+    GROUP_SESSION_NONE,
+    GROUP_SESSION_BEGUN, /* no sync is done yet */
+    GROUP_SESSION_SYNCED, /* the other side could take over */
+    GROUP_SESSION_FAILED, /* and must be forgotten */
+} GroupSession;
+
+struct ApusGroup {
+    Apus *apus;
+    ApusId id;
+    bool can_run;
+    ApusUnprotected unprotected; /* what a leader without secondary does */
+
+    /* --- group-queue.c --- */
+    QEMUBH *deliver_bh, *submit_bh;
+    QTAILQ_HEAD(, ApusSink) sinks;
+    GByteArray *batch; /* frames of this round */
+    uint64_t delivered; /* to the sinks: index of the last entry */
+    const ApusEars *ears;
+    void *ears_opaque;
+    uint64_t frames_submitted, frames_delivered, frames_refused,
+             frames_strange, notes_told;
+
+    QemuMutex lock; /* of what follows, up to the end of the section */
+    GroupQueue entries;
+    size_t queued; /* bytes in entries */
+    bool paused; /* by a full queue */
+    GroupQueue notes;
+    size_t notes_queued;
+
+    /* --- group-sync.c, under the lock --- */
+    QemuCond cond;
+    ApusEpoch barrier; /* the main loop has reached it; number 0: none */
+    char *sync_error; /* the sync point that was asked for will not come */
+    uint64_t asked; /* leader: the epoch that is being synced, or 0 */
+    uint64_t last_epoch; /* that was asked for: none is used twice */
+    uint64_t last_term; /* in which this replica leads */
+    uint64_t stood; /* in this term this replica stood for election, or 0 */
+    ApusId session_leader; /* on a secondary: whom the session is with */
+
+    /* --- conductor.c --- */
+    QEMUBH *conduct_bh;
+    QEMUTimer *timer;
+    ApusPart part;
+    ApusStatus status; /* the newest that was handled */
+    GroupSession session;
+    ApusId partner; /* of the session; APUS_NOBODY: not known yet */
+    uint64_t synced_epoch;
+    bool naming; /* a ROLE is under way */
+    bool forsaking; /* it names nobody */
+    bool protected; /* by what is committed */
+    bool was_protected;
+    bool takes_over; /* COLO's failover was asked for */
+    bool told_lost; /* that the majority is lost */
+    char *why; /* this replica is unprotected, or fenced */
+    uint64_t role_changes;
+
+    ApusStatus fresh; /* under the lock: what the member's thread says */
+    bool fresh_set;
+    char *session_error; /* under the lock: of a session's thread */
+    uint64_t session_synced; /* under the lock, an epoch */
+    bool named, name_failed; /* under the lock: fate of the ROLE */
+
+    /* Any thread, with qatomic_*() */
+    bool hush; /* nothing may be said, whatever the lease */
+    bool hurry; /* a sync point is waited for */
+};
+
+struct ApusGroupObject {
+    Object parent_obj;
+
+    ApusConfig config;
+    char *cluster, *directory, *listen, *tls_creds, *key_secret;
+    ApusGroupMemberList *members;
+    uint32_t leader;
+    bool found;
+    ApusUnprotected unprotected;
+    /* in milliseconds, MiB */
+    uint32_t heartbeat, timeout, lease, submit_timeout, log_size;
+    ApusGroup *group;
+};
+
+/* --- group-queue.c ------------------------------------------------------- */
+
+void group_queue_init(ApusGroup *group);
+void group_queue_clear(ApusGroup *group);
+/* For the member's thread. */
+ApusDeliver group_queue_deliver(void *opaque, const ApusEntry *entry);
+void group_queue_told(void *opaque, ApusId from, uint64_t term,
+                      const uint8_t *data, size_t size);
+/* Hand over what is there, up to the next sync point; main loop. */
+void group_queue_run(ApusGroup *group);
+/* Everything there is will never be needed. */
+void group_queue_drop(ApusGroup *group);
+
+/* The first byte of a note. */
+typedef enum GroupNote {
+    GROUP_NOTE_GUARD = 1, /* for filter-guard */
+    GROUP_NOTE_JOINED, /* the sender has the receiver's VM */
+} GroupNote;
+
+bool group_tell(ApusGroup *group, ApusId to, GroupNote kind,
+                const uint8_t *data, size_t size);
+
+/* --- group-sync.c -------------------------------------------------------- */
+
+void group_sync_init(ApusGroup *group);
+void group_sync_clear(ApusGroup *group);
+/* For the member's thread: see term_rises() in apus.h. */
+void group_sync_term_rises(void *opaque, uint64_t term);
+/* Main loop, under the lock: a sync point was reached. */
+void group_sync_reached(ApusGroup *group, ApusEpoch epoch);
+
+/* --- conductor.c --------------------------------------------------------- */
+
+void conductor_init(ApusGroup *group);
+void conductor_clear(ApusGroup *group);
+/* For the member's thread. */
+void conductor_changed(void *opaque, const ApusStatus *status);
+/* Main loop: @from says that it has our VM. */
+void conductor_joined(ApusGroup *group, ApusId from);
+
+#endif

@@ -1,0 +1,394 @@
+/*
+ * apus-group: between the member's thread and the main loop
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "migration/vmstate.h"
+#include "qapi/error.h"
+#include "qemu/error-report.h"
+#include "qemu/iov.h"
+#include "qemu/lockable.h"
+#include "qemu/main-loop.h"
+#include "qemu/units.h"
+#include "colony/colo-net/apus/core/payload.h"
+#include "colony/colo-net/core/inputs.h"
+#include "group-internal.h"
+#include "trace.h"
+
+/* Entries that the main loop has not taken yet; then the member waits. */
+#define QUEUE_LIMIT (4 * MiB)
+/* Notes; what comes then is lost, and the next sync cures it. */
+#define NOTES_LIMIT (8 * MiB)
+
+/* --- from the member's thread -------------------------------------------- */
+
+static GroupItem *new_item(ApusEntryKind kind, const uint8_t *data,
+                           size_t size)
+{
+    GroupItem *item = g_malloc(sizeof(*item) + size);
+
+    *item = (GroupItem) { .kind = kind, .size = size };
+    if (size) {
+        memcpy(item->data, data, size);
+    }
+    return item;
+}
+
+ApusDeliver group_queue_deliver(void *opaque, const ApusEntry *entry)
+{
+    ApusGroup *group = opaque;
+    bool wanted = entry->kind == APUS_ENTRY_INPUT;
+    GroupItem *item = new_item(entry->kind, entry->payload,
+                               wanted ? entry->length : 0);
+    ApusSync sync;
+    bool first;
+
+    item->index = entry->index;
+    if (entry->kind == APUS_ENTRY_SYNC &&
+        apus_sync_decode(&sync, entry->payload, entry->length, NULL)) {
+        item->epoch = sync.epoch;
+    }
+    WITH_QEMU_LOCK_GUARD(&group->lock) {
+        first = QSIMPLEQ_EMPTY(&group->entries);
+        QSIMPLEQ_INSERT_TAIL(&group->entries, item, next);
+        group->queued += sizeof(*item) + item->size;
+        group->paused = group->queued > QUEUE_LIMIT;
+    }
+    if (first) {
+        qemu_bh_schedule(group->deliver_bh);
+    }
+    return group->paused ? APUS_DELIVER_PAUSE : APUS_DELIVER_GO_ON;
+}
+
+void group_queue_told(void *opaque, ApusId from, uint64_t term,
+                      const uint8_t *data, size_t size)
+{
+    ApusGroup *group = opaque;
+    GroupItem *item;
+    bool first;
+
+    if (!size) {
+        return;
+    }
+    item = new_item(0, data, size);
+    item->from = from;
+    WITH_QEMU_LOCK_GUARD(&group->lock) {
+        if (group->notes_queued + size > NOTES_LIMIT) {
+            g_free(item);
+            return;
+        }
+        first = QSIMPLEQ_EMPTY(&group->notes);
+        QSIMPLEQ_INSERT_TAIL(&group->notes, item, next);
+        group->notes_queued += size;
+    }
+    if (first) {
+        qemu_bh_schedule(group->deliver_bh);
+    }
+}
+
+/* --- in the main loop ---------------------------------------------------- */
+
+static ApusSink *find_sink(ApusGroup *group, uint32_t key)
+{
+    ApusSink *sink;
+
+    QTAILQ_FOREACH(sink, &group->sinks, next) {
+        if (sink->key == key) {
+            return sink;
+        }
+    }
+    return NULL;
+}
+
+static void deliver_frames(ApusGroup *group, const GroupItem *item)
+{
+    InputsReader reader;
+    InputsFrame frame;
+    GError *error = NULL;
+
+    if (!inputs_open(&reader, item->data, item->size, &error)) {
+        error_report("apus-group: inputs at index %" PRIu64 " are dropped: %s",
+                     item->index, error->message);
+        g_error_free(error);
+        return;
+    }
+    while (inputs_next(&reader, &frame)) {
+        ApusSink *sink = find_sink(group, frame.netdev);
+
+        if (sink) {
+            group->frames_delivered++;
+            sink->deliver(sink, frame.flags, frame.vnet_len, frame.data,
+                          frame.size);
+        } else {
+            group->frames_strange++;
+        }
+    }
+}
+
+/*
+ * A secondary may be behind: then the log keeps what it cannot take. A leader's
+ * filters refuse frames before they are ordered.
+ */
+static bool has_room(ApusGroup *group)
+{
+    ApusSink *sink;
+
+    if (group->part != APUS_PART_SECONDARY) {
+        return true;
+    }
+    QTAILQ_FOREACH(sink, &group->sinks, next) {
+        if (sink->pending(sink) >= sink->limit) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static GroupItem *take_entry(ApusGroup *group, bool *resume)
+{
+    GroupItem *item;
+
+    QEMU_LOCK_GUARD(&group->lock);
+    item = QSIMPLEQ_FIRST(&group->entries);
+    if (item) {
+        QSIMPLEQ_REMOVE_HEAD(&group->entries, next);
+        group->queued -= sizeof(*item) + item->size;
+    }
+    if (group->paused && group->queued <= QUEUE_LIMIT / 2) {
+        group->paused = false;
+        *resume = true;
+    }
+    return item;
+}
+
+void group_queue_run(ApusGroup *group)
+{
+    bool runs = group->part == APUS_PART_LEADER ||
+                group->part == APUS_PART_SECONDARY;
+    bool resume = false;
+    GroupItem *item;
+
+    /* What the NICs have not taken at a sync point is part of the state. */
+    while ((qatomic_read(&group->hurry) || has_room(group)) &&
+           (item = take_entry(group, &resume))) {
+        group->delivered = item->index;
+        if (item->kind == APUS_ENTRY_INPUT && runs) {
+            deliver_frames(group, item);
+        } else if (item->kind == APUS_ENTRY_SYNC) {
+            trace_apus_group_barrier(item->epoch.term, item->epoch.number);
+            group_sync_reached(group, item->epoch);
+        }
+        g_free(item);
+    }
+    if (resume) {
+        apus_resume(group->apus);
+    }
+}
+
+static void run_notes(ApusGroup *group)
+{
+    GroupQueue notes;
+    GroupItem *item;
+
+    WITH_QEMU_LOCK_GUARD(&group->lock) {
+        QSIMPLEQ_INIT(&notes);
+        QSIMPLEQ_CONCAT(&notes, &group->notes);
+        group->notes_queued = 0;
+    }
+    while ((item = QSIMPLEQ_FIRST(&notes))) {
+        QSIMPLEQ_REMOVE_HEAD(&notes, next);
+        group->notes_told++;
+        switch (item->data[0]) {
+        case GROUP_NOTE_GUARD:
+            if (group->ears && item->from == group->partner) {
+                group->ears->told(group->ears_opaque, item->data + 1,
+                                  item->size - 1);
+            }
+            break;
+        case GROUP_NOTE_JOINED:
+            conductor_joined(group, item->from);
+            break;
+        default:
+            warn_report_once("apus-group: member %u tells what this version "
+                             "does not know: %u", item->from, item->data[0]);
+        }
+        g_free(item);
+    }
+}
+
+static void deliver_bh(void *opaque)
+{
+    run_notes(opaque);
+    group_queue_run(opaque);
+}
+
+void group_queue_drop(ApusGroup *group)
+{
+    bool resume;
+    GroupItem *item;
+
+    while ((item = take_entry(group, &resume))) {
+        g_free(item);
+    }
+    WITH_QEMU_LOCK_GUARD(&group->lock) {
+        while ((item = QSIMPLEQ_FIRST(&group->notes))) {
+            QSIMPLEQ_REMOVE_HEAD(&group->notes, next);
+            g_free(item);
+        }
+        group->notes_queued = 0;
+    }
+}
+
+/* --- frames of the network ----------------------------------------------- */
+
+bool apus_group_add_sink(ApusGroup *group, ApusSink *sink, Error **errp)
+{
+    ApusSink *other;
+
+    sink->key = inputs_netdev_key(sink->netdev);
+    other = find_sink(group, sink->key);
+    if (other) {
+        error_setg(errp, "netdev '%s' %s: give it another id", sink->netdev,
+                   g_str_equal(other->netdev, sink->netdev)
+                   ? "has a filter-apus already"
+                   : "has the same hash as another one");
+        return false;
+    }
+    QTAILQ_INSERT_TAIL(&group->sinks, sink, next);
+    return true;
+}
+
+void apus_group_remove_sink(ApusGroup *group, ApusSink *sink)
+{
+    QTAILQ_REMOVE(&group->sinks, sink, next);
+    apus_group_consumed(group);
+}
+
+static void submit_batch(ApusGroup *group)
+{
+    GError *error = NULL;
+
+    if (!inputs_count(group->batch)) {
+        return;
+    }
+    /* What was lost is sent again by its sender, as with any network. */
+    if (!apus_submit(group->apus, APUS_ENTRY_INPUT, group->batch->data,
+                     group->batch->len, NULL, NULL, &error)) {
+        trace_apus_group_refused(error->message);
+        group->frames_refused++;
+        g_error_free(error);
+    }
+    inputs_begin(group->batch, 0);
+}
+
+static void submit_bh(void *opaque)
+{
+    submit_batch(opaque);
+}
+
+bool apus_group_submit(ApusGroup *group, ApusSink *sink, unsigned flags,
+                       unsigned vnet_len, const struct iovec *iov, int iovcnt)
+{
+    InputsFrame frame = {
+        .netdev = sink->key,
+        .flags = flags,
+        .vnet_len = vnet_len,
+        .size = iov_size(iov, iovcnt),
+    };
+    uint8_t *room;
+
+    if (group->part != APUS_PART_LEADER) {
+        return false;
+    }
+    if (frame.size > INPUTS_FRAME_MAX) {
+        return false;
+    }
+    if (!inputs_fits(group->batch, frame.size)) {
+        submit_batch(group);
+    }
+    if (!inputs_count(group->batch)) {
+        qemu_bh_schedule(group->submit_bh);
+    }
+    room = inputs_append(group->batch, &frame);
+    iov_to_buf(iov, iovcnt, 0, room, frame.size);
+    group->frames_submitted++;
+    return true;
+}
+
+void apus_group_consumed(ApusGroup *group)
+{
+    qemu_bh_schedule(group->deliver_bh);
+}
+
+/* --- notes --------------------------------------------------------------- */
+
+bool group_tell(ApusGroup *group, ApusId to, GroupNote kind,
+                const uint8_t *data, size_t size)
+{
+    g_autofree uint8_t *note = g_malloc(1 + size);
+    GError *error = NULL;
+
+    note[0] = kind;
+    if (size) {
+        memcpy(note + 1, data, size);
+    }
+    if (to == APUS_NOBODY ||
+        !apus_tell(group->apus, to, note, 1 + size, &error)) {
+        trace_apus_group_refused(error ? error->message : "nobody to tell");
+        g_clear_error(&error);
+        return false;
+    }
+    return true;
+}
+
+void apus_group_tell(ApusGroup *group, const uint8_t *data, size_t size)
+{
+    group_tell(group, group->partner, GROUP_NOTE_GUARD, data, size);
+}
+
+void apus_group_set_ears(const ApusEars *ears, void *opaque)
+{
+    ApusGroup *group = apus_group();
+
+    if (group) {
+        group->ears = ears;
+        group->ears_opaque = opaque;
+    }
+}
+
+/* --- the place in the log, which goes with the VM ------------------------ */
+
+static const VMStateDescription vmstate_place = {
+    .name = TYPE_APUS_GROUP,
+    .version_id = 1,
+    .minimum_version_id = 1,
+    .fields = (const VMStateField[]) {
+        VMSTATE_UINT64(delivered, ApusGroup),
+        VMSTATE_END_OF_LIST()
+    },
+};
+
+void group_queue_init(ApusGroup *group)
+{
+    qemu_mutex_init(&group->lock);
+    QSIMPLEQ_INIT(&group->entries);
+    QSIMPLEQ_INIT(&group->notes);
+    QTAILQ_INIT(&group->sinks);
+    group->batch = g_byte_array_new();
+    inputs_begin(group->batch, 0);
+    group->deliver_bh = qemu_bh_new(deliver_bh, group);
+    group->submit_bh = qemu_bh_new(submit_bh, group);
+    vmstate_register(NULL, 0, &vmstate_place, group);
+}
+
+void group_queue_clear(ApusGroup *group)
+{
+    vmstate_unregister(NULL, &vmstate_place, group);
+    group_queue_drop(group);
+    qemu_bh_delete(group->deliver_bh);
+    qemu_bh_delete(group->submit_bh);
+    g_byte_array_unref(group->batch);
+    qemu_mutex_destroy(&group->lock);
+}
