@@ -174,6 +174,7 @@ void apus_resume(Apus *apus);
 void apus_alive(Apus *apus);
 void apus_pin(Apus *apus, uint64_t index);
 void apus_resign(Apus *apus);
+void apus_deliver_stop(Apus *apus); /* once more a deliver() may come */
 
 /*
  * These wait for the member's thread, a second at most (APUS_ERROR_BUSY). The

@@ -100,7 +100,8 @@ static ApusDeliver deliver(void *opaque, const ApusEntry *entry)
                             entry->length);
     }
     member->barriers += entry->kind == APUS_ENTRY_SYNC;
-    return APUS_DELIVER_GO_ON;
+    return member->pauses && entry->kind == APUS_ENTRY_INPUT
+               ? APUS_DELIVER_PAUSE : APUS_DELIVER_GO_ON;
 }
 
 static void skipped(void *opaque, const ApusSnapshot *snapshot)

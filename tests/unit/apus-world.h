@@ -23,6 +23,7 @@ typedef struct {
     ApusId id;
     ApusCore *core;
     gboolean dead, silent, deaf;
+    gboolean pauses; /* after each INPUT that is delivered to it */
     uint64_t ticket;
     ApusHardState saved;
     uint64_t term; /* as term_rises() has said */

@@ -631,8 +631,27 @@ static void any_thread_can_ask(Group *group, gconstpointer data)
     g_assert_false(apus_replace(apus_of(group, 3), 2, NULL, &error));
     g_assert_error(error, APUS_ERROR, APUS_ERROR_NOT_LEADER);
     g_clear_error(&error);
-    g_assert_false(apus_deliver_from(apus_of(group, 1), 1000, &error));
-    g_assert_error(error, APUS_ERROR, APUS_ERROR_MISSING);
+}
+
+static void a_member_delivers_when_it_is_told_to(Group *group,
+                                                 gconstpointer data)
+{
+    g_autoptr(GError) error = NULL;
+    Fates fates = { .group = group };
+
+    (void)data;
+    group->member[1].config.delivers = FALSE;
+    group_start_all(group);
+    group_wait_leader(group);
+    submit(group, 1, "one ", &fates);
+    fates_wait(&fates, 1);
+    assert_delivered(group, 1, "one ");
+    /* Member 2 may not have heard of it yet. */
+    apus_deliver_from(apus_of(group, 2), fates.last, &error);
+    g_assert_no_error(error);
+    submit(group, 1, "two ", &fates);
+    assert_delivered(group, 2, "two ");
+    apus_deliver_stop(apus_of(group, 2));
 }
 
 typedef struct {
@@ -842,6 +861,8 @@ int main(int argc, char **argv)
     add("a-full-log-is-waited-for", a_full_log_is_waited_for);
     add_endings();
     add("any-thread-can-ask", any_thread_can_ask);
+    add("a-member-delivers-when-it-is-told-to",
+        a_member_delivers_when_it_is_told_to);
     add("who-asks-does-not-wait-for-ever", who_asks_does_not_wait_for_ever);
     add("a-directory-is-used-by-one-process",
         a_directory_is_used_by_one_process);

@@ -262,6 +262,70 @@ static void what_came_before_the_end_is_taken(Fixture *f,
     g_assert_cmpuint(node->messages, ==, 50);
 }
 
+typedef struct {
+    Fixture *f;
+    ApusTimer *timer;
+    uint64_t writes;
+} Burst;
+
+static void send_burst(void *opaque)
+{
+    Burst *burst = opaque;
+    TcpNodes *nodes = &burst->f->nodes;
+
+    burst->writes = node_counters(&nodes->node[1]).writes;
+    for (unsigned i = 0; i < 50; i++) {
+        node_send(nodes, 1, 2, NULL);
+    }
+    apus_timer_free(burst->timer);
+    burst->timer = NULL;
+}
+
+static void what_a_round_sends_goes_out_in_one_write(Fixture *f,
+    gconstpointer unused G_GNUC_UNUSED)
+{
+    TcpNodes *nodes = &f->nodes;
+    Burst burst = { .f = f };
+
+    nodes_connect(nodes, 2);
+    burst.timer = apus_loop_timer(nodes->loop, send_burst, &burst);
+    apus_timer_set(burst.timer, 1);
+    nodes_until(nodes, nodes->node[2].messages == 50);
+    g_assert_null(burst.timer);
+    g_assert_cmpuint(node_counters(&nodes->node[1]).writes, ==,
+                     burst.writes + 1);
+}
+
+static void send_note(Fixture *f)
+{
+    ApusMessage message = {
+        .type = APUS_MESSAGE_NOTE,
+        .from = 2,
+        .to = 1,
+        .note = { .data = f->bytes, .size = APUS_NOTE_MAX },
+    };
+    ApusTransport *transport = f->nodes.node[2].transport;
+
+    transport->ops->send(transport, &message);
+}
+
+static void a_note_does_not_wait_behind_much(Fixture *f,
+    gconstpointer unused G_GNUC_UNUSED)
+{
+    unsigned taken = 0;
+
+    f->nodes.node[2].config.send_limit = 64u << 20;
+    connect_raw(f);
+    fill(f);
+    while (send_note(f), node_counters(&f->nodes.node[2]).dropped_notes == 0) {
+        g_assert_cmpuint(++taken, <=, (2u << 20) / APUS_NOTE_MAX);
+    }
+    g_assert_cmpuint(taken, >, 1);
+    /* A beat still has room. */
+    node_send(&f->nodes, 2, 1, NULL);
+    g_assert_cmpuint(node_counters(&f->nodes.node[2]).dropped, ==, 1);
+}
+
 int main(int argc, char **argv)
 {
 #define ADD(test) \
@@ -276,5 +340,7 @@ int main(int argc, char **argv)
     ADD(frames_may_come_in_any_pieces);
     ADD(many_frames_are_taken_from_one_read);
     ADD(what_came_before_the_end_is_taken);
+    ADD(what_a_round_sends_goes_out_in_one_write);
+    ADD(a_note_does_not_wait_behind_much);
     return g_test_run();
 }

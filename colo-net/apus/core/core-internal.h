@@ -131,6 +131,7 @@ struct ApusCore {
     /* deliver.c */
     gboolean delivers, paused, hold;
     uint64_t delivered; /* all that is committed, when nothing is wanted */
+    uint64_t behind; /* delivers as soon as this is committed; 0: no */
 
     /* change.c */
     gboolean changing;
@@ -235,6 +236,8 @@ gboolean apus_core_has(const ApusCore *core, uint64_t index, uint64_t term);
 
 void apus_core_commit_to(ApusCore *core, uint64_t index);
 void apus_core_deliver(ApusCore *core);
+/* @snapshot stands for what is committed, in place of the entries. */
+void apus_core_skip(ApusCore *core, const ApusSnapshot *snapshot);
 
 /* --- change.c ------------------------------------------------------------ */
 

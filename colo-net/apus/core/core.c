@@ -708,6 +708,7 @@ void apus_core_status(const ApusCore *core, ApusStatus *status, uint64_t now)
     status->last = newest->index;
     status->commit = core->commit;
     status->delivered = core->delivered;
+    status->delivers = core->delivers;
     status->stored = apus_core_safe(core);
     status->room = apus_log_room(core->log);
     status->pending = core->pending.length;

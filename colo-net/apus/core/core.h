@@ -240,15 +240,25 @@ gboolean apus_core_replace(ApusCore *core, ApusId old, const ApusMember *new,
 void apus_core_resume(ApusCore *core, uint64_t now);
 
 /*
- * Begin to deliver behind @index, which has not been trimmed: what this member
- * runs has taken over another's state (R24).
+ * Begin to deliver behind @index, or begin anew: what this member runs has
+ * taken over another's state, in which is what is up to @index (R24). This
+ * member may not have heard yet that @index is committed: it then waits for
+ * that. APUS_ERROR_MISSING if what follows was trimmed here; if it is lost
+ * while this waits, skipped() says so.
  */
 gboolean apus_core_deliver_from(ApusCore *core, uint64_t index, uint64_t now,
                                 GError **errp);
+/*
+ * Deliver nothing more: what this member runs needs no inputs any more, and
+ * its log shall be trimmed without it.
+ */
+void apus_core_deliver_stop(ApusCore *core);
 
 /*
  * Leader: keep everything behind @index, for who is being made secondary; 0:
- * no more.
+ * no more. Pinned before the state is copied, at what is delivered by then, it
+ * keeps what follows the copy; it can be moved on, and has to be until the
+ * ROLE that names the secondary is submitted. It ends with the term.
  */
 void apus_core_pin(ApusCore *core, uint64_t index);
 
@@ -291,6 +301,7 @@ typedef struct {
     ApusId leader; /* of this term, or APUS_NOBODY: not known */
     gboolean amnesiac;
     gboolean changing; /* members */
+    gboolean delivers;
     ApusRole role; /* the newest that is committed, as far as known here */
     uint64_t role_index; /* of the newest ROLE, committed or not; 0: trimmed */
     ApusMembers members; /* the newest, committed or not */

@@ -16,8 +16,28 @@ void apus_core_commit_to(ApusCore *core, uint64_t index)
         apus_core_tell(core);
     }
     core->commit = index;
-    if (!core->delivers) {
+    if (core->behind && core->behind <= index) {
+        core->delivers = TRUE;
+        core->delivered = core->behind;
+        core->behind = 0;
+    } else if (!core->delivers) {
         core->delivered = index;
+    }
+}
+
+void apus_core_skip(ApusCore *core, const ApusSnapshot *snapshot)
+{
+    gboolean misses = core->delivers ||
+                      (core->behind && core->behind < snapshot->index);
+
+    core->commit = core->delivered = snapshot->index;
+    core->paused = FALSE;
+    if (core->behind && core->behind <= snapshot->index) {
+        core->delivers = TRUE;
+        core->behind = 0;
+    }
+    if (misses) {
+        core->ops->skipped(core->opaque, snapshot);
     }
 }
 
@@ -56,15 +76,23 @@ gboolean apus_core_deliver_from(ApusCore *core, uint64_t index, uint64_t now,
     uint64_t base = apus_log_base(core->log)->index;
 
     core->now = MAX(core->now, now);
-    if (index < base || index > core->commit) {
-        g_set_error(errp, APUS_ERROR, APUS_ERROR_MISSING,
-                    "cannot deliver behind index %" G_GUINT64_FORMAT
-                    ": the log has what is committed from %" G_GUINT64_FORMAT
-                    " to %" G_GUINT64_FORMAT, index, base + 1, core->commit);
-        return FALSE;
+    if (index < base) {
+        return apus_refuse(errp, APUS_ERROR_MISSING, "cannot deliver behind "
+                           "index %" G_GUINT64_FORMAT ": the log begins at %"
+                           G_GUINT64_FORMAT, index, base + 1);
     }
-    core->delivers = TRUE;
-    core->delivered = index;
     core->paused = FALSE;
+    core->delivers = index <= core->commit;
+    core->delivered = MIN(index, core->commit);
+    core->behind = core->delivers ? 0 : index;
+    apus_core_tell(core);
     return TRUE;
+}
+
+void apus_core_deliver_stop(ApusCore *core)
+{
+    core->delivers = core->paused = FALSE;
+    core->behind = 0;
+    core->delivered = core->commit;
+    apus_core_tell(core);
 }

@@ -193,15 +193,8 @@ static void install(ApusCore *core, const ApusSnapshot *snapshot)
         apus_core_commit_to(core, snapshot->index); /* it is all there */
         return;
     }
-    core->commit = snapshot->index;
     apus_core_rebase(core, snapshot);
-    if (core->delivered < snapshot->index) {
-        core->delivered = snapshot->index;
-        core->paused = FALSE;
-        if (core->delivers) {
-            core->ops->skipped(core->opaque, snapshot);
-        }
-    }
+    apus_core_skip(core, snapshot);
 }
 
 void apus_core_on_install(ApusCore *core, Peer *peer, const ApusMessage *m)

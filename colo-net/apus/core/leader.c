@@ -557,6 +557,24 @@ static gboolean check_submission(ApusCore *core, ApusEntryKind kind,
     return TRUE;
 }
 
+/*
+ * While it delivered nothing, a member said that it had delivered all; since
+ * then it may have begun further back (apus_core_deliver_from()).
+ */
+static void expect_less(ApusCore *core, const uint8_t *payload,
+                        uint32_t length)
+{
+    const ApusRole *newest = &apus_log_newest(core->log)->role;
+    Peer *peer;
+    ApusRole role;
+
+    if (apus_role_decode(&role, payload, length, NULL) &&
+        role.secondary != newest->secondary &&
+        (peer = apus_core_peer(core, role.secondary))) {
+        peer->delivered = 0;
+    }
+}
+
 gboolean apus_core_submit(ApusCore *core, ApusEntryKind kind,
                           const uint8_t *payload, uint32_t length,
                           void *token, uint64_t now, GError **errp)
@@ -567,6 +585,9 @@ gboolean apus_core_submit(ApusCore *core, ApusEntryKind kind,
     core->now = MAX(core->now, now);
     if (!check_submission(core, kind, payload, length, errp)) {
         return FALSE;
+    }
+    if (kind == APUS_ENTRY_ROLE) {
+        expect_less(core, payload, length);
     }
     appended = apus_core_append(core, kind, payload, length);
     g_assert(appended);

@@ -96,6 +96,11 @@ void apus_resign(Apus *apus)
     wish(apus, APUS_WISH_RESIGN);
 }
 
+void apus_deliver_stop(Apus *apus)
+{
+    wish(apus, APUS_WISH_DELIVER_STOP);
+}
+
 static void serve_wishes(Apus *apus)
 {
     uint64_t now = apus_loop_now(apus->loop);
@@ -110,6 +115,9 @@ static void serve_wishes(Apus *apus)
     }
     if (wishes & APUS_WISH_PIN) {
         apus_core_pin(apus->core, atomic_load(&apus->pin));
+    }
+    if (wishes & APUS_WISH_DELIVER_STOP) {
+        apus_core_deliver_stop(apus->core);
     }
     if (wishes & APUS_WISH_RESUME) {
         apus_core_resume(apus->core, now);

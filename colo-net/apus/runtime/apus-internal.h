@@ -39,6 +39,7 @@ enum {
     APUS_WISH_ALIVE = 2,
     APUS_WISH_PIN = 4,
     APUS_WISH_RESIGN = 8,
+    APUS_WISH_DELIVER_STOP = 16,
 };
 
 struct Apus {
