@@ -84,6 +84,7 @@ class Crowd(threading.Thread):
     Runs from its making until stop().
 
     answers  how many there were, all clients together
+    moments  (when, client) of each
     broken   (client, error) of each connection that ended
     """
 
@@ -97,7 +98,7 @@ class Crowd(threading.Thread):
         self.broken = []
         self.history = []
         self._pause = pause
-        self._moments = []      # (when, client) of each answer
+        self.moments = []
         self._ending = False
         self._changed = threading.Condition()
         self._clients = [_Client(self, number, host)
@@ -128,7 +129,7 @@ class Crowd(threading.Thread):
             now = time.monotonic()
             self._remember(client, now, answer)
             with self._changed:
-                self._moments.append((now, client.number))
+                self.moments.append((now, client.number))
                 self.answers += 1
                 self._changed.notify_all()
             self._next(selector, client)
@@ -178,7 +179,7 @@ class Crowd(threading.Thread):
         end = start + patient(timeout)
         with self._changed:
             waiting = {client.number for client in self._clients}
-            seen = len(self._moments)
+            seen = len(self.moments)
             while waiting:
                 left = end - time.monotonic()
                 if self.broken or left <= 0:
@@ -186,8 +187,8 @@ class Crowd(threading.Thread):
                         f'clients {sorted(waiting)} had no answer within '
                         f'{patient(timeout):g} s; broken: {self.broken}')
                 self._changed.wait(left)
-                waiting -= {who for _, who in self._moments[seen:]}
-                seen = len(self._moments)
+                waiting -= {who for _, who in self.moments[seen:]}
+                seen = len(self.moments)
 
     def stop(self, timeout=30):
         """No more calls; what is under way is waited for, and noted."""
@@ -212,7 +213,7 @@ class Crowd(threading.Thread):
         The longest time without any answer to anybody, and the longest that
         one client waited for one, in seconds, both from @since on.
         """
-        moments = [since] + [when for when, _ in self._moments
+        moments = [since] + [when for when, _ in self.moments
                              if when > since]
         nobody = max((b - a for a, b in zip(moments, moments[1:])),
                      default=0.0)

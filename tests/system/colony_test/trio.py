@@ -112,7 +112,7 @@ class Trio:
     third is the witness.  protect() has the guest protected from then on.
 
     leader, secondary: who was that when the test last looked, see
-    wait_leader().  witness_kind: apusd or qemu.  disks: see disks.py.
+    wait_leader().  sniffer: watches, see conftest.py.  witness_kind: apusd or qemu.  disks: see disks.py.
     timing: heartbeat, timeout and lease of the group, in milliseconds.
     """
 
@@ -145,6 +145,7 @@ class Trio:
             self.witness = self._start(2, incoming='defer')
         else:
             self.witness = Apusd(self, self.hosts[2], 3)
+        self.sniffer = None
         self.leader = self._start(0)
         self.secondary = self._start(1, incoming=self._uri(1))
         self.replicas = [self.leader, self.secondary]
@@ -263,10 +264,14 @@ class Trio:
         old = self.peer(self.leader)
         if old.alive:
             old.kill()
-        number = self.hosts.index(old.host)
+        self.start_again(self.hosts.index(old.host))
+        self.protect(timeout)
+
+    def start_again(self, number):
+        """A new process on host @number, which waits for the guest."""
         new = self._start(number, incoming=self._uri(number))
         self.replicas[number] = self.secondary = new
-        self.protect(timeout)
+        return new
 
     def wait_syncs(self, number, timeout=30):
         """Wait for @number more complete syncs."""
