@@ -631,6 +631,9 @@ static int migration_event(NotifierWithReturn *notifier, MigrationEvent *event,
 {
     ApusGroup *group = apus_group();
 
+    if (group && event->type == MIG_EVENT_PRECOPY_FAILED) {
+        apus_pin(group->apus, 0);
+    }
     if (!group || event->type != MIG_EVENT_PRECOPY_SETUP) {
         return 0;
     }

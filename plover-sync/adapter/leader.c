@@ -18,6 +18,7 @@
 #include "qemu/main-loop.h"
 #include "qemu/timer.h"
 #include "colony/colo-net/adapter/filter-guard.h"
+#include "colony/colo-net/adapter/group.h"
 #include "colony/plover-sync/core/idle.h"
 #include "devices.h"
 #include "machine.h"
@@ -154,6 +155,11 @@ static gboolean vm_stop_for_sync(void *opaque, GError **errp)
     PloverSession *session = opaque;
     Error *err = NULL;
 
+    assert(!session->locked);
+    if (!apus_group_sync_reached(self.epoch, &err)) {
+        set_error(errp, err);
+        return FALSE;
+    }
     plover_session_lock(session);
     filter_guard_settle();
     if (failover_get_state() != FAILOVER_STATUS_NONE) {
@@ -211,6 +217,7 @@ static void vm_resume_after_sync(void *opaque)
         failover_get_state() == FAILOVER_STATUS_NONE) {
         plover_machine_resume();
     }
+    apus_group_sync_done();
     trace_plover_leader_resume(self.epoch);
 }
 
@@ -319,10 +326,15 @@ static bool greet(Error **errp)
     return true;
 }
 
-bool plover_leader_begin(QEMUFile *file, Error **errp)
+static bool begin(QEMUFile *file, Error **errp)
 {
     PloverLeaderConfig config;
+    uint64_t term = ++self.terms;
+    uint64_t epoch = 0;
 
+    if (!apus_group_session_begin(&term, &epoch, errp)) {
+        return false;
+    }
     /* What is discarded is not in the dirty log. COLO does the same there. */
     if (ram_block_discard_disable(true) < 0) {
         error_setg(errp, "x-plover: a device that discards RAM was added");
@@ -333,13 +345,14 @@ bool plover_leader_begin(QEMUFile *file, Error **errp)
         return false;
     }
     config = (PloverLeaderConfig) {
-        .term = ++self.terms,
+        .term = term,
+        .epoch = epoch,
         .timeout_us = self.session.settings.sync_timeout * 1000LL,
         .copy_limit = self.session.settings.copy_limit,
         .pool = self.session.pool,
     };
     self.failures = 0;
-    self.epoch = 0;
+    self.epoch = epoch;
     qatomic_set(&self.reasons, 0);
     qatomic_set(&self.verify, false);
     self.leader = plover_leader_new(&config, &vm, &self.session,
@@ -352,6 +365,17 @@ bool plover_leader_begin(QEMUFile *file, Error **errp)
     filter_guard_begin(true);
     start_triggers();
     bql_unlock();
+    return true;
+}
+
+bool plover_leader_begin(QEMUFile *file, Error **errp)
+{
+    ERRP_GUARD();
+
+    if (!begin(file, errp)) {
+        apus_group_session_failed(error_get_pretty(*errp));
+        return false;
+    }
     return true;
 }
 
@@ -408,23 +432,30 @@ static bool disks_are_late(void)
     return result;
 }
 
-bool plover_leader_checkpoint(Error **errp)
+/* @why no sync was completed; and it will be tried again. */
+static void give_up(uint64_t epoch, const char *why)
 {
-    ERRP_GUARD();
-    unsigned reasons = qatomic_xchg(&self.reasons, 0);
-    bool verifies = qatomic_xchg(&self.verify, false);
+    plover_report_refused(epoch, why);
+    warn_report("checkpoint %" PRIu64 " was given up: %s", epoch, why);
+    timer_mod(self.retry_timer,
+              qemu_clock_get_ms(QEMU_CLOCK_REALTIME) + RETRY_MS);
+}
+
+static bool sync_now(unsigned reasons, bool verifies, Error **errp)
+{
     PloverVerify verify;
     PloverSyncStats stats;
     GError *error = NULL;
     bool ok;
 
-    self.epoch++;
     ok = plover_leader_sync(self.leader,
                             reasons ? reasons : PLOVER_REASON_INTERVAL,
                             disks_are_late(), verifies ? &verify : NULL, &stats,
                             &error);
+    apus_group_sync_done();
     if (ok) {
         self.failures = 0;
+        apus_group_session_synced(stats.epoch);
         plover_report_leader(&stats);
         trace_done(&stats);
         if (verifies) {
@@ -438,10 +469,14 @@ bool plover_leader_checkpoint(Error **errp)
         plover_verify_clear(&verify);
         qatomic_set(&self.verify, true);
     }
-    plover_report_refused(stats.epoch, error->message);
-    if (!g_error_matches(error, PLOVER_LEADER_ERROR,
-                         PLOVER_LEADER_ERROR_REFUSED) ||
-        ++self.failures >= self.session.settings.failures) {
+    if (g_error_matches(error, PLOVER_LEADER_ERROR,
+                        PLOVER_LEADER_ERROR_REFUSED)) {
+        self.failures++;
+    } else {
+        self.failures = self.session.settings.failures;
+    }
+    if (self.failures >= self.session.settings.failures) {
+        plover_report_refused(stats.epoch, error->message);
         error_setg(errp, "checkpoint %" PRIu64 " failed: %s", stats.epoch,
                    error->message);
         error_append_hint(errp, "The guest goes on, but a filter-guard holds "
@@ -450,11 +485,34 @@ bool plover_leader_checkpoint(Error **errp)
         g_error_free(error);
         return false;
     }
-    warn_report("checkpoint %" PRIu64 " was given up: %s", stats.epoch,
-                error->message);
+    give_up(stats.epoch, error->message);
     g_error_free(error);
-    timer_mod(self.retry_timer,
-              qemu_clock_get_ms(QEMU_CLOCK_REALTIME) + RETRY_MS);
+    return true;
+}
+
+bool plover_leader_checkpoint(Error **errp)
+{
+    ERRP_GUARD();
+    unsigned reasons = qatomic_xchg(&self.reasons, 0);
+    bool verifies = qatomic_xchg(&self.verify, false);
+    Error *err = NULL;
+
+    /* What cannot be ordered now says nothing about the secondary. */
+    if (!apus_group_sync_request(self.epoch + 1,
+                                 plover_leader_base(self.leader), &err)) {
+        give_up(self.epoch + 1, error_get_pretty(err));
+        error_free(err);
+        qatomic_or(&self.reasons, reasons);
+        if (verifies) {
+            qatomic_set(&self.verify, true);
+        }
+        return true;
+    }
+    self.epoch++;
+    if (!sync_now(reasons, verifies, errp)) {
+        apus_group_session_failed(error_get_pretty(*errp));
+        return false;
+    }
     return true;
 }
 
@@ -467,6 +525,7 @@ void plover_leader_end(void)
      * said what is held.
      */
     filter_guard_end(failover_get_state() == FAILOVER_STATUS_COMPLETED);
+    apus_group_session_end();
     plover_leader_free(self.leader);
     self.leader = NULL;
     plover_session_clear(&self.session);

@@ -12,6 +12,7 @@
 #include "system/cpus.h"
 #include "system/cpu-timers.h"
 #include "system/runstate.h"
+#include "colony/colo-net/adapter/group.h"
 #include "machine.h"
 
 /* The guest was suspended to RAM when it was stopped. */
@@ -64,7 +65,7 @@ void plover_machine_resume(void)
         vm_start();
         return;
     }
-    if (!runstate_check(RUN_STATE_COLO)) {
+    if (!runstate_check(RUN_STATE_COLO) || apus_group_fenced()) {
         return;
     }
     if (suspended) {

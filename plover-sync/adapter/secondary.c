@@ -20,6 +20,7 @@
 #include "system/hw_accel.h"
 #include "system/runstate.h"
 #include "colony/colo-net/adapter/filter-guard.h"
+#include "colony/colo-net/adapter/group.h"
 #include "colony/plover-sync/core/idle.h"
 #include "devices.h"
 #include "machine.h"
@@ -77,6 +78,7 @@ static void vm_resume_after_sync(void *opaque)
     if (session->was_running) {
         plover_machine_resume();
     }
+    apus_group_sync_done();
     if (self.applying) {
         self.applying = false;
         colo_incoming_end_load();
@@ -113,7 +115,7 @@ static void vm_collect(void *opaque, GArray *list)
     }
 }
 
-static void vm_wait_idle(void *opaque)
+static void wait_idle(void)
 {
     int64_t end = qemu_clock_get_ns(QEMU_CLOCK_REALTIME) + IDLE_WAIT_NS;
     int64_t now;
@@ -123,6 +125,20 @@ static void vm_wait_idle(void *opaque)
            !plover_idle_sample(&self.idle, now, plover_machine_cpu_time())) {
         g_usleep(IDLE_SAMPLE_US);
     }
+}
+
+static gboolean vm_quiesce(void *opaque, gboolean idle, GError **errp)
+{
+    Error *err = NULL;
+
+    if (!apus_group_sync_reached(self.stats.epoch, &err)) {
+        set_error(errp, err);
+        return FALSE;
+    }
+    if (idle) {
+        wait_idle();
+    }
+    return TRUE;
 }
 
 static bool failover_requested(void)
@@ -170,7 +186,8 @@ static gboolean vm_decide(void *opaque, uint64_t epoch, GError **errp)
     bool ok;
 
     plover_session_lock(session);
-    ok = colo_incoming_begin_load(&err);
+    ok = apus_group_sync_decide(plover_secondary_term(self.secondary), &err) &&
+         colo_incoming_begin_load(&err);
     plover_session_unlock(session);
     if (!ok) {
         set_error(errp, err);
@@ -235,7 +252,7 @@ static const PloverVm vm = {
     .save = vm_save,
     .collect = vm_collect,
     .page = plover_session_page,
-    .wait_idle = vm_wait_idle,
+    .quiesce = vm_quiesce,
     .check = vm_check,
     .decide = vm_decide,
     .apply = vm_apply,
@@ -284,6 +301,11 @@ bool plover_secondary_begin(QEMUFile *file, Error **errp)
     }
     plover_report_begin(PLOVER_ROLE_SECONDARY,
                         plover_secondary_term(self.secondary));
+    if (!apus_group_session_joined(plover_secondary_term(self.secondary),
+                                   errp)) {
+        plover_hello_clear(&hello);
+        return false;
+    }
     bql_lock();
     filter_guard_begin(false);
     if (hello.run) {
@@ -323,6 +345,7 @@ bool plover_secondary_checkpoint(Error **errp)
     ok = plover_secondary_serve(self.secondary, &applied, &why,
                                 &self.stats, &error);
     plover_session_unlock(&self.session);
+    apus_group_sync_done();
     if (applied) {
         plover_report_secondary(&self.stats, self.stage_bytes);
         trace_done(&self.stats);
@@ -341,6 +364,7 @@ bool plover_secondary_checkpoint(Error **errp)
                    plover_secondary_base(self.secondary), error->message);
         error_append_hint(errp, "If the other side is dead, "
                           "x-colo-lost-heartbeat lets this one take over.\n");
+        apus_group_session_failed(error->message);
         g_error_free(error);
     }
     return ok;
@@ -357,6 +381,7 @@ static void coroutine_fn release_outputs(void *opaque)
 
 void plover_secondary_takeover(void)
 {
+    apus_group_taken_over();
     if (replication_hold() < REPLICATION_HOLD_OUTPUT) {
         filter_guard_end(true);
         return;

@@ -63,6 +63,7 @@ struct PloverLeader {
     /* Of the sync that is under way. */
     PloverSyncStats *stats;
     int64_t stopped_at;
+    int64_t resumed_at;
     gboolean stands;
     gboolean map_sent;
     uint64_t last_dirty; /* pages, in the sync before */
@@ -98,6 +99,7 @@ PloverLeader *plover_leader_new(const PloverLeaderConfig *config,
     leader->vm = vm;
     leader->opaque = opaque;
     leader->link = link;
+    leader->epoch = leader->base = config->epoch;
     leader->carry = plover_list_new();
     leader->early = plover_list_new();
     leader->early_hashes = g_array_new(FALSE, FALSE, sizeof(PloverHash));
@@ -324,8 +326,9 @@ static void resume(PloverLeader *leader)
         leader->vm->resume(leader->opaque);
         leader->stands = FALSE;
         /* Now: when others may go on, it can be long until it is our turn. */
-        leader->stats->resume = now(leader) - start;
-        leader->stats->pause = now(leader) - leader->stopped_at;
+        leader->resumed_at = now(leader);
+        leader->stats->resume = leader->resumed_at - start;
+        leader->stats->pause = leader->resumed_at - leader->stopped_at;
         leader->vm->release(leader->opaque);
     }
 }
@@ -607,12 +610,23 @@ static gboolean send_devices(PloverLeader *leader, GError **errp)
     return send_out(leader, PLOVER_DEVICES, errp);
 }
 
+/*
+ * When the VM went on, after it was asked for at @start. The other one, which
+ * goes on later, then knows by how much.
+ */
+static uint32_t tell_resumed(const PloverLeader *leader, int64_t start)
+{
+    return leader->stands ? 0 :
+           CLAMP(leader->resumed_at - start, 1, UINT32_MAX);
+}
+
 /* Say that this was all, and hear that the secondary has it. */
 static gboolean finish(PloverLeader *leader, int64_t start, GError **errp)
 {
     PloverEnd end = {
         .pages = leader->differing->len,
         .sections = plover_sections_count(leader->devices),
+        .resumed = tell_resumed(leader, start),
         .digest = plover_digest_finish(&leader->digest, &leader->hasher,
                                        leader->devices),
     };

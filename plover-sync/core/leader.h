@@ -31,6 +31,7 @@ typedef enum {
 
 typedef struct PloverLeaderConfig {
     uint64_t term;
+    uint64_t epoch; /* the one before the first sync's */
     int64_t timeout_us; /* for the secondary to say or take the next thing */
     uint64_t copy_limit; /* bytes of the union that are copied */
     PloverPool *pool; /* hashing; may be NULL */

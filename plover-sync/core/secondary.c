@@ -49,6 +49,7 @@ struct PloverSecondary {
     uint64_t term;
     uint64_t epoch; /* of the sync that is under way, or was the last */
     uint64_t base;
+    int64_t asked_at; /* when its SYNC came */
     GArray *carry; /* dirty pages of syncs that were not applied */
 
     /* Of the sync that is under way. */
@@ -232,7 +233,7 @@ gboolean plover_secondary_greet(PloverSecondary *secondary,
                              deadline(secondary), errp)) {
         return FALSE;
     }
-    if (header.type != PLOVER_HELLO || header.epoch || header.base) {
+    if (header.type != PLOVER_HELLO || header.epoch != header.base) {
         return peer_error(errp, "%s of epoch %" PRIu64 " came instead of "
                           "HELLO", plover_type_name(header.type),
                           header.epoch);
@@ -241,6 +242,7 @@ gboolean plover_secondary_greet(PloverSecondary *secondary,
         return FALSE;
     }
     secondary->term = header.term;
+    secondary->epoch = secondary->base = header.base;
     plover_link_set_key(secondary->link, hello->key);
 
     why = compare_hello(secondary, hello);
@@ -293,6 +295,7 @@ static gboolean await_sync(PloverSecondary *secondary, PloverSync *sync,
                              PLOVER_NO_DEADLINE, errp)) {
         return FALSE;
     }
+    secondary->asked_at = now(secondary);
     if (header.term != secondary->term) {
         return peer_error(errp, "%s is of term %" PRIu64 ", not %" PRIu64,
                           plover_type_name(header.type), header.term,
@@ -752,11 +755,13 @@ static gboolean take_part(PloverSecondary *secondary, const PloverSync *sync,
     GError *error = NULL;
     gboolean ok;
 
-    if (sync->reasons & PLOVER_REASON_IDLE) {
-        vm->wait_idle(secondary->opaque);
+    g_array_set_size(secondary->mine, 0);
+    if (!vm->quiesce(secondary->opaque,
+                     (sync->reasons & PLOVER_REASON_IDLE) != 0,
+                     &error)) {
+        return refuse(secondary, error, why, errp);
     }
     stopped_at = now(secondary);
-    g_array_set_size(secondary->mine, 0);
     if (!vm->stop(secondary->opaque, &error)) {
         /* It runs, and what is carried over still is. */
         return refuse(secondary, error, why, errp);
@@ -799,6 +804,9 @@ static gboolean take_part(PloverSecondary *secondary, const PloverSync *sync,
     }
     stats->applied.receive = now(secondary) - start;
     stats->staged_pages = plover_stage_pages(secondary->stage)->len;
+    if (!*why && end.resumed) {
+        stats->leader_resumed = secondary->asked_at + end.resumed;
+    }
     if (*why) {
         g_clear_error(&error);
         go_on(secondary);

@@ -38,6 +38,11 @@ typedef struct PloverSecondaryStats {
     PloverApplied applied;
     uint64_t staged_pages;
     uint64_t united;
+    /*
+     * When the leader's VM went on from the state that it sent, by the link's
+     * clock here; 0: it had not, when it had sent everything.
+     */
+    int64_t leader_resumed;
     uint64_t late; /* pages that devices wrote after the VM had stopped */
 } PloverSecondaryStats;
 

@@ -60,8 +60,11 @@ typedef struct PloverVm {
 
     /* Secondary only. */
 
-    /* Wait until the guest has nothing to do, but not for long. */
-    void (*wait_idle)(void *opaque);
+    /*
+     * The VM is about to be stopped: let it take all its inputs of the epoch,
+     * and with @idle wait until it has nothing to do, but not for long.
+     */
+    gboolean (*quiesce)(void *opaque, gboolean idle, GError **errp);
     /* Could @want be loaded? @own is what save() gave here. */
     gboolean (*check)(void *opaque, const PloverSections *want,
                       const PloverSections *own, GError **errp);

@@ -31,7 +31,7 @@ enum {
 
     END_PAGES = 0,
     END_SECTIONS = 8,
-    END_ZERO32 = 12,
+    END_RESUMED = 12,
     END_LOW = 16,
     END_HIGH = 24,
     END_SIZE = 32,
@@ -256,6 +256,7 @@ void plover_end_encode(GByteArray *out, const PloverEnd *end)
     g_assert(end->pages <= PLOVER_PAGES_MAX);
     plover_put(p + END_PAGES, end->pages, 8);
     plover_put(p + END_SECTIONS, end->sections, 4);
+    plover_put(p + END_RESUMED, end->resumed, 4);
     plover_put(p + END_LOW, end->digest.low, 8);
     plover_put(p + END_HIGH, end->digest.high, 8);
 }
@@ -274,14 +275,10 @@ gboolean plover_end_decode(PloverEnd *end, const uint8_t *data, size_t size,
                                    "the %" PRIu64 " that a VM may have", pages,
                                    PLOVER_PAGES_MAX);
     }
-    if (plover_get(data + END_ZERO32, 4) != 0) {
-        return plover_wire_corrupt(errp, "END: reserved bytes are %08" PRIx64
-                                   " instead of 0",
-                                   plover_get(data + END_ZERO32, 4));
-    }
     *end = (PloverEnd) {
         .pages = pages,
         .sections = plover_get(data + END_SECTIONS, 4),
+        .resumed = plover_get(data + END_RESUMED, 4),
         .digest.low = plover_get(data + END_LOW, 8),
         .digest.high = plover_get(data + END_HIGH, 8),
     };

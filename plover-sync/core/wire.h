@@ -19,7 +19,8 @@
  *
  * A dialogue ('>' the leader speaks, '<' the secondary):
  *
- *   > HELLO            secret, page size, sizes and names of the RAM blocks
+ *   > HELLO            secret, page size, sizes and names of the RAM blocks;
+ *                      epoch and base: the one before the first
  *   < WELCOME          or REFUSE
  *   then for each sync:
  *   > SYNC             why, and whether to verify
@@ -51,7 +52,7 @@
 
 #include "plover-sync/core/hash.h"
 
-#define PLOVER_WIRE_VERSION 1
+#define PLOVER_WIRE_VERSION 2
 #define PLOVER_HEADER_SIZE 48
 #define PLOVER_CHECKED_SIZE 40 /* of the header, what the checksum covers */
 
@@ -307,13 +308,18 @@ gboolean plover_devices_decode(GByteArray *out, const uint8_t *data,
  *
  *   8   pages
  *   4   sections
- *   4   0
+ *   4   resumed
  *   16  digest
  */
 
 typedef struct PloverEnd {
     uint64_t pages; /* that were in all PAGES */
     uint32_t sections;
+    /*
+     * When the leader's VM went on: microseconds after SYNC was sent; 0: it
+     * stands.
+     */
+    uint32_t resumed;
     PloverHash digest; /* of what the pages and devices are to become */
 } PloverEnd;
 

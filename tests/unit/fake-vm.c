@@ -292,12 +292,14 @@ static void op_commit(void *opaque, uint64_t epoch)
     vm->committed = epoch;
 }
 
-static void op_wait_idle(void *opaque)
+static gboolean op_quiesce(void *opaque, gboolean idle, GError **errp)
 {
     FakeVm *vm = opaque;
 
+    (void)errp;
     g_assert_cmpint(vm->state, ==, FAKE_RUNS);
-    vm->idle_waits++;
+    vm->idle_waits += idle;
+    return TRUE;
 }
 
 static gboolean op_check(void *opaque, const PloverSections *want,
@@ -380,7 +382,7 @@ const PloverVm fake_vm_ops = {
     .page = op_page,
     .same = op_same,
     .commit = op_commit,
-    .wait_idle = op_wait_idle,
+    .quiesce = op_quiesce,
     .check = op_check,
     .decide = op_decide,
     .apply = op_apply,
