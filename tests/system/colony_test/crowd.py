@@ -208,16 +208,17 @@ class Crowd(threading.Thread):
         judged, _ = linear.check(self.history)
         assert judged == self.answers
 
-    def gap(self, since):
+    def gap(self, since, until=linear.INFINITY):
         """
         The longest time without any answer to anybody, and the longest that
-        one client waited for one, in seconds, both from @since on.
+        one client waited for one, in seconds, from @since to @until.
         """
         moments = [since] + [when for when, _ in self.moments
-                             if when > since]
+                             if since < when <= until]
         nobody = max((b - a for a, b in zip(moments, moments[1:])),
                      default=0.0)
         single = max((one.returned - max(one.called, since)
                       for one in self.history
-                      if one.known and one.returned > since), default=0.0)
+                      if one.known and since < one.returned <= until),
+                     default=0.0)
         return nobody, single

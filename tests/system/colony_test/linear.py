@@ -124,7 +124,8 @@ class _Event:
 def _events(operations):
     """The list; its first element stands before all events."""
     moments = []
-    for number, operation in enumerate(operations):
+    ordered = sorted(operations, key=lambda one: one.called)
+    for number, operation in enumerate(ordered):
         call = _Event(operation, 1 << number)
         # At the same instant calls come first: the two overlap.
         moments.append((operation.called, 0, number, call))
@@ -154,6 +155,15 @@ def _unlift(event):
             one.behind.before = one
 
 
+def _state(done, value):
+    """
+    What was done, a bit for each operation in the order of their calls, and
+    the value; small, because all but the newest were done.
+    """
+    first = (~done & (done + 1)).bit_length() - 1
+    return first, done >> first, value
+
+
 def _check_key(key, operations, value):
     head = _events(operations)
     answers = sum(operation.known for operation in operations)
@@ -165,8 +175,9 @@ def _check_key(key, operations, value):
     while explained < answers:
         if event is not None and event.bit:
             result = after(event.operation, value)
-            if result and (done | event.bit, result[0]) not in tried:
-                tried.add((done | event.bit, result[0]))
+            state = result and _state(done | event.bit, *result)
+            if state and state not in tried:
+                tried.add(state)
                 chosen.append((event, value))
                 done |= event.bit
                 value, = result

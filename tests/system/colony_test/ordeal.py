@@ -84,15 +84,13 @@ def strike(trio, ordeal, dice):
 def goes_on(trio, ordeal, since):
     """
     Wait until the group has decided, and is as it then has to be.  @since:
-    where the events of each replica were before.  How long it took from the
-    fault on is for the caller to say; the moment of the decision.
+    where the events of each replica were before.
     """
     old, other = trio.leader, trio.secondary
     if ordeal.victim == LEADER:
-        return trio.wait_leader(other, since=since[other])
-    if ordeal.victim == SECONDARY:
-        return trio.wait_alone(old, since=since[old])
-    return time.monotonic()
+        trio.wait_leader(other, since=since[other])
+    elif ordeal.victim == SECONDARY:
+        trio.wait_alone(old, since=since[old])
 
 
 def check_ordeal(trio, client, ordeal, seed=0, clients=16, others=()):

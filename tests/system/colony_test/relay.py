@@ -14,7 +14,7 @@ from . import sandbox
 from .paths import patient
 
 _HEADER = struct.Struct('<4sBBHII QQQQ')
-_FIRST = b'PLVR\x01'
+_FIRST = b'PLVR\x02'
 TYPES = ('HELLO', 'WELCOME', 'SYNC', 'MAP', 'HASHES', 'PAGES', 'DEVICES',
          'END', 'STAGED', 'APPLIED', 'VERIFY_PAGES', 'VERIFY_DEVICES',
          'REFUSE', 'CANCEL')

@@ -20,9 +20,8 @@ from .qemu import Qemu
 
 GROUP_PORT = 7000
 MIGRATION_PORT = 9998
-# -trace matches by glob; what may not be there is left out by QEMU, which
-# says so.
-TRACE = ('apus_group_*', 'filter_apus_role', 'colo_failover_set_state',
+TRACE = ('apus_group_*', 'filter_apus_*', 'filter_guard_begin',
+         'filter_guard_end', 'filter_guard_full', 'colo_failover_set_state',
          'plover_send', 'plover_receive', 'plover_leader_stop',
          'plover_leader_resume', 'plover_leader_done',
          'plover_secondary_done', 'plover_staged', 'plover_apply_begin',
@@ -62,7 +61,7 @@ class Apusd:
             '[group]', f'name={trio.cluster}', f'id={number}',
             f'directory={self._directory}', 'log-level=debug',
             f'socket={host.lab.folder / "witness.socket"}',
-            *(f'{name}={value}' for name, value in trio.timing.items()),
+            *(f'{name}={value}' for name, value in trio.settings.items()),
             *(f'[member {member}]\naddress={address}\n'
               f'can-run={"yes" if can_run else "no"}'
               for member, address, can_run in trio.members)]) + '\n')
@@ -113,20 +112,21 @@ class Trio:
 
     leader, secondary: who was that when the test last looked, see
     wait_leader().  sniffer: watches, see conftest.py.  witness_kind: apusd or qemu.  disks: see disks.py.
-    timing: heartbeat, timeout and lease of the group, in milliseconds.
+    settings: of the group, with the same names in all members: timeout,
+    durability....  binaries: host number -> emulator, if not the usual one.
     """
 
     def __init__(self, lab, guest=Guest(), preset='hybrid',
                  witness_kind='apusd', disks=None, unprotected='serve',
-                 timing=None, interval_ms=None, sync=None, guard=None,
-                 trace=(), cpus=(None, None), binary=None):
+                 settings=None, interval_ms=None, sync=None, guard=None,
+                 trace=(), cpus=(None, None), binaries=None):
         self.lab = lab
         self.guest = guest
         self.preset = PRESETS[preset]
         self.interval_ms = interval_ms or self.preset.interval_ms
-        self.timing = timing or {}
+        self.settings = settings or {}
         self.cluster = 'vm'
-        self.binary = binary
+        self._binaries = binaries or {}
         self.disks = disks
         self.cpus = cpus
         self.hosts = [lab.add_host(name) for name in 'abc']
@@ -158,7 +158,7 @@ class Trio:
                  f'member={number + 1}', 'found=on',
                  f'directory={self.lab.folder / f"member{number + 1}"}',
                  f'unprotected={self._unprotected}']
-        words += [f'{name}={value}' for name, value in self.timing.items()]
+        words += [f'{name}={value}' for name, value in self.settings.items()]
         for place, (member, address, can_run) in enumerate(self.members):
             words.append(f'members.{place}.id={member},'
                          f'members.{place}.address={address},'
@@ -190,7 +190,7 @@ class Trio:
         return Qemu(host, f'{host.name}{self._starts}',
                     [*self.guest.options(*taps), *options],
                     trace=self._trace, cpus=self.cpus[min(number, 1)],
-                    binary=self.binary)
+                    binary=self._binaries.get(number))
 
     def wait_ready(self, timeout=60):
         """Wait until the guest's services serve."""
