@@ -20,6 +20,7 @@
 #include "colony/colo-net/adapter/filter-guard.h"
 #include "colony/colo-net/adapter/group.h"
 #include "colony/plover-sync/core/idle.h"
+#include "clock.h"
 #include "devices.h"
 #include "machine.h"
 #include "plover.h"
@@ -216,6 +217,7 @@ static void vm_resume_after_sync(void *opaque)
     if (session->was_running &&
         failover_get_state() == FAILOVER_STATUS_NONE) {
         plover_machine_resume();
+        plover_clock_trace(self.epoch, 0);
     }
     apus_group_sync_done();
     trace_plover_leader_resume(self.epoch);

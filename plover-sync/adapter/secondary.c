@@ -22,6 +22,7 @@
 #include "colony/colo-net/adapter/filter-guard.h"
 #include "colony/colo-net/adapter/group.h"
 #include "colony/plover-sync/core/idle.h"
+#include "clock.h"
 #include "devices.h"
 #include "machine.h"
 #include "plover.h"
@@ -73,10 +74,15 @@ static void vm_release(void *opaque)
 static void vm_resume_after_sync(void *opaque)
 {
     PloverSession *session = opaque;
+    int64_t advanced = 0;
 
     plover_session_lock(session);
     if (session->was_running) {
+        if (self.applying && self.stats.leader_resumed) {
+            advanced = plover_clock_catch_up(self.stats.leader_resumed);
+        }
         plover_machine_resume();
+        plover_clock_trace(self.stats.epoch, advanced);
     }
     apus_group_sync_done();
     if (self.applying) {
