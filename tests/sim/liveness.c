@@ -64,7 +64,8 @@ static gboolean can_be_elected(Sim *sim, const SimHost *candidate,
     for (unsigned i = 0; i < own->count; i++) {
         first += set >> own->member[i].id & 1;
     }
-    if (first < apus_members_majority(own)) {
+    /* Of a log that none of them has it does not hear. */
+    if (first < apus_members_majority(own) || !knows(candidate, best)) {
         return FALSE;
     }
     for (unsigned i = 0; i < newest->members.count; i++) {
