@@ -400,6 +400,37 @@ static void the_leader_waits_longer_for_more_pages(void)
     }
 }
 
+static void save_for_long(FakeVm *vm G_GNUC_UNUSED)
+{
+    fake_wire_pass(applying_wire, FAKE_LEADER, 700);
+}
+
+/* The secondary knows since when the leader's guest runs from the same state. */
+static void the_secondary_knows_when_the_leader_went_on(void)
+{
+    Replicas *replicas = replicas_start(&(Setup) { 0 });
+    int64_t start = plover_link_now(replicas->link[FAKE_LEADER]);
+
+    replicas_write(replicas, FAKE_LEADER, 1, 1);
+    applying_wire = replicas->wire;
+    applying_us = 1000;
+    replicas->vm[FAKE_LEADER]->during_save = save_for_long;
+    replicas->vm[FAKE_SECONDARY]->during_load = apply_for_long;
+    replicas_must_sync(replicas, NULL);
+    g_assert_cmpint(replicas->stats.leader_resumed, ==, start + 700);
+    replicas_free(replicas);
+}
+
+static void a_leader_that_stands_has_not_gone_on(void)
+{
+    Replicas *replicas = replicas_start(&(Setup) { .copy_limit = NO_COPY });
+
+    replicas_write(replicas, FAKE_LEADER, 1, 1);
+    replicas_must_sync(replicas, NULL);
+    g_assert_cmpint(replicas->stats.leader_resumed, ==, 0);
+    replicas_free(replicas);
+}
+
 /* A pause for as long as was asked for, or is needed: applying is later. */
 static void pauses_end_when_they_may(void)
 {
@@ -463,6 +494,10 @@ int main(int argc, char **argv)
     g_test_add_func("/plover/sync/slow", slow_syncs_are_finished);
     g_test_add_func("/plover/sync/applies-long",
                     the_leader_waits_longer_for_more_pages);
+    g_test_add_func("/plover/sync/went-on",
+                    the_secondary_knows_when_the_leader_went_on);
+    g_test_add_func("/plover/sync/stands",
+                    a_leader_that_stands_has_not_gone_on);
     g_test_add_func("/plover/sync/pauses", pauses_end_when_they_may);
     return g_test_run();
 }
