@@ -1,0 +1,104 @@
+/*
+ * filter-guard from inside
+ *
+ * One concern per file:
+ *
+ *   filter-guard.c   the object, its options, and what becomes of a frame
+ *   guard-send.c     letting frames out, if the group says that they may leave
+ *   guard-session.c  what all guards share: sessions, pauses of the VM, and
+ *                    what is done in the main loop
+ *   guard-inputs.c   what the guest hears
+ *
+ * What a guard knows of one NIC is in FilterGuard; what all share, the
+ * session, in guards. Both are protected by the BQL.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef COLO_NET_GUARD_INTERNAL_H
+#define COLO_NET_GUARD_INTERNAL_H
+
+#include "net/filter.h"
+#include "net/net.h"
+#include "qemu/notify.h"
+#include "qemu/thread.h"
+#include "qemu/timer.h"
+#include "colo-net/adapter/filter-guard.h"
+#include "colo-net/adapter/group.h"
+#include "colo-net/core/hold.h"
+
+OBJECT_DECLARE_SIMPLE_TYPE(FilterGuard, FILTER_GUARD)
+
+struct FilterGuard {
+    NetFilterState parent_obj;
+
+    uint64_t limit;
+    char *group_id;
+    ApusGroup *group; /* NULL: there is no gate */
+
+    HoldQueue queue;
+    bool draining; /* guard_drain() is active */
+    bool pressed; /* pressure was reported since the last seal */
+    bool full;
+
+    /* statistics, in frames, and how often it became full */
+    uint64_t released;
+    uint64_t discarded;
+    uint64_t dropped;
+    uint64_t times_full;
+
+    QTAILQ_ENTRY(FilterGuard) next;
+};
+
+typedef struct Guards {
+    QTAILQ_HEAD(, FilterGuard) list;
+    bool active; /* a session is on */
+    bool holding; /* from its begin until it is decided who goes on */
+    bool leader; /* in this session, or in the last one */
+    uint64_t sealed; /* the last epoch */
+    bool syncing; /* it is neither committed nor known to have failed */
+
+    bool awaiting; /* a frame has come since the last seal */
+    bool notify_first;
+    bool notify_pressure;
+    FilterGuardFn *fn;
+    void *opaque;
+
+    QEMUBH *bh; /* made with the first guard */
+    QEMUTimer *timer; /* likewise; does what the BH does */
+    int64_t timer_at; /* ns, when it is pending; else INT64_MAX */
+    bool pausing; /* the VM is about to stand because of us */
+    bool paused; /* it does, and nobody has started it */
+    QemuCond settled;
+} Guards;
+
+extern Guards guards;
+
+const char *guard_id(FilterGuard *g);
+/* A guard reports pressure, and a full one is no longer, at this level. */
+uint64_t guard_high_water(FilterGuard *g);
+
+/* --- guard-send.c --------------------------------------------------------- */
+
+/* This replica's VM is outdated: nothing leaves any more. */
+bool guard_deposed(FilterGuard *g);
+/* Account for a frame that is lost. */
+void guard_drop(FilterGuard *g, size_t size, const char *why);
+/* Send what may leave, as far as the gate is open and the netdev takes it. */
+void guard_drain(FilterGuard *g);
+/* Throw everything away. */
+void guard_clear(FilterGuard *g);
+
+/* --- guard-session.c ------------------------------------------------------ */
+
+/* The first guard makes what all share. */
+void guard_share(void);
+/* Have the main loop look after all guards, soon, or in @ns at the latest. */
+void guard_schedule(void);
+void guard_schedule_in(int64_t ns);
+/* Whether the VM is to stand while @g is full. */
+bool guard_may_pause(FilterGuard *g);
+/* A guard that may pause the VM holds a frame more. */
+void guard_look(FilterGuard *g);
+
+#endif
