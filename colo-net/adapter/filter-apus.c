@@ -40,7 +40,7 @@
 
 #define LIMIT_DEFAULT (4 * MiB)
 #define LIMIT_MIN (256 * KiB) /* some frames of the largest kind */
-#define LIMIT_MAX (64 * MiB)
+#define LIMIT_MAX (256 * MiB)
 
 /*
  * How many times the limit may be pending. At one limit the leader takes no
@@ -148,40 +148,65 @@ static bool offer(FilterApus *a, unsigned flags, const struct iovec *iov)
     return false;
 }
 
+static void drop_first(FilterApus *a, const char *why)
+{
+    drop(a, &a->dropped_unfit, a->queue.head->size, why);
+    first_is_done(a);
+}
+
 /*
- * Pass the first frame on. False: the guest may not hear it yet. A NIC that
- * has no room keeps a copy, of which apus_sent() hears; that is how one learns
- * that there is room.
+ * Give the first frame, which the guest may hear, to those that follow. A NIC
+ * that has no room keeps a copy, of which apus_sent() hears; that is how one
+ * learns that there is room.
  */
+static void send_first(FilterApus *a)
+{
+    NetClientState *netdev = NETFILTER(a)->netdev;
+    unsigned flags = a->queue.head->flags;
+    struct iovec iov = {
+        .iov_base = a->scratch,
+        .iov_len = a->queue.head->size,
+    };
+
+    if ((!a->offered && offer(a, flags, &iov)) ||
+        qemu_net_queue_send_iov(netdev->peer->incoming_queue, netdev, flags,
+                                &iov, 1, apus_sent)) {
+        a->delivered++;
+        first_is_done(a);
+    } else {
+        a->sending = true;
+    }
+}
+
+/* Pass the first frame on. False: the guest may not hear it yet. */
 static bool pass_on(FilterApus *a)
 {
-    NetClientState *netdev = NETFILTER(a)->netdev, *nic = netdev->peer;
+    NetClientState *netdev = NETFILTER(a)->netdev;
     PendingFrame *frame = a->queue.head;
-    unsigned flags = frame->flags;
-    struct iovec iov = { .iov_base = a->scratch, .iov_len = frame->size };
-    unsigned vnet_len = flags & QEMU_NET_PACKET_FLAG_RAW
+    unsigned vnet_len = frame->flags & QEMU_NET_PACKET_FLAG_RAW
                         ? 0 : netdev->vnet_hdr_len;
 
-    if (!nic || frame->vnet_len != vnet_len) {
-        drop(a, &a->dropped_unfit, frame->size,
-             nic ? "another vnet header" : "no NIC");
-        first_is_done(a);
+    if (!netdev->peer) {
+        drop_first(a, "no NIC");
+        return true;
+    }
+    if (frame->vnet_len != vnet_len) {
+        drop_first(a, "another vnet header");
         return true;
     }
 
     /* It may be saved, or tried again, and then must be as it came. */
     memcpy(a->scratch, frame->data, frame->size);
-    if (!filter_guard_input(netdev, flags, vnet_len, a->scratch,
-                            frame->size)) {
+    switch (filter_guard_input(netdev, frame->flags, vnet_len, a->scratch,
+                               frame->size)) {
+    case FILTER_GUARD_INPUT_WAIT:
         return false;
-    }
-    if ((!a->offered && offer(a, flags, &iov)) ||
-        qemu_net_queue_send_iov(nic->incoming_queue, netdev, flags, &iov, 1,
-                                apus_sent)) {
-        a->delivered++;
-        first_is_done(a);
-    } else {
-        a->sending = true;
+    case FILTER_GUARD_INPUT_PASS:
+        send_first(a);
+        break;
+    case FILTER_GUARD_INPUT_DROP:
+        drop_first(a, "not for the guest");
+        break;
     }
     return true;
 }
