@@ -13,6 +13,10 @@
 #include "guard-internal.h"
 #include "trace.h"
 
+/* How long the other VM may take to say the same, ms. */
+#define TIMEOUT_DEFAULT 20
+#define TIMEOUT_MAX 10000
+
 #define LIMIT_DEFAULT (32 * MiB)
 #define LIMIT_MIN (256 * KiB) /* some frames of the largest kind */
 #define LIMIT_MAX (64 * GiB)
@@ -129,6 +133,11 @@ static void guard_setup(NetFilterState *nf, Error **errp)
                        nf->netdev_id, guard_id(other));
             return;
         }
+    }
+    if (g->release == FILTER_GUARD_RELEASE_COMPARE) {
+        error_setg(errp, "Parameter 'release' is 'compare', which is not "
+                   "supported yet; use 'sync'");
+        return;
     }
     if (g->group_id) {
         g->group = apus_group_find(g->group_id, errp);
@@ -252,6 +261,43 @@ static void guard_set_group(Object *obj, const char *value, Error **errp)
     }
 }
 
+static int guard_get_release(Object *obj, Error **errp)
+{
+    return FILTER_GUARD(obj)->release;
+}
+
+static void guard_set_release(Object *obj, int value, Error **errp)
+{
+    if (guard_can_be_set(obj, "release", errp)) {
+        FILTER_GUARD(obj)->release = value;
+    }
+}
+
+static void guard_get_timeout(Object *obj, Visitor *v, const char *name,
+                              void *opaque, Error **errp)
+{
+    uint32_t value = FILTER_GUARD(obj)->timeout;
+
+    visit_type_uint32(v, name, &value, errp);
+}
+
+static void guard_set_timeout(Object *obj, Visitor *v, const char *name,
+                              void *opaque, Error **errp)
+{
+    uint32_t value;
+
+    if (!visit_type_uint32(v, name, &value, errp) ||
+        !guard_can_be_set(obj, name, errp)) {
+        return;
+    }
+    if (!value || value > TIMEOUT_MAX) {
+        error_setg(errp, "Property '%s.%s' is %" PRIu32 " ms; it must be from "
+                   "1 to %d", TYPE_FILTER_GUARD, name, value, TIMEOUT_MAX);
+        return;
+    }
+    FILTER_GUARD(obj)->timeout = value;
+}
+
 static bool guard_get_holding(Object *obj, Error **errp)
 {
     return guards.holding && NETFILTER(obj)->on;
@@ -273,6 +319,7 @@ static void guard_init(Object *obj)
     };
 
     g->limit = LIMIT_DEFAULT;
+    g->timeout = TIMEOUT_DEFAULT;
     hold_queue_init(&g->queue);
     for (size_t i = 0; i < ARRAY_SIZE(counters); i++) {
         object_property_add_uint64_ptr(obj, counters[i].name,
@@ -300,6 +347,12 @@ static void guard_class_init(ObjectClass *oc, void *data)
                               guard_set_limit, NULL, NULL);
     object_class_property_add_str(oc, "group", guard_get_group,
                                   guard_set_group);
+    object_class_property_add_enum(oc, "release", "FilterGuardRelease",
+                                   &FilterGuardRelease_lookup,
+                                   guard_get_release, guard_set_release);
+    object_class_property_add(oc, "compare-timeout", "uint32",
+                              guard_get_timeout, guard_set_timeout, NULL,
+                              NULL);
     object_class_property_add_bool(oc, "holding", guard_get_holding, NULL);
 }
 

@@ -20,6 +20,7 @@
 
 #include "net/filter.h"
 #include "net/net.h"
+#include "qapi/qapi-types-qom.h"
 #include "qemu/notify.h"
 #include "qemu/thread.h"
 #include "qemu/timer.h"
@@ -34,6 +35,8 @@ struct FilterGuard {
 
     uint64_t limit;
     char *group_id;
+    FilterGuardRelease release;
+    uint32_t timeout; /* ms; of a comparison */
     ApusGroup *group; /* NULL: there is no gate */
 
     HoldQueue queue;
