@@ -357,6 +357,27 @@ static void conduct_leader(ApusGroup *group)
     }
 }
 
+/*
+ * From the first sync that was decided on, the leader may have named this
+ * replica without its knowing: then only a later ROLE says that it did not.
+ */
+static bool is_left_out(ApusGroup *group)
+{
+    const ApusStatus *status = &group->status;
+    uint64_t staged;
+
+    WITH_QEMU_LOCK_GUARD(&group->lock) {
+        staged = group->staged;
+    }
+    if (status->role.secondary == group->id ||
+        status->role.leader == group->id) {
+        return false;
+    }
+    return !staged || status->base > group->delivered ||
+           (status->role_index > staged &&
+            status->role_index <= status->commit);
+}
+
 static void conduct_secondary(ApusGroup *group)
 {
     const ApusRole *role = &group->status.role;
@@ -371,8 +392,7 @@ static void conduct_secondary(ApusGroup *group)
         return;
     }
     /* As long as the session lives, it may be named, or named again. */
-    if (group->session == GROUP_SESSION_FAILED &&
-        role->secondary != group->id && role->leader != group->id) {
+    if (group->session == GROUP_SESSION_FAILED && is_left_out(group)) {
         g_autofree char *why = g_strdup_printf(
             "the leader, member %u, goes on without it: %s; start it anew, "
             "and it can be secondary again", role->leader,
@@ -562,6 +582,9 @@ bool apus_group_session_joined(uint64_t term, Error **errp)
     }
     group->session = GROUP_SESSION_BEGUN;
     group->session_leader = group->partner = group->status.leader;
+    WITH_QEMU_LOCK_GUARD(&group->lock) {
+        group->staged = 0;
+    }
     set_part(group, APUS_PART_SECONDARY);
     if (!group_tell(group, group->partner, GROUP_NOTE_JOINED, NULL, 0)) {
         error_setg(errp, "the leader, member %u, cannot be told that its VM "
@@ -641,7 +664,7 @@ static int migration_event(NotifierWithReturn *notifier, MigrationEvent *event,
         error_setg(errp, "only the leader's VM can be copied");
         return -1;
     }
-    apus_pin(group->apus, group->delivered);
+    apus_pin(group->apus, MAX(group->delivered, 1));
     return 0;
 }
 

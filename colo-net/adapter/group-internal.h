@@ -76,6 +76,8 @@ struct ApusGroup {
     /* --- group-sync.c, under the lock --- */
     QemuCond cond;
     ApusEpoch barrier; /* the main loop has reached it; number 0: none */
+    uint64_t barrier_index;
+    uint64_t staged; /* index of the SYNC that was last decided; 0: none */
     char *sync_error; /* the sync point that was asked for will not come */
     uint64_t asked; /* leader: the epoch that is being synced, or 0 */
     uint64_t last_epoch; /* that was asked for: none is used twice */
@@ -154,7 +156,7 @@ void group_sync_clear(ApusGroup *group);
 /* For the member's thread: see term_rises() in apus.h. */
 void group_sync_term_rises(void *opaque, uint64_t term);
 /* Main loop, under the lock: a sync point was reached. */
-void group_sync_reached(ApusGroup *group, ApusEpoch epoch);
+void group_sync_reached(ApusGroup *group, ApusEpoch epoch, uint64_t index);
 
 /* --- conductor.c --------------------------------------------------------- */
 

@@ -178,7 +178,7 @@ void group_queue_run(ApusGroup *group)
             deliver_frames(group, item);
         } else if (item->kind == APUS_ENTRY_SYNC) {
             trace_apus_group_barrier(item->epoch.term, item->epoch.number);
-            group_sync_reached(group, item->epoch);
+            group_sync_reached(group, item->epoch, item->index);
         }
         g_free(item);
     }

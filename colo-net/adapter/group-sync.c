@@ -31,7 +31,7 @@ void group_sync_term_rises(void *opaque, uint64_t term)
 
 /* --- the main loop --------------------------------------------------------*/
 
-void group_sync_reached(ApusGroup *group, ApusEpoch epoch)
+void group_sync_reached(ApusGroup *group, ApusEpoch epoch, uint64_t index)
 {
     QEMU_LOCK_GUARD(&group->lock);
     /* A leader that has given it up, or another's: nobody waits (R3). */
@@ -42,6 +42,7 @@ void group_sync_reached(ApusGroup *group, ApusEpoch epoch)
         return;
     }
     group->barrier = epoch;
+    group->barrier_index = index;
     qemu_cond_broadcast(&group->cond);
 }
 
@@ -154,6 +155,7 @@ bool apus_group_sync_decide(uint64_t term, Error **errp)
                    PRIu64 " any more", term);
         return false;
     }
+    group->staged = group->barrier_index;
     return true;
 }
 
