@@ -23,6 +23,7 @@ import time
 from colony_bench import TOP, blk_report, cells, disks, fio, machine, moments
 from colony_bench import pairs
 from colony_bench.disks import MIB
+from colony_bench.options import names_of
 from colony_bench.report import Report
 from colony_test import paths
 from colony_test.qmp import QmpClosed, QmpError
@@ -265,16 +266,6 @@ class Bench:
         finally:
             pair.kill()
             self._remove(place)
-
-
-def names_of(text, known, what):
-    """The comma-separated @text as a list of those in @known."""
-    names = text.split(',')
-    wrong = [name for name in names if name not in known]
-    if wrong:
-        raise argparse.ArgumentTypeError(
-            f'no {what} {wrong[0]!r}; there are {", ".join(known)}')
-    return names
 
 
 def parse():

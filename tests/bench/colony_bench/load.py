@@ -1,37 +1,42 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """
-The load: load.c, a client of the guest's services.
+The load: a client of the guest's services, in tests/bench/load.
 """
 
 import os
 import subprocess
 
 from colony_test.follow import Follower
-from colony_test.programs import LineClient
+from colony_test.programs import ECHO_PORT, LineClient
 from colony_test.redis import PORT, Redis
 
 from . import TOP
 
-SOURCE = TOP / 'tests' / 'bench' / 'load.c'
+SOURCES = TOP / 'tests' / 'bench' / 'load'
 PROGRAM = TOP / 'build' / 'bench' / 'load'
 
 SQLITE_PORT = 7010
+SQLHTTP_PORT = 7011
+POSTGRES_PORT = 5432
 PORTS = {'set': PORT, 'get': PORT, 'grow': PORT, 'http': 80,
-         'sqlite': SQLITE_PORT}
+         'rows': SQLHTTP_PORT, 'sqlite': SQLITE_PORT, 'echo': ECHO_PORT,
+         'pgbench': POSTGRES_PORT}
 
 _FILL = '''for i = 0, ARGV[1] - 1 do
-  redis.call('SET', 'key:' .. i, ARGV[2])
+  redis.call('SET', 'item:' .. i, ARGV[2])
 end'''
 
 
 def build():
     """Compile the client if it is older than its source."""
-    if PROGRAM.exists() and \
-            PROGRAM.stat().st_mtime >= SOURCE.stat().st_mtime:
+    files = list(SOURCES.iterdir())
+    if PROGRAM.exists() and PROGRAM.stat().st_mtime >= max(
+            path.stat().st_mtime for path in files):
         return
     PROGRAM.parent.mkdir(parents=True, exist_ok=True)
     compiler = os.environ.get('CC', 'cc').split()
-    subprocess.run([*compiler, '-O2', '-std=gnu11', '-o', PROGRAM, SOURCE],
+    subprocess.run([*compiler, '-O2', '-std=gnu11', '-o', PROGRAM,
+                    *sorted(path for path in files if path.suffix == '.c')],
                    check=True)
 
 
@@ -63,22 +68,24 @@ class Load:
     One run of the client.  @on_start and @on_end are called, in another
     thread, when measuring begins and when it is over.
 
-    When finished() is true: latencies (of each answered request, in seconds)
-    and elapsed (the time in which they were answered: to the end, or to the
-    last answer if the server no longer answers).
+    When finished() is true: latencies (of each answered request, in seconds),
+    elapsed (the time in which they were answered: to the end, or to the last
+    answer if the server no longer answers) and gap (the longest time in which
+    nothing was answered, in seconds, and when it began, as time.time()).
     """
 
     def __init__(self, host, address, kind, connections, rate, size, keys,
-                 warmup, seconds, on_start, on_end):
+                 warmup, seconds, on_start, on_end, pipeline=1):
         self.latencies = []
         self.elapsed = None
+        self.gap = None
         self._ended_early = False
         self._output = Follower('load', host.lab.folder / 'load')
         self._output.at('^start', lambda line: on_start())
         self._output.at('^end', lambda line: on_end())
         self._process = host.spawn(
-            [PROGRAM, address, PORTS[kind], kind, connections, rate, size,
-             keys, warmup, seconds],
+            [PROGRAM, address, PORTS[kind], kind, connections, rate,
+             pipeline, size, keys, warmup, seconds],
             stdin=subprocess.DEVNULL, stdout=self._output.writer)
         self._output.close_writer()
 
@@ -109,5 +116,7 @@ class Load:
                 self.elapsed = int(rest[1]) / 1e9
             elif word == 'last' and self._ended_early:
                 self.elapsed = int(rest[0]) / 1e9
+            elif word == 'gap':
+                self.gap = tuple(int(number) / 1e9 for number in rest)
             elif word.isdigit():
                 self.latencies.append(int(word) / 1e6)

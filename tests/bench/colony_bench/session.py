@@ -30,6 +30,7 @@ KEYS = 10_000
 SIZE = 512
 WARMUP = 0.5
 DISK_SIZE = '256M'
+SERVICES_TIMEOUT = 60
 # A pair that syncs more rarely starts with this interval, in ms: it is ready
 # when the first sync is done.
 FIRST_INTERVAL = 500
@@ -95,8 +96,10 @@ class Workload:
 
     name  idle, or what it is called
     rate  requests per second, all connections together; 0: as many as it can
-    kind  what load.c does; the name if it is not given
+    kind  what the client asks for; the name if it is not given
     size  of a value, file or row, in bytes
+    pipeline
+          requests that a connection sends at once
     """
 
     name: str
@@ -104,6 +107,7 @@ class Workload:
     rate: int = 0
     kind: str = None
     size: int = SIZE
+    pipeline: int = 1
 
     @property
     def params(self):
@@ -127,7 +131,9 @@ class Result:
     """
     What one phase gave.  Times are in seconds.
 
+    cpu             name -> seconds of CPU time
     sent, received  by the primary, on the migration channel
+    traffic         name -> bytes, of a session that counts them
     standing        pauses, as the run states tell them
     syncs           syncs.Sync of each, for a preset that has them
     stuck           how the subject was found not to work any more, if so
@@ -141,6 +147,7 @@ class Result:
     cpu: dict = dataclasses.field(default_factory=dict)
     sent: int = 0
     received: int = 0
+    traffic: dict = dataclasses.field(default_factory=dict)
     standing: list = dataclasses.field(default_factory=list)
     syncs: list = dataclasses.field(default_factory=list)
     stuck: str = None
@@ -151,8 +158,8 @@ class _Snapshot:
 
     def __init__(self, session):
         self.when = time.time()
-        self.cpu = {machine.name: machine.cpu_seconds()
-                    for machine in session.machines if machine.alive}
+        self.cpu = session.cpu_seconds()
+        self.traffic = session.traffic()
         self.sent = self.received = 0
         if session.pair:
             self.sent, self.received = traffic.exchanged(
@@ -204,18 +211,23 @@ class Session:
         """The one that serves."""
         return self.machines[0]
 
+    def cpu_seconds(self):
+        """name -> CPU time that this process has used so far."""
+        return {machine.name: machine.cpu_seconds()
+                for machine in self.machines if machine.alive}
+
+    def traffic(self):
+        """name -> bytes so far, of what is counted for this subject."""
+        return {}
+
     def _start(self, plan):
         subject = self.subject
         look = subject.look
         images = self._images() if subject.disk else None
         if subject.interval:
-            self.pair = ColoPair(
-                self._lab, look, images=images, binary=subject.binary,
-                checkpoint_ms=min(subject.interval, FIRST_INTERVAL),
-                preset=subject.preset,
-                trace=checkpoints.TRACE,
-                cpus=(plan.taskset(0), plan.taskset(1)))
-            self.pair.wait_ready()
+            self.pair = self._make_pair(look, images, plan)
+            self.pair.wait_ready(SERVICES_TIMEOUT)
+            _wait_jobs(self.pair.primary, look)
             if subject.aided:
                 favour_vcpus(self.pair.primary)
             kind = (syncs.Syncs if self.pair.preset.sync
@@ -226,14 +238,26 @@ class Session:
             self._start_alone(look, images, plan.taskset(0))
         if self._fill:
             try:
-                client.fill(self._client, ADDRESS, KEYS, SIZE)
-                if 'sqlite3' in look.services:
-                    client.create_table(self._client, ADDRESS)
+                self._fill_services(look.services)
             except OSError as error:
                 raise TimeoutError(f'no data: {error}') from error
         if self.pair and subject.interval > FIRST_INTERVAL:
             self.pair.primary.qmp.command('migrate-set-parameters', {
                 'x-checkpoint-delay': subject.interval})
+
+    def _make_pair(self, look, images, plan):
+        subject = self.subject
+        return ColoPair(
+            self._lab, look, images=images, binary=subject.binary,
+            checkpoint_ms=min(subject.interval, FIRST_INTERVAL),
+            preset=subject.preset, trace=checkpoints.TRACE,
+            cpus=(plan.taskset(0), plan.taskset(1)))
+
+    def _fill_services(self, services):
+        if 'redis' in services:
+            client.fill(self._client, ADDRESS, KEYS, SIZE)
+        if 'sqlite3' in services:
+            client.create_table(self._client, ADDRESS)
 
     def _images(self):
         images = [self._lab.folder / f'disk{number}.img'
@@ -253,7 +277,8 @@ class Session:
         machine = Qemu(host, 'primary', options, cpus=cpus,
                        binary=self.subject.binary)
         for service in look.services:
-            machine.serial.wait(f'COLONY: ready {service}', 60)
+            machine.serial.wait(f'COLONY: ready {service}', SERVICES_TIMEOUT)
+        _wait_jobs(machine, look)
 
     def measure(self, workload, seconds, enough=None):
         """
@@ -271,7 +296,7 @@ class Session:
             load = client.Load(
                 self._client, ADDRESS, workload.kind or workload.name,
                 workload.connections, workload.rate, workload.size, KEYS,
-                WARMUP, seconds, shoot, shoot)
+                WARMUP, seconds, shoot, shoot, workload.pipeline)
         else:
             shoot()
         try:
@@ -314,6 +339,9 @@ class Session:
                       for name in after.cpu if name in before.cpu}
         result.sent = after.sent - before.sent
         result.received = after.received - before.received
+        result.traffic = {name: after.traffic[name] - before.traffic[name]
+                          for name in after.traffic
+                          if name in before.traffic}
         if self.pair:
             self.checkpoints.update()
             result.pauses, result.pages = self.checkpoints.between(
@@ -343,6 +371,12 @@ class Session:
         except (QmpTimeout, QmpClosed):
             self.check_alive()
             raise Stuck(f'no answer to QMP within {seconds} s') from None
+
+
+def _wait_jobs(machine, look):
+    """Until what has to be made at the start is there."""
+    if 'pgbench' in look.services:
+        machine.serial.wait('COLONY: done pgbench 0', SERVICES_TIMEOUT)
 
 
 def favour_vcpus(machine):
