@@ -28,11 +28,16 @@
 #include "qemu/main-loop.h"
 #include "system/runstate.h"
 #include "system/system.h"
+#include "colony/colo-net/apus/core/payload.h"
 #include "group-internal.h"
 #include "trace.h"
 
 /* The main loop turns; what could not be done is tried again. */
 #define TICK_MS 50
+/* A majority that is not heard for so many ticks is lost. */
+#define LOST_TICKS 3
+/* For the others to hear that the guest was switched off. */
+#define STOPPED_TIMEOUT_MS 500
 
 ApusPart apus_group_part(const ApusGroup *group)
 {
@@ -383,6 +388,11 @@ static void conduct_secondary(ApusGroup *group)
     const ApusRole *role = &group->status.role;
 
     look_at_session(group);
+    if (role->stopped) {
+        depose(group, APUS_NOBODY, "the guest was switched off");
+        qemu_system_shutdown_request(SHUTDOWN_CAUSE_GUEST_SHUTDOWN);
+        return;
+    }
     if (group->status.state == APUS_STATE_LEADER) {
         if (!group->takes_over) {
             trace_apus_group_takeover(group->status.term);
@@ -404,6 +414,13 @@ static void conduct_secondary(ApusGroup *group)
 
 static void conduct(ApusGroup *group)
 {
+    if (group->status.state == APUS_STATE_FAILED &&
+        (group->part == APUS_PART_LEADER ||
+         group->part == APUS_PART_SECONDARY)) {
+        depose(group, APUS_NOBODY, "the state of this member of the group "
+               "cannot be stored; start it anew");
+        return;
+    }
     switch (group->part) {
     case APUS_PART_WITNESS:
         if (group->status.state == APUS_STATE_LEADER &&
@@ -452,9 +469,12 @@ void conductor_changed(void *opaque, const ApusStatus *status)
 /* A leader that hears no majority says nothing, and says so once. */
 static void look_at_majority(ApusGroup *group)
 {
-    bool lost = group->part == APUS_PART_LEADER &&
-                !apus_may_speak(group->apus);
+    bool silent = group->part == APUS_PART_LEADER &&
+                  !apus_may_speak(group->apus);
+    bool lost;
 
+    group->silent_ticks = silent ? group->silent_ticks + 1 : 0;
+    lost = group->silent_ticks >= LOST_TICKS;
     if (lost == group->told_lost) {
         return;
     }
@@ -634,6 +654,62 @@ bool apus_group_may_fail_over(bool force, Error **errp)
     return false;
 }
 
+typedef struct Stopped {
+    QemuSemaphore told;
+    unsigned users; /* the main loop and the member's thread */
+} Stopped;
+
+static void stopped_unref(Stopped *stopped)
+{
+    if (qatomic_fetch_dec(&stopped->users) == 1) {
+        qemu_sem_destroy(&stopped->told);
+        g_free(stopped);
+    }
+}
+
+static void stopped_told(void *opaque, ApusFate fate, uint64_t index)
+{
+    Stopped *stopped = opaque;
+
+    qemu_sem_post(&stopped->told);
+    stopped_unref(stopped);
+}
+
+/*
+ * The guest has switched itself off: nobody is to take over what is off. The
+ * process is about to end, so this waits.
+ */
+static void machine_shutdown(Notifier *notifier, void *data)
+{
+    const ShutdownCause *cause = data;
+    ApusGroup *group = apus_group();
+    g_autoptr(GByteArray) payload = NULL;
+    Stopped *stopped;
+    ApusRole role;
+
+    if (!group || group->part != APUS_PART_LEADER ||
+        *cause != SHUTDOWN_CAUSE_GUEST_SHUTDOWN) {
+        return;
+    }
+    role = (ApusRole) {
+        .leader = group->id,
+        .leader_incarnation = group->status.role.leader_incarnation,
+        .stopped = TRUE,
+    };
+    payload = g_byte_array_new();
+    apus_role_append(payload, &role);
+    stopped = g_new0(Stopped, 1);
+    qemu_sem_init(&stopped->told, 0);
+    stopped->users = 2;
+    if (apus_submit(group->apus, APUS_ENTRY_ROLE, payload->data, payload->len,
+                    stopped_told, stopped, NULL)) {
+        qemu_sem_timedwait(&stopped->told, STOPPED_TIMEOUT_MS);
+    } else {
+        stopped_unref(stopped);
+    }
+    stopped_unref(stopped);
+}
+
 /* R8: whose VM has stopped by itself lets another go on. */
 static void vm_state(void *opaque, bool running, RunState state)
 {
@@ -669,6 +745,7 @@ static int migration_event(NotifierWithReturn *notifier, MigrationEvent *event,
 }
 
 static NotifierWithReturn migration_notifier;
+static Notifier shutdown_notifier = { .notify = machine_shutdown };
 static VMChangeStateEntry *vm_state_entry;
 
 void conductor_init(ApusGroup *group)
@@ -679,11 +756,13 @@ void conductor_init(ApusGroup *group)
               qemu_clock_get_ms(QEMU_CLOCK_REALTIME) + TICK_MS);
     vm_state_entry = qemu_add_vm_change_state_handler(vm_state, group);
     migration_add_notifier(&migration_notifier, migration_event);
+    qemu_register_shutdown_notifier(&shutdown_notifier);
 }
 
 void conductor_clear(ApusGroup *group)
 {
     migration_remove_notifier(&migration_notifier);
+    notifier_remove(&shutdown_notifier);
     qemu_del_vm_change_state_handler(vm_state_entry);
     timer_free(group->timer);
     qemu_bh_delete(group->conduct_bh);

@@ -98,6 +98,7 @@ struct ApusGroup {
     bool protected; /* by what is committed */
     bool was_protected;
     bool takes_over; /* COLO's failover was asked for */
+    unsigned silent_ticks; /* in a row without a lease */
     bool told_lost; /* that the majority is lost */
     char *why; /* this replica is unprotected, or fenced */
     uint64_t role_changes;
