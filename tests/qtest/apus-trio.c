@@ -1,0 +1,123 @@
+/*
+ * A group of three members for tests
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include <glib/gstdio.h>
+#include "qobject/qdict.h"
+#include "apus-trio.h"
+#include "test-deadline.h"
+
+#define POLL 1000 /* microseconds */
+#define PORT 7301 /* of addresses that no other process has */
+
+/* A busy machine must not look like a dead member. */
+#define TIMEOUTS "'heartbeat': 50, 'timeout': 1000"
+
+static char *address(unsigned member)
+{
+    unsigned pid = getpid();
+
+    /* 127.0.0.0/8 is larger than the number of processes. */
+    return g_strdup_printf("127.%u.%u.%u:%u", 1 + (pid >> 16) % 64,
+                           pid >> 8 & 0xff, pid & 0xff, PORT + member);
+}
+
+static char *member_options(const char *dir, unsigned member)
+{
+    g_autofree char *state = g_strdup_printf("%s/%u", dir, member);
+    g_autofree char *one = address(1);
+    g_autofree char *two = address(2);
+    g_autofree char *three = address(3);
+    char *options = g_strdup_printf(
+        "-object \"{ 'qom-type': 'apus-group', 'id': 'apus', "
+        "'cluster': 'trio', 'member': %u, 'directory': '%s', 'found': true, "
+        TIMEOUTS ", 'members': [ "
+        "{ 'id': 1, 'address': '%s', 'can-run': true }, "
+        "{ 'id': 2, 'address': '%s', 'can-run': true }, "
+        "{ 'id': 3, 'address': '%s' } ] }\"", member, state, one, two, three);
+
+    g_assert_cmpint(g_mkdir(state, 0700), ==, 0);
+    return options;
+}
+
+ApusTrio *apus_trio_new(void)
+{
+    ApusTrio *trio = g_new0(ApusTrio, 1);
+    g_autoptr(GError) err = NULL;
+
+    trio->dir = g_dir_make_tmp("colony-apus-XXXXXX", &err);
+    g_assert_no_error(err);
+    for (unsigned i = 0; i < ARRAY_SIZE(trio->options); i++) {
+        trio->options[i] = member_options(trio->dir, i + 1);
+    }
+    trio->witness_options = member_options(trio->dir, 3);
+    return trio;
+}
+
+void apus_trio_start(ApusTrio *trio)
+{
+    trio->witness = qtest_initf("-name witness -M none -nodefaults %s",
+                                trio->witness_options);
+    test_deadline_kills(trio->witness);
+}
+
+/* @dir, which holds files and folders of files, and no more */
+static void remove_folder(const char *dir)
+{
+    g_autoptr(GDir) entries = g_dir_open(dir, 0, NULL);
+    const char *name;
+
+    while ((name = g_dir_read_name(entries))) {
+        g_autofree char *path = g_build_filename(dir, name, NULL);
+
+        if (g_file_test(path, G_FILE_TEST_IS_DIR)) {
+            remove_folder(path);
+        } else {
+            g_assert_cmpint(g_unlink(path), ==, 0);
+        }
+    }
+    g_assert_cmpint(g_rmdir(dir), ==, 0);
+}
+
+void apus_trio_free(ApusTrio *trio)
+{
+    if (trio->witness) {
+        test_deadline_quit(trio->witness);
+    }
+    remove_folder(trio->dir);
+    for (unsigned i = 0; i < ARRAY_SIZE(trio->options); i++) {
+        g_free(trio->options[i]);
+    }
+    g_free(trio->witness_options);
+    g_free(trio->dir);
+    g_free(trio);
+}
+
+static bool info_is(QTestState *qts, const char *key, const char *value)
+{
+    QDict *reply = qtest_qmp(qts, "{ 'execute': 'query-apus' }");
+    QDict *info = qdict_get_qdict(reply, "return");
+    /* The member's thread may be busy: that is an error, and passes. */
+    bool is = info && g_str_equal(qdict_get_str(info, key), value);
+
+    qobject_unref(reply);
+    return is;
+}
+
+void apus_wait_part(QTestState *qts, const char *part)
+{
+    while (!info_is(qts, "part", part)) {
+        g_usleep(POLL);
+    }
+}
+
+void apus_wait_leads(QTestState *qts)
+{
+    apus_wait_part(qts, "leader");
+    while (!info_is(qts, "state", "leader")) {
+        g_usleep(POLL);
+    }
+}
