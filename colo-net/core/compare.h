@@ -90,12 +90,19 @@ gboolean compare_told(Compare *compare, const uint8_t *note, size_t size,
 
 /*
  * The VM stands; what it has said belongs to @epoch, or to an earlier one.
- * Epochs rise. A seal before it that was not committed has failed.
+ * Epochs rise. A seal before it that was neither committed nor reverted stays
+ * open: what was said since waits for the commit of a later one.
  */
 void compare_seal(Compare *compare, uint64_t epoch);
-/* @epoch, sealed last, is complete on the secondary. Does nothing without. */
+/*
+ * @epoch, sealed last, is complete on the secondary. Does nothing if that is
+ * not so.
+ */
 void compare_commit(Compare *compare, uint64_t epoch, int64_t now);
-/* It is not, and the secondary goes on as it was. Does nothing without. */
+/*
+ * The secondary itself has said that it will not be, and goes on as it was.
+ * Not if that is only guessed. Does nothing without a seal that is open.
+ */
 void compare_revert(Compare *compare, int64_t now);
 
 /*
@@ -112,6 +119,7 @@ typedef enum CompareWhy {
     COMPARE_BYTES, /* a stream has other bytes */
     COMPARE_CLOSED, /* a stream has ended that goes on at the other side */
     COMPARE_STRANGE, /* a connection without anchor speaks */
+    COMPARE_STUCK, /* the secondary's guest cannot be given an input */
 } CompareWhy;
 
 /* Until a commit: whether a sync is needed, and why. Text for traces. */

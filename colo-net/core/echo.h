@@ -69,6 +69,12 @@ EchoPass echo_inbound(Echo *echo, uint8_t *frame, size_t size,
                       size_t vnet_len, int64_t now);
 
 /*
+ * WAIT was said for too long: have the leader told, once; the next sync cures
+ * it.
+ */
+void echo_stuck(Echo *echo);
+
+/*
  * This replica leads: move all that is kept and may still be missed to the end
  * of @leaving, translated. Nothing is held there.
  */

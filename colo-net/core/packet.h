@@ -37,7 +37,7 @@ typedef struct PacketKey {
     uint8_t peer[16];
     uint16_t guest_port; /* all of these in host order */
     uint16_t peer_port;
-    uint16_t vlan[2]; /* the whole tags, outer first; 0: none */
+    uint16_t vlan[2]; /* outer first: id + 0x1000; 0: none */
     uint32_t version; /* 4 or 6 */
 } PacketKey;
 
@@ -115,7 +115,7 @@ PacketDigest packet_digest(const Packet *packet, const uint8_t *frame,
 void packet_shift_seq(Packet *packet, uint8_t *frame, uint32_t shift);
 /* Acknowledgement and SACK blocks */
 void packet_shift_ack(Packet *packet, uint8_t *frame, uint32_t shift);
-/* TSval, TSecr (only if it is not 0, or this is an answer) */
+/* TSval, and TSecr unless it is 0, which says that there is none */
 void packet_shift_stamp(Packet *packet, uint8_t *frame, uint32_t value,
                         uint32_t echo);
 uint32_t packet_stamp_value(const Packet *packet, const uint8_t *frame);

@@ -3,7 +3,8 @@
  *
  * A note is a header and records, little-endian; docs/internals/compare.rst
  * shows each byte. A record says either of a connection that its stream up to
- * a position has this digest, or that a frame with this digest was said.
+ * a position has this digest, or that a frame with this digest was said, or
+ * that nothing goes on.
  *
  * Nothing here keeps state: any thread may call it.
  *
@@ -29,6 +30,7 @@ typedef struct ReportHeader {
 typedef enum ReportKind {
     REPORT_STREAM = 1,
     REPORT_FRAME = 2,
+    REPORT_STUCK = 3, /* no input goes on: all else is 0 */
 } ReportKind;
 
 typedef struct Report {
