@@ -17,9 +17,11 @@
  */
 
 #include "qemu/osdep.h"
+#include <sys/resource.h>
 #include "migration/colo.h"
 #include "migration/failover.h"
 #include "migration/misc.h"
+#include "migration/options.h"
 #include "net/announce.h"
 #include "qapi/error.h"
 #include "qapi/qapi-events-apus.h"
@@ -132,8 +134,7 @@ static void begin_to_lead(ApusGroup *group)
     tell_role(group);
     apus_resume(group->apus);
     /* It was fenced when it was to start. */
-    if (autostart && (runstate_check(RUN_STATE_PRELAUNCH) ||
-                      runstate_check(RUN_STATE_PAUSED))) {
+    if (autostart && runstate_check(RUN_STATE_PRELAUNCH)) {
         vm_start();
     }
     tell_changed(group);
@@ -454,11 +455,27 @@ static void conduct_bh(void *opaque)
     set_hush(group);
 }
 
+/*
+ * Who leads depends on this thread's being heard, and it has little to do: let
+ * it not wait for vCPUs and others. Not everybody may do that, and on a host
+ * with CPUs to spare nothing depends on it.
+ */
+static void hurry(void)
+{
+    if (setpriority(PRIO_PROCESS, qemu_get_thread_id(), -20) < 0) {
+        trace_apus_group_refused(strerror(errno));
+    }
+}
+
 /* In the member's thread. */
 void conductor_changed(void *opaque, const ApusStatus *status)
 {
     ApusGroup *group = opaque;
 
+    if (!group->hurries) {
+        group->hurries = true;
+        hurry();
+    }
     WITH_QEMU_LOCK_GUARD(&group->lock) {
         group->fresh = *status;
         group->fresh_set = true;
@@ -738,6 +755,11 @@ static int migration_event(NotifierWithReturn *notifier, MigrationEvent *event,
     }
     if (group->part != APUS_PART_LEADER) {
         error_setg(errp, "only the leader's VM can be copied");
+        return -1;
+    }
+    if (!migrate_colo() || !migrate_plover()) {
+        error_setg(errp, "a VM with an apus-group is copied with capabilities "
+                   "x-colo and x-plover, or not at all");
         return -1;
     }
     apus_pin(group->apus, MAX(group->delivered, 1));

@@ -103,6 +103,7 @@ struct ApusGroup {
     char *why; /* this replica is unprotected, or fenced */
     uint64_t role_changes;
 
+    bool hurries; /* the member's thread does */
     ApusStatus fresh; /* under the lock: what the member's thread says */
     bool fresh_set;
     char *session_error; /* under the lock: of a session's thread */
