@@ -160,6 +160,10 @@ bench-%: qemu stock guest build/packages-check ## one: bench-colo, ...
 	@mkdir -p build/bench
 	@$(PYTHON) -B tests/bench/$*.py
 
+# BENCH_OPTIONS: see tests/bench/presets.py --help.
+bench-presets: qemu stock guest tools build/packages-check ## all presets
+	@$(PYTHON) -B tests/bench/presets.py $(BENCH_OPTIONS)
+
 # Neither a virtual machine nor root is needed for this one.
 bench-hash: build/config.mk ## how fast pages are hashed, and memory is
 	@$(PYTHON) -B tests/bench/hash.py

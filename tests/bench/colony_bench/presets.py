@@ -15,7 +15,9 @@ from colony_test.guest import Guest
 from . import images
 from .session import QEMU, STOCK, Subject, Workload, may_favour_vcpus
 
-MEMORY = 256
+MEMORY = 256                    # MiB
+# PostgreSQL keeps its database in memory.
+DATABASE_MEMORY = 512
 CHECKPOINT_MS = 100             # of COLO
 REDIS, NGINX, SQLITE, POSTGRESQL, CHATTY = NAMES = (
     'redis', 'nginx', 'sqlite', 'postgresql', 'chatty')
@@ -44,7 +46,8 @@ class Replicated(Subject):
     @property
     def look(self):
         """The Guest."""
-        return Guest(smp=self.vcpus, memory=MEMORY,
+        memory = DATABASE_MEMORY if self.guest == 'database' else MEMORY
+        return Guest(smp=self.vcpus, memory=memory,
                      services=_SERVICES[self.guest],
                      arguments=(('pgbench', '-i -q'),),
                      initrd=images.path(self.guest))

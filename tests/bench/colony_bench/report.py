@@ -14,7 +14,10 @@ FOLDER = TOP / 'build' / 'bench'
 _UNITS = {'interval': '{} ms', 'connections': '{} conn.', 'rate': '{}/s',
           'smp': '{} vCPUs', 'memory': '{} MiB', 'threads': '{} threads',
           'size': '{} B', 'inflight': 'x{}', 'members': 'of {}',
-          'streams': '{} at once', 'jobs': 'x{}'}
+          'streams': '{} at once', 'jobs': 'x{}', 'pipeline': 'x{}',
+          'vcpus': '{} vCPUs'}
+# What goes without saying.
+_UNSAID = {'pipeline': 1, 'vcpus': 1}
 
 
 def _digits(value):
@@ -31,7 +34,7 @@ def _label(row, fields):
     words = []
     for field in fields:
         value = row.get(field, row['params'].get(field))
-        if value is None or value is False:
+        if value is None or value is False or _UNSAID.get(field) == value:
             continue
         words.append(field if value is True else
                      _UNITS.get(field, '{}').format(value))

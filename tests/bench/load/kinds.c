@@ -270,6 +270,15 @@ static size_t pgbench_ask(const Ask *ask)
     return ntohl(size) + 1;
 }
 
+/* An error has fields: a letter and a string. "M" is the message. */
+static _Noreturn void die_of_error(const char *field, const char *end)
+{
+    while (field < end && *field && *field != 'M') {
+        field += strlen(field) + 1;
+    }
+    die("the server answered", field < end ? field : "an error");
+}
+
 /* Messages up to the one that says that the next may come. */
 static size_t pgbench_parse(const char *answer, size_t have)
 {
@@ -280,7 +289,7 @@ static size_t pgbench_parse(const char *answer, size_t have)
 
         memcpy(&size, answer + place + 1, 4);
         if (answer[place] == 'E') {
-            die("the server answered", answer + place + 5);
+            die_of_error(answer + place + 5, answer + have);
         }
         if (answer[place] == 'Z') {
             return place + 1 + ntohl(size);
