@@ -36,6 +36,12 @@
 
 /* The main loop turns; what could not be done is tried again. */
 #define TICK_MS 50
+/*
+ * For so many timeouts a secondary may be silent: meanwhile the guest is not
+ * heard, but it costs a copy of the VM to have another one.
+ */
+#define PATIENCE 4
+#define TIMEOUT_MS 100 /* of a group that says nothing else */
 /* A majority that is not heard for so many ticks is lost. */
 #define LOST_TICKS 3
 /* For the others to hear that the guest was switched off. */
@@ -269,15 +275,24 @@ static const ApusPeerStatus *find_peer(const ApusGroup *group, ApusId id)
 static void look_at_partner(ApusGroup *group)
 {
     const ApusPeerStatus *peer = find_peer(group, group->partner);
+    int64_t now = qemu_clock_get_ms(QEMU_CLOCK_REALTIME);
 
     if (group->session == GROUP_SESSION_NONE ||
         group->session == GROUP_SESSION_FAILED || !peer) {
         return;
     }
-    if (peer->dead || peer->suspected) {
+    if (!peer->suspected) {
+        group->suspected_since = 0;
+    } else if (!group->suspected_since) {
+        group->suspected_since = now;
+    }
+    if (peer->dead || (peer->suspected && now - group->suspected_since >=
+                                          group->patience)) {
         g_autofree char *why = g_strdup_printf(
             "the secondary, member %u, %s", peer->id,
             peer->dead ? "has died" : "is silent");
+
+        group->suspected_since = 0;
 
         set_why(group, why);
         group->session = GROUP_SESSION_FAILED;
@@ -591,7 +606,7 @@ void apus_group_session_end(void)
     if (group) {
         group->session = GROUP_SESSION_NONE;
         group->partner = APUS_NOBODY;
-        apus_group_sync_done();
+        apus_group_sync_done(UINT64_MAX);
     }
 }
 
@@ -644,7 +659,7 @@ void apus_group_taken_over(void)
     set_why(group, "the leader was lost");
     set_part(group, APUS_PART_LEADER);
     group->was_protected = true;
-    apus_group_sync_done();
+    apus_group_sync_done(UINT64_MAX);
     apus_resume(group->apus);
     tell_role(group);
     tell_unprotected(group, group->why);
@@ -770,8 +785,9 @@ static NotifierWithReturn migration_notifier;
 static Notifier shutdown_notifier = { .notify = machine_shutdown };
 static VMChangeStateEntry *vm_state_entry;
 
-void conductor_init(ApusGroup *group)
+void conductor_init(ApusGroup *group, uint32_t timeout_ms)
 {
+    group->patience = PATIENCE * (timeout_ms ?: TIMEOUT_MS);
     group->conduct_bh = qemu_bh_new(conduct_bh, group);
     group->timer = timer_new_ms(QEMU_CLOCK_REALTIME, tick, group);
     timer_mod(group->timer,

@@ -98,6 +98,8 @@ struct ApusGroup {
     bool protected; /* by what is committed */
     bool was_protected;
     bool takes_over; /* COLO's failover was asked for */
+    int64_t patience; /* with a silent partner, in milliseconds */
+    int64_t suspected_since; /* milliseconds; 0: it is not */
     unsigned silent_ticks; /* in a row without a lease */
     bool told_lost; /* that the majority is lost */
     char *why; /* this replica is unprotected, or fenced */
@@ -162,7 +164,8 @@ void group_sync_reached(ApusGroup *group, ApusEpoch epoch, uint64_t index);
 
 /* --- conductor.c --------------------------------------------------------- */
 
-void conductor_init(ApusGroup *group);
+/* @timeout_ms: of the group; 0: the default */
+void conductor_init(ApusGroup *group, uint32_t timeout_ms);
 void conductor_clear(ApusGroup *group);
 /* For the member's thread. */
 void conductor_changed(void *opaque, const ApusStatus *status);

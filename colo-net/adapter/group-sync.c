@@ -159,7 +159,7 @@ bool apus_group_sync_decide(uint64_t term, Error **errp)
     return true;
 }
 
-void apus_group_sync_done(void)
+void apus_group_sync_done(uint64_t epoch)
 {
     ApusGroup *group = apus_group();
 
@@ -167,8 +167,11 @@ void apus_group_sync_done(void)
         return;
     }
     QEMU_LOCK_GUARD(&group->lock);
-    group->asked = 0;
-    if (group->barrier.number) {
+    if (group->asked <= epoch) {
+        group->asked = 0;
+    }
+    /* The next one may have been reached meanwhile. */
+    if (group->barrier.number && group->barrier.number <= epoch) {
         group->barrier.number = 0;
         apus_resume(group->apus);
     }

@@ -332,7 +332,7 @@ static void complete(UserCreatable *uc, Error **errp)
     the_object = obj;
     group_queue_init(obj->group);
     group_sync_init(obj->group);
-    conductor_init(obj->group);
+    conductor_init(obj->group, obj->timeout);
     if (!start_member(obj, errp)) {
         free_group(obj);
         the_object = NULL;

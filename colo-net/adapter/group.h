@@ -118,11 +118,11 @@ void apus_group_set_ears(const ApusEars *ears, void *opaque);
  * R11, R13. Leader, in the sync's thread, without the BQL:
  *   apus_group_sync_request(e), then the message that asks the secondary
  *   apus_group_sync_reached(e), before the VM is stopped
- *   apus_group_sync_done(), when the VM runs again (after the copy)
+ *   apus_group_sync_done(e), when the VM runs again (after the copy)
  * Secondary, likewise:
  *   apus_group_sync_reached(e), before the guest is waited to be idle
  *   apus_group_sync_decide(term), where the point of no return is passed
- *   apus_group_sync_done(), when the VM runs again
+ *   apus_group_sync_done(e), when the VM runs again
  * Without a group all succeed at once.
  */
 bool apus_group_sync_request(uint64_t epoch, uint64_t base, Error **errp);
@@ -130,8 +130,8 @@ bool apus_group_sync_request(uint64_t epoch, uint64_t base, Error **errp);
 bool apus_group_sync_reached(uint64_t epoch, Error **errp);
 /* With the BQL. False: this replica stands for election, or is too old (R15) */
 bool apus_group_sync_decide(uint64_t term, Error **errp);
-/* Any thread: inputs flow again. Does nothing if they do. */
-void apus_group_sync_done(void);
+/* Any thread: inputs flow again, behind @epoch. Does nothing if they do. */
+void apus_group_sync_done(uint64_t epoch);
 
 /*
  * --- sessions: syncvm ------------------------------------------------------

@@ -219,7 +219,7 @@ static void vm_resume_after_sync(void *opaque)
         plover_machine_resume();
         plover_clock_trace(self.epoch, 0);
     }
-    apus_group_sync_done();
+    apus_group_sync_done(self.epoch);
     trace_plover_leader_resume(self.epoch);
 }
 
@@ -454,7 +454,7 @@ static bool sync_now(unsigned reasons, bool verifies, Error **errp)
                             reasons ? reasons : PLOVER_REASON_INTERVAL,
                             disks_are_late(), verifies ? &verify : NULL, &stats,
                             &error);
-    apus_group_sync_done();
+    apus_group_sync_done(self.epoch);
     if (ok) {
         self.failures = 0;
         apus_group_session_synced(stats.epoch);

@@ -84,7 +84,7 @@ static void vm_resume_after_sync(void *opaque)
         plover_machine_resume();
         plover_clock_trace(self.stats.epoch, advanced);
     }
-    apus_group_sync_done();
+    apus_group_sync_done(self.stats.epoch);
     if (self.applying) {
         self.applying = false;
         colo_incoming_end_load();
@@ -351,7 +351,7 @@ bool plover_secondary_checkpoint(Error **errp)
     ok = plover_secondary_serve(self.secondary, &applied, &why,
                                 &self.stats, &error);
     plover_session_unlock(&self.session);
-    apus_group_sync_done();
+    apus_group_sync_done(self.stats.epoch);
     if (applied) {
         plover_report_secondary(&self.stats, self.stage_bytes);
         trace_done(&self.stats);
