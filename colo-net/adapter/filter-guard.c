@@ -5,6 +5,7 @@
  */
 
 #include "qemu/osdep.h"
+#include "hw/vmstate-if.h"
 #include "qapi/error.h"
 #include "qapi/visitor.h"
 #include "qemu/iov.h"
@@ -39,7 +40,8 @@ static ssize_t guard_receive_iov(NetFilterState *nf, NetClientState *sender,
 {
     FilterGuard *g = FILTER_GUARD(nf);
     size_t size = iov_size(iov, iovcnt);
-    uint64_t bytes = g->queue.bytes + HOLD_OVERHEAD + size;
+    uint64_t bytes = guard_bytes(g) + HOLD_OVERHEAD + size;
+    bool keeps_some = g->compare && guard_is_secondary(); /* see echo.h */
     HoldFrame *frame;
 
     if (sender == nf->netdev || !size) {
@@ -53,16 +55,17 @@ static ssize_t guard_receive_iov(NetFilterState *nf, NetClientState *sender,
         return size;
     }
 
-    if (bytes > g->limit && !g->full) {
+    if (bytes > g->limit && !g->full && !keeps_some) {
         g->full = true;
         g->times_full++;
-        trace_filter_guard_full(guard_id(g), g->queue.bytes);
+        trace_filter_guard_full(guard_id(g), bytes);
     }
     /*
      * A VM that is to be paused runs on until the main loop has done it, and
      * what it says until then should not be lost.
      */
-    if (bytes > (guard_may_pause(g) ? 2 * g->limit : g->limit)) {
+    if (bytes > (guard_may_pause(g) ? 2 * g->limit : g->limit) &&
+        !keeps_some) {
         guard_drop(g, size, "full");
         return size;
     }
@@ -71,14 +74,19 @@ static ssize_t guard_receive_iov(NetFilterState *nf, NetClientState *sender,
     frame->flags = flags;
     frame->context = nf->netdev->vnet_hdr_len;
     iov_to_buf(iov, iovcnt, 0, frame->data, size);
-    if (guards.holding) {
+    if (g->compare) {
+        guard_compare_say(g, frame, flags & QEMU_NET_PACKET_FLAG_RAW ?
+                                    0 : frame->context);
+    } else if (guards.holding) {
         hold_queue_hold(&g->queue, frame, guards.sealed);
     } else {
         /* behind what the netdev has not taken yet */
         hold_queue_add(&g->queue, frame);
+    }
+    if (g->compare || !guards.holding) {
         guard_drain(g);
     }
-    if (guard_may_pause(g)) {
+    if (guard_may_pause(g) && (guard_held_frames(g) || g->full)) {
         guard_look(g);
     }
     return size;
@@ -97,6 +105,7 @@ static void group_changed(void *opaque)
 
 static void group_told(void *opaque, const uint8_t *data, size_t size)
 {
+    guard_compare_told(data, size);
 }
 
 static const ApusEars ears = {
@@ -134,16 +143,15 @@ static void guard_setup(NetFilterState *nf, Error **errp)
             return;
         }
     }
-    if (g->release == FILTER_GUARD_RELEASE_COMPARE) {
-        error_setg(errp, "Parameter 'release' is 'compare', which is not "
-                   "supported yet; use 'sync'");
-        return;
-    }
     if (g->group_id) {
         g->group = apus_group_find(g->group_id, errp);
         if (!g->group) {
             return;
         }
+    }
+    if (g->release == FILTER_GUARD_RELEASE_COMPARE &&
+        !guard_compare_setup(g, errp)) {
+        return;
     }
     nf->direction = NET_FILTER_DIRECTION_RX;
 
@@ -165,11 +173,12 @@ static void guard_cleanup(NetFilterState *nf)
     if (g->group) {
         listen_to_group();
     }
-    if (g->queue.held_frames) {
+    if (guard_held_frames(g)) {
         /* nobody will ever know whether they may leave */
-        trace_filter_guard_removed(nf->netdev_id, g->queue.held_frames);
+        trace_filter_guard_removed(nf->netdev_id, guard_held_frames(g));
     }
     hold_queue_clear(&g->queue);
+    guard_compare_cleanup(g);
     /* the VM may have waited for this one */
     guard_schedule();
 }
@@ -306,25 +315,19 @@ static bool guard_get_holding(Object *obj, Error **errp)
 static void guard_init(Object *obj)
 {
     FilterGuard *g = FILTER_GUARD(obj);
-    const struct {
-        const char *name;
-        const uint64_t *value;
-    } counters[] = {
-        { "held-frames", &g->queue.held_frames },
-        { "held-bytes", &g->queue.bytes },
-        { "released-frames", &g->released },
-        { "discarded-frames", &g->discarded },
-        { "dropped-frames", &g->dropped },
-        { "times-full", &g->times_full },
-    };
 
     g->limit = LIMIT_DEFAULT;
     g->timeout = TIMEOUT_DEFAULT;
+    g->waits_since = -1;
     hold_queue_init(&g->queue);
-    for (size_t i = 0; i < ARRAY_SIZE(counters); i++) {
-        object_property_add_uint64_ptr(obj, counters[i].name,
-                                       counters[i].value, OBJ_PROP_FLAG_READ);
-    }
+    object_property_add_uint64_ptr(obj, "times-full", &g->times_full,
+                                   OBJ_PROP_FLAG_READ);
+}
+
+/* Replicas may have other names for a guard, but not for the netdev. */
+static char *guard_get_id(VMStateIf *obj)
+{
+    return g_strdup(NETFILTER(obj)->netdev_id);
 }
 
 static void guard_finalize(Object *obj)
@@ -335,7 +338,9 @@ static void guard_finalize(Object *obj)
 static void guard_class_init(ObjectClass *oc, void *data)
 {
     NetFilterClass *nfc = NETFILTER_CLASS(oc);
+    VMStateIfClass *vc = VMSTATE_IF_CLASS(oc);
 
+    vc->get_id = guard_get_id;
     nfc->setup = guard_setup;
     nfc->cleanup = guard_cleanup;
     nfc->status_changed = guard_status_changed;
@@ -354,6 +359,7 @@ static void guard_class_init(ObjectClass *oc, void *data)
                               guard_get_timeout, guard_set_timeout, NULL,
                               NULL);
     object_class_property_add_bool(oc, "holding", guard_get_holding, NULL);
+    guard_add_counters(oc);
 }
 
 static const TypeInfo guard_info = {
@@ -363,6 +369,10 @@ static const TypeInfo guard_info = {
     .instance_init = guard_init,
     .instance_finalize = guard_finalize,
     .class_init = guard_class_init,
+    .interfaces = (InterfaceInfo[]) {
+        { TYPE_VMSTATE_IF },
+        { }
+    },
 };
 
 static void register_types(void)

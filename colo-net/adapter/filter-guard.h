@@ -13,8 +13,7 @@
  *       STAGED e:   filter_guard_commit(e)      applied: filter_guard_discard()
  *     filter_guard_end(...)                   filter_guard_end(...)
  *
- * A sync that fails needs no call: what it had sealed goes with the next one
- * that is committed.
+ * What a sync that fails had sealed goes with the next one that is committed.
  *
  * Everything here is called with the BQL held, from any thread, and nothing
  * waits, except where said.
@@ -57,6 +56,15 @@ void filter_guard_seal(uint64_t epoch);
 void filter_guard_commit(uint64_t epoch);
 
 /*
+ * Leader: the epoch that was sealed last is not to be: the secondary has said
+ * that it has dropped it, and goes on as it was. With release=compare, what it
+ * says counts again. Not when that is only likely, after a timeout or a broken
+ * connection: then what was said since the seal waits for the next commit.
+ * Does nothing if nothing is sealed.
+ */
+void filter_guard_revert(void);
+
+/*
  * Secondary: a sync is applied, and the VM that said what is held is no more.
  * Throw it away.
  */
@@ -75,6 +83,26 @@ bool filter_guard_holding(void);
 
 /* What they hold now: bytes, all guards together; bookkeeping included. */
 uint64_t filter_guard_held_bytes(void);
+
+/* All guards together, since they were made. */
+typedef struct FilterGuardStats {
+    uint64_t held_bytes; /* now, what a busy netdev has not taken included */
+    uint64_t held_frames; /* now, of a leader; or of any without compare */
+    int64_t oldest; /* us that a frame waits for its partner; -1: none does */
+    uint64_t released; /* frames that have left */
+    uint64_t discarded; /* frames of a secondary, or of a deposed leader */
+    uint64_t dropped; /* frames for which there was no room, or no NIC */
+    /* release=compare, leader: frames that left because ... */
+    uint64_t equal; /* both VMs have said the same */
+    uint64_t staged; /* a sync was complete */
+    uint64_t alone; /* they need no partner */
+    uint64_t diverged; /* times that the VMs have said different things */
+    /* release=compare, secondary */
+    uint64_t reports; /* told to the leader */
+    uint64_t waits; /* inputs that had to wait for the guest */
+} FilterGuardStats;
+
+void filter_guard_stats(FilterGuardStats *stats);
 
 /* Whether a guard has paused the VM. */
 bool filter_guard_paused(void);

@@ -6,17 +6,91 @@
 
 #include "qemu/osdep.h"
 #include "guard-inputs.h"
+#include "guard-internal.h"
+#include "trace.h"
 
 static NotifierList notifiers = NOTIFIER_LIST_INITIALIZER(notifiers);
+
+void filter_guard_add_input_notifier(Notifier *notifier)
+{
+    notifier_list_add(&notifiers, notifier);
+}
+
+static FilterGuard *find(NetClientState *netdev)
+{
+    FilterGuard *g;
+
+    QTAILQ_FOREACH(g, &guards.list, next) {
+        if (NETFILTER(g)->netdev == netdev) {
+            return g->compare ? g : NULL;
+        }
+    }
+    return NULL;
+}
 
 FilterGuardInput filter_guard_input(NetClientState *netdev, unsigned flags,
                                     unsigned vnet_len, uint8_t *frame,
                                     size_t size)
 {
+    FilterGuard *g = find(netdev);
+    int64_t now;
+
+    if (!g) {
+        return FILTER_GUARD_INPUT_PASS;
+    }
+    now = guard_now();
+    if (!guard_is_secondary()) {
+        flow_inbound(g->table, frame, size, vnet_len, now);
+    } else if (echo_inbound(g->echo, frame, size, vnet_len, now) ==
+               ECHO_WAIT) {
+        if (g->waits_since < 0) {
+            g->waits_since = now;
+            guard_schedule_in(guard_timeout_us(g) * SCALE_US);
+        }
+        return FILTER_GUARD_INPUT_WAIT;
+    }
+    g->waits_since = -1;
     return FILTER_GUARD_INPUT_PASS;
 }
 
-void filter_guard_add_input_notifier(Notifier *notifier)
+bool filter_guard_noise(NetClientState *netdev, unsigned vnet_len,
+                        const uint8_t *frame, size_t size)
 {
-    notifier_list_add(&notifiers, notifier);
+    FilterGuard *g = find(netdev);
+
+    return g && flow_noise(g->table, frame, size, vnet_len);
+}
+
+/* An input that waits for too long is for the leader to know. */
+static void look_at_clock(FilterGuard *g)
+{
+    int64_t now = guard_now();
+    int64_t left = g->waits_since + guard_timeout_us(g) - now;
+
+    if (left <= 0) {
+        trace_filter_guard_stuck(guard_id(g));
+        echo_stuck(g->echo);
+        guard_schedule(); /* to tell */
+        g->waits_since = now;
+        left = guard_timeout_us(g);
+    }
+    guard_schedule_in(left * SCALE_US);
+}
+
+void guard_inputs_look(void)
+{
+    bool waits = false;
+    FilterGuard *g;
+
+    QTAILQ_FOREACH(g, &guards.list, next) {
+        if (g->waits_since >= 0) {
+            waits = true;
+            if (guards.active) {
+                look_at_clock(g);
+            }
+        }
+    }
+    if (waits) {
+        notifier_list_notify(&notifiers, NULL);
+    }
 }

@@ -42,6 +42,14 @@ FilterGuardInput filter_guard_input(NetClientState *netdev, unsigned flags,
                                     size_t size);
 
 /*
+ * Leader: does @frame, which has come from the network, acknowledge what the
+ * guest has never said? Then it is not to be ordered: the secondary's guest
+ * would be waited for in vain.
+ */
+bool filter_guard_noise(NetClientState *netdev, unsigned vnet_len,
+                        const uint8_t *frame, size_t size);
+
+/*
  * Have @notifier notified, in a bottom half, when frames that were to wait
  * may be asked about again. notifier_remove() ends it.
  */

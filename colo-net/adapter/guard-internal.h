@@ -7,7 +7,9 @@
  *   guard-send.c     letting frames out, if the group says that they may leave
  *   guard-session.c  what all guards share: sessions, pauses of the VM, and
  *                    what is done in the main loop
+ *   guard-compare.c  release=compare: notes, divergence, the table's state
  *   guard-inputs.c   what the guest hears
+ *   guard-stats.c    what a user can look at
  *
  * What a guard knows of one NIC is in FilterGuard; what all share, the
  * session, in guards. Both are protected by the BQL.
@@ -26,7 +28,8 @@
 #include "qemu/timer.h"
 #include "colo-net/adapter/filter-guard.h"
 #include "colo-net/adapter/group.h"
-#include "colo-net/core/hold.h"
+#include "colo-net/core/compare.h"
+#include "colo-net/core/echo.h"
 
 OBJECT_DECLARE_SIMPLE_TYPE(FilterGuard, FILTER_GUARD)
 
@@ -39,7 +42,19 @@ struct FilterGuard {
     uint32_t timeout; /* ms; of a comparison */
     ApusGroup *group; /* NULL: there is no gate */
 
-    HoldQueue queue;
+    HoldQueue queue; /* with release=compare it is empty */
+
+    /* release=compare; else NULL */
+    FlowTable *table;
+    Compare *compare;
+    Echo *echo;
+    uint64_t number; /* of the netdev in notes */
+    int64_t waits_since; /* us; an input has to wait; -1: none does */
+    /* what of it travels: */
+    uint64_t epoch; /* that the table is of */
+    uint32_t state_size;
+    uint8_t *state;
+
     bool draining; /* guard_drain() is active */
     bool pressed; /* pressure was reported since the last seal */
     bool full;
@@ -60,6 +75,7 @@ typedef struct Guards {
     bool leader; /* in this session, or in the last one */
     uint64_t sealed; /* the last epoch */
     bool syncing; /* it is neither committed nor known to have failed */
+    bool requested; /* a sync, since the last commit, by a comparison */
 
     bool awaiting; /* a frame has come since the last seal */
     bool notify_first;
@@ -76,6 +92,16 @@ typedef struct Guards {
 } Guards;
 
 extern Guards guards;
+
+static inline bool guard_is_secondary(void)
+{
+    return guards.holding && !guards.leader;
+}
+
+static inline int64_t guard_timeout_us(FilterGuard *g)
+{
+    return (int64_t)g->timeout * 1000;
+}
 
 const char *guard_id(FilterGuard *g);
 /* A guard reports pressure, and a full one is no longer, at this level. */
@@ -103,5 +129,40 @@ void guard_schedule_in(int64_t ns);
 bool guard_may_pause(FilterGuard *g);
 /* A guard that may pause the VM holds a frame more. */
 void guard_look(FilterGuard *g);
+
+/* --- guard-compare.c ------------------------------------------------------ */
+
+/* Microseconds of a clock that does not go backwards. */
+int64_t guard_now(void);
+/* What may leave, in order. */
+HoldQueue *guard_leaving(FilterGuard *g);
+/* Memory of all that is held or may leave, and frames that are held. */
+uint64_t guard_bytes(FilterGuard *g);
+uint64_t guard_held_frames(FilterGuard *g);
+
+/* The rest is for guards with release=compare. */
+bool guard_compare_setup(FilterGuard *g, Error **errp);
+/* Does nothing for others. */
+void guard_compare_cleanup(FilterGuard *g);
+/* The guest says this; it is the guard's from now on. */
+void guard_compare_say(FilterGuard *g, HoldFrame *frame, size_t vnet_len);
+/* In the main loop, when something may have to be told or asked for. */
+void guard_compare_look(FilterGuard *g);
+/* The other replica has told this. */
+void guard_compare_told(const uint8_t *note, size_t size);
+/* A session begins, or is over. */
+void guard_compare_begin(FilterGuard *g);
+void guard_compare_end(FilterGuard *g, bool release);
+/* Throw everything away. */
+void guard_compare_clear(FilterGuard *g);
+
+/* --- guard-inputs.c ------------------------------------------------------- */
+
+/* In the main loop: the guest may have said what an input waits for. */
+void guard_inputs_look(void);
+
+/* --- guard-stats.c -------------------------------------------------------- */
+
+void guard_add_counters(ObjectClass *oc);
 
 #endif

@@ -91,13 +91,14 @@ static bool pass_on(FilterGuard *g, const HoldFrame *frame)
 
 void guard_drain(FilterGuard *g)
 {
+    HoldQueue *leaving = guard_leaving(g);
     HoldFrame *frame;
 
     if (g->draining) {
         return; /* a receiver made the guest send something */
     }
     g->draining = true;
-    while ((frame = hold_queue_next(&g->queue))) {
+    while ((frame = hold_queue_next(leaving))) {
         /* R9, R12 */
         if (g->group && !apus_group_may_speak(g->group)) {
             guard_schedule_in(CLOSED_NS);
@@ -107,11 +108,11 @@ void guard_drain(FilterGuard *g)
             guard_schedule_in(BUSY_NS);
             break;
         }
-        hold_queue_pop(&g->queue);
+        hold_queue_pop(leaving);
     }
     g->draining = false;
 
-    if (g->full && g->queue.bytes <= guard_high_water(g)) {
+    if (g->full && guard_bytes(g) <= guard_high_water(g)) {
         g->full = false;
         guard_schedule();
     }
@@ -119,6 +120,9 @@ void guard_drain(FilterGuard *g)
 
 void guard_clear(FilterGuard *g)
 {
+    if (g->compare) {
+        guard_compare_clear(g);
+    }
     g->discarded += g->queue.held_frames + g->queue.leaving_frames;
     hold_queue_clear(&g->queue);
     g->full = false;

@@ -71,8 +71,12 @@ static void look_after_all(void *opaque)
         if (guard_deposed(g)) {
             guard_clear(g);
         }
+        if (g->compare) {
+            guard_compare_look(g);
+        }
         guard_drain(g);
     }
+    guard_inputs_look();
     if (guards.notify_first) {
         guards.notify_first = false;
         if (guards.fn) {
@@ -123,13 +127,15 @@ void guard_look(FilterGuard *g)
 {
     bool leads = guards.holding && guards.leader;
 
+    uint64_t bytes = guard_bytes(g);
+
     if (leads && !guards.awaiting) {
         guards.awaiting = true;
         guards.notify_first = true;
         guard_schedule();
     }
-    if (leads && !g->pressed && g->queue.bytes > guard_high_water(g)) {
-        trace_filter_guard_pressure(guard_id(g), g->queue.bytes);
+    if (leads && !g->pressed && bytes > guard_high_water(g)) {
+        trace_filter_guard_pressure(guard_id(g), bytes);
         g->pressed = true;
         guards.notify_pressure = true;
         guard_schedule();
@@ -166,11 +172,15 @@ void filter_guard_begin(bool leader)
     guards.leader = leader;
     guards.sealed = 0;
     guards.syncing = false;
+    guards.requested = false;
     guards.awaiting = false;
     QTAILQ_FOREACH(g, &guards.list, next) {
         hold_queue_unseal(&g->queue);
+        if (g->compare) {
+            guard_compare_begin(g);
+        }
         g->pressed = false;
-        if (leader && g->queue.held_frames) {
+        if (leader && guard_held_frames(g)) {
             guard_look(g);
         }
     }
@@ -189,6 +199,9 @@ void filter_guard_seal(uint64_t epoch)
     guards.syncing = true;
     guards.awaiting = false;
     QTAILQ_FOREACH(g, &guards.list, next) {
+        if (g->compare) {
+            compare_seal(g->compare, epoch);
+        }
         g->pressed = false;
     }
 }
@@ -206,10 +219,35 @@ void filter_guard_commit(uint64_t epoch)
     assert(epoch == guards.sealed);
 
     guards.syncing = false;
+    guards.requested = false;
     QTAILQ_FOREACH(g, &guards.list, next) {
-        frames += hold_queue_commit(&g->queue, epoch);
+        frames += guard_held_frames(g);
+        hold_queue_commit(&g->queue, epoch);
+        if (g->compare) {
+            compare_commit(g->compare, epoch, guard_now());
+        }
+        frames -= guard_held_frames(g);
     }
     trace_filter_guard_commit(epoch, frames);
+    drain_all();
+}
+
+void filter_guard_revert(void)
+{
+    FilterGuard *g;
+
+    assert(bql_locked());
+    if (!guards.active || !guards.leader || !guards.syncing) {
+        return;
+    }
+    trace_filter_guard_revert(guards.sealed);
+
+    guards.syncing = false;
+    QTAILQ_FOREACH(g, &guards.list, next) {
+        if (g->compare) {
+            compare_revert(g->compare, guard_now());
+        }
+    }
     drain_all();
 }
 
@@ -224,10 +262,15 @@ void filter_guard_discard(void)
     QTAILQ_FOREACH(g, &guards.list, next) {
         uint64_t n = hold_queue_discard(&g->queue);
 
+        if (g->compare) {
+            echo_applied(g->echo, g->epoch);
+            g->waits_since = -1; /* what waits is another frame now */
+        }
         g->discarded += n;
         g->full = false;
         frames += n;
     }
+    guard_schedule(); /* what waited to be heard may be another thing now */
     trace_filter_guard_discard(frames);
 }
 
@@ -244,11 +287,15 @@ void filter_guard_end(bool release)
     guards.syncing = false;
     guards.holding = !release;
     QTAILQ_FOREACH(g, &guards.list, next) {
-        frames += g->queue.held_frames;
+        frames += guard_held_frames(g);
         if (release) {
             hold_queue_release(&g->queue);
         }
+        if (g->compare) {
+            guard_compare_end(g, release);
+        }
     }
+    guard_schedule();
     trace_filter_guard_end(release ? "releases" : "keeps", frames);
     drain_all();
 }
@@ -264,7 +311,7 @@ uint64_t filter_guard_held_bytes(void)
     uint64_t bytes = 0;
 
     QTAILQ_FOREACH(g, &guards.list, next) {
-        bytes += g->queue.bytes;
+        bytes += guard_bytes(g);
     }
     return bytes;
 }
