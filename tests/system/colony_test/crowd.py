@@ -211,14 +211,14 @@ class Crowd(threading.Thread):
     def gap(self, since, until=linear.INFINITY):
         """
         The longest time without any answer to anybody, and the longest that
-        one client waited for one, in seconds, from @since to @until.
+        one client waited for one, in seconds; of those that had an end after
+        @since and began before @until.
         """
-        moments = [since] + [when for when, _ in self.moments
-                             if since < when <= until]
-        nobody = max((b - a for a, b in zip(moments, moments[1:])),
-                     default=0.0)
+        moments = [since] + [when for when, _ in self.moments if when > since]
+        nobody = max((b - a for a, b in zip(moments, moments[1:])
+                      if a < until), default=0.0)
         single = max((one.returned - max(one.called, since)
                       for one in self.history
-                      if one.known and since < one.returned <= until),
-                     default=0.0)
+                      if one.known and one.returned > since
+                      and one.called < until), default=0.0)
         return nobody, single

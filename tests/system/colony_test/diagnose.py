@@ -36,6 +36,15 @@ def _kernel_stacks(pid):
     return text
 
 
+def _group(machine):
+    """What a member of a group thinks of it, while it lives."""
+    if any(word.startswith('apus-group,') for word in machine.argv):
+        try:
+            machine.qmp.command('query-apus', timeout=1)
+        except Exception:   # pylint: disable=broad-except
+            pass            # the transcript tells
+
+
 def _transcript(machine):
     lines = sorted(entry + (which,) for which in ('qmp', 'oob')
                    for entry in getattr(machine, which).transcript)
@@ -59,6 +68,8 @@ def diagnose_lab(lab, folder):
         text += f'== {machine.name} on {machine.host.name}: {state}\n'
         (folder / f'{machine.name}.command').write_text(
             ' \\\n  '.join(machine.argv) + '\n')
+        if code is None:
+            _group(machine)
         (folder / f'{machine.name}.qmp').write_text(_transcript(machine))
         if code is None:
             (folder / f'{machine.name}.stacks').write_text(

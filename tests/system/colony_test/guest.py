@@ -58,6 +58,12 @@ class Guest:
         """Whether frames of this NIC carry a virtio-net header."""
         return self.nic == 'virtio-net'
 
+    def with_service(self, name, arguments):
+        """The same with one more service, with these arguments."""
+        return dataclasses.replace(
+            self, services=(*self.services, name),
+            arguments=(*self.arguments, (name, arguments)))
+
     def device(self, kind):
         """The name of the virtio device @kind on this machine's bus."""
         bus = 'device' if self.machine == 'microvm' else 'pci'

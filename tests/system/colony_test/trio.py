@@ -20,6 +20,8 @@ from .qemu import Qemu
 
 GROUP_PORT = 7000
 MIGRATION_PORT = 9998
+# A machine that runs several tests at once is silent at times.
+TIMEOUT_MS = 400
 TRACE = ('apus_group_*', 'filter_apus_*', 'filter_guard_begin',
          'filter_guard_end', 'filter_guard_full', 'colo_failover_set_state',
          'plover_send', 'plover_receive', 'plover_leader_stop',
@@ -113,7 +115,7 @@ class Trio:
     leader, secondary: who was that when the test last looked, see
     wait_leader().  sniffer: watches, see conftest.py.  witness_kind: apusd or qemu.  disks: see disks.py.
     settings: of the group, with the same names in all members: timeout,
-    durability....  binaries: host number -> emulator, if not the usual one.
+    durability....; timeout is longer than the default.  binaries: host number -> emulator, if not the usual one.
     """
 
     def __init__(self, lab, guest=Guest(), preset='hybrid',
@@ -124,7 +126,7 @@ class Trio:
         self.guest = guest
         self.preset = PRESETS[preset]
         self.interval_ms = interval_ms or self.preset.interval_ms
-        self.settings = settings or {}
+        self.settings = {'timeout': TIMEOUT_MS, **(settings or {})}
         self.cluster = 'vm'
         self._binaries = binaries or {}
         self.disks = disks
