@@ -34,8 +34,8 @@ static void print_roles(Monitor *mon, const ApusInfo *info)
     } else {
         monitor_printf(mon, "secondary: none\n");
     }
-    monitor_printf(mon, "outputs: %s; without a secondary: %s\n",
-                   info->may_speak ? "may leave" : "are held",
+    monitor_printf(mon, "what the guest says: %s; without a secondary: %s\n",
+                   info->may_speak ? "may leave" : "is held",
                    ApusUnprotected_str(info->unprotected));
 }
 
@@ -68,6 +68,24 @@ static void print_log(Monitor *mon, const ApusLogInfo *log)
                    log->room);
 }
 
+static void print_outputs(Monitor *mon, const ApusOutputInfo *outputs)
+{
+    monitor_printf(mon, "outputs: held %" PRIu64 " (%" PRIu64 " bytes), "
+                   "released %" PRIu64 ", discarded %" PRIu64 ", dropped %"
+                   PRIu64 "\n", outputs->held, outputs->held_bytes,
+                   outputs->released, outputs->discarded, outputs->dropped);
+    if (outputs->has_oldest) {
+        monitor_printf(mon, "  one waits for the other VM since %" PRIu64
+                       " us\n", outputs->oldest);
+    }
+    monitor_printf(mon, "  released as equal %" PRIu64 ", staged %" PRIu64
+                   ", alone %" PRIu64 "; divergences: %" PRIu64 "\n",
+                   outputs->equal, outputs->staged, outputs->alone,
+                   outputs->diverged);
+    monitor_printf(mon, "  reports %" PRIu64 ", inputs that waited %" PRIu64
+                   "\n", outputs->reports, outputs->input_waits);
+}
+
 static void print_counters(Monitor *mon, const ApusCounters *counters)
 {
     monitor_printf(mon, "frames: submitted %" PRIu64 ", delivered %" PRIu64
@@ -98,5 +116,6 @@ void hmp_info_apus(Monitor *mon, const QDict *qdict)
         print_member(mon, e->value);
     }
     print_log(mon, info->log);
+    print_outputs(mon, info->outputs);
     print_counters(mon, info->counters);
 }

@@ -8,6 +8,7 @@
 #include "block/thread-pool.h"
 #include "qapi/error.h"
 #include "qapi/qapi-commands-apus.h"
+#include "filter-guard.h"
 #include "group-internal.h"
 
 QEMU_BUILD_BUG_ON((int)APUS_PART_WITNESS != (int)APUS_GROUP_PART_WITNESS);
@@ -110,6 +111,30 @@ static ApusLogInfo *describe_log(const ApusStatus *status)
     return info;
 }
 
+static ApusOutputInfo *describe_outputs(void)
+{
+    ApusOutputInfo *info = g_new0(ApusOutputInfo, 1);
+    FilterGuardStats stats;
+
+    filter_guard_stats(&stats);
+    *info = (ApusOutputInfo) {
+        .held = stats.held_frames,
+        .held_bytes = stats.held_bytes,
+        .has_oldest = stats.oldest >= 0,
+        .oldest = MAX(stats.oldest, 0),
+        .released = stats.released,
+        .discarded = stats.discarded,
+        .dropped = stats.dropped,
+        .equal = stats.equal,
+        .staged = stats.staged,
+        .alone = stats.alone,
+        .diverged = stats.diverged,
+        .reports = stats.reports,
+        .input_waits = stats.waits,
+    };
+    return info;
+}
+
 static ApusCounters *describe_counters(const ApusGroup *group,
                                        const Answer *answer)
 {
@@ -159,6 +184,7 @@ static ApusInfo *describe(const ApusGroupObject *obj, const Answer *answer)
         .error = g_strdup(group->why),
         .members = describe_members(obj, status),
         .log = describe_log(status),
+        .outputs = describe_outputs(),
         .counters = describe_counters(group, answer),
     };
     return info;
