@@ -93,7 +93,10 @@ typedef struct {
     void (*term_rises)(void *opaque, uint64_t term);
     /* State, term, leader, role, members or a peer have changed. */
     void (*changed)(void *opaque, const ApusStatus *status);
-    /* The member takes no further part; apus_stop() and start anew. */
+    /*
+     * The member takes no further part; apus_stop() and start anew. Not with
+     * the same state if that is APUS_ERROR_SUPERSEDED.
+     */
     void (*failed)(void *opaque, const GError *error);
     /* For the operator; @level is a GLogLevelFlags. */
     void (*log)(void *opaque, GLogLevelFlags level, const char *text);
@@ -178,11 +181,14 @@ void apus_deliver_stop(Apus *apus); /* once more a deliver() may come */
 
 /*
  * These wait for the member's thread, a second at most (APUS_ERROR_BUSY). The
- * first two not from deliver(), skipped() or a done() (likewise).
+ * first three not from deliver(), skipped(), told(), term_rises() or a done()
+ * (likewise).
  */
 gboolean apus_replace(Apus *apus, ApusId old, const ApusMember *new_member,
                       GError **errp);
 gboolean apus_deliver_from(Apus *apus, uint64_t index, GError **errp);
+/* It leads when changed() says so. */
+gboolean apus_force(Apus *apus, GError **errp);
 gboolean apus_status(Apus *apus, ApusStatus *status, GError **errp);
 gboolean apus_counters(Apus *apus, ApusTransportCounters *counters,
                        GError **errp);

@@ -138,8 +138,9 @@ static void peers(void *opaque, const ApusMembers *members)
 
 static uint32_t no_chance(void *opaque)
 {
-    (void)opaque;
-    return 7;
+    WorldMember *member = opaque;
+
+    return 7 + member->id;
 }
 
 static const ApusCoreOps ops = {
@@ -187,7 +188,7 @@ void world_start(World *world, ApusId id, uint64_t life,
 
     apus_core_defaults(&config);
     config.log_size = WORLD_RING;
-    *member = (WorldMember) { .world = world, .id = id };
+    *member = (WorldMember) { .world = world, .id = id, .life = life };
     member->saved = *state;
     member->term = state->term;
     member->delivered = g_string_new(NULL);

@@ -21,6 +21,7 @@ typedef struct World World;
 typedef struct {
     World *world;
     ApusId id;
+    uint64_t life;
     ApusCore *core;
     gboolean dead, silent, deaf;
     gboolean pauses; /* after each INPUT that is delivered to it */

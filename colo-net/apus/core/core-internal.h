@@ -10,6 +10,7 @@
  *   follower.c  taking entries, acknowledging, curing amnesia (R6)
  *   deliver.c   to the user, in order, with barriers (R11)
  *   change.c    replacing a member
+ *   force.c     going on alone, at an operator's word
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -84,6 +85,7 @@ struct ApusCore {
     ApusLog *log;
     ApusSnapshot remembered; /* by an amnesiac, of what it had acknowledged */
     uint64_t generation, term;
+    gboolean superseded; /* by a newer generation: failed */
     ApusId vote;
     gboolean amnesiac, blank;
     ApusId leader;
@@ -244,5 +246,10 @@ void apus_core_skip(ApusCore *core, const ApusSnapshot *snapshot);
 void apus_core_change_flush(ApusCore *core);
 gboolean apus_core_changing(const ApusCore *core);
 uint64_t apus_core_change_deadline(const ApusCore *core);
+
+/* --- force.c ------------------------------------------------------------- */
+
+/* There is a newer generation, to which we do not belong. */
+void apus_core_superseded(ApusCore *core);
 
 #endif

@@ -394,12 +394,24 @@ static gboolean of_this_life(const ApusCore *core, const Peer *peer,
 }
 
 /* Whom a leader brings up to date belongs to its generation from then on. */
-static gboolean of_this_generation(ApusCore *core, const ApusMessage *m)
+static gboolean of_this_generation(ApusCore *core, Peer *peer,
+                                   const ApusMessage *m)
 {
-    if (m->generation > core->generation && core->amnesiac &&
-        (m->type == APUS_MESSAGE_APPEND || m->type == APUS_MESSAGE_SNAPSHOT)) {
-        core->generation = m->generation;
-        apus_core_save(core);
+    ApusMessage answer = {
+        .type = APUS_MESSAGE_ACK,
+        .ack = { .kind = APUS_ACK_DIFFERS, .amnesiac = TRUE },
+    };
+
+    if (m->generation > core->generation && core->amnesiac) {
+        if (m->type == APUS_MESSAGE_APPEND ||
+            m->type == APUS_MESSAGE_SNAPSHOT) {
+            core->generation = m->generation;
+            apus_core_save(core);
+        }
+    } else if (m->generation > core->generation) {
+        apus_core_superseded(core);
+    } else if (m->generation < core->generation && !core->amnesiac) {
+        apus_core_send(core, peer, &answer); /* says the newer generation */
     }
     return m->generation == core->generation;
 }
@@ -447,7 +459,7 @@ void apus_core_receive(ApusCore *core, const ApusMessage *m, uint64_t now)
         core->count.refused_messages++;
         return;
     }
-    if (!of_this_life(core, peer, m) || !of_this_generation(core, m)) {
+    if (!of_this_life(core, peer, m) || !of_this_generation(core, peer, m)) {
         core->count.stale_messages++;
         return;
     }
@@ -709,6 +721,7 @@ void apus_core_status(const ApusCore *core, ApusStatus *status, uint64_t now)
     status->commit = core->commit;
     status->delivered = core->delivered;
     status->delivers = core->delivers;
+    status->superseded = core->superseded;
     status->stored = apus_core_safe(core);
     status->room = apus_log_room(core->log);
     status->pending = core->pending.length;

@@ -50,7 +50,8 @@ typedef enum {
     APUS_STATE_CANDIDATE, /* has asked for votes */
     APUS_STATE_ELECTED, /* leads, its ROLE is not committed: may do nothing */
     APUS_STATE_LEADER, /* its ROLE is committed (R3) */
-    APUS_STATE_FAILED, /* the storage cannot go on: takes no part */
+    /* Takes no part: the storage cannot go on, or it is superseded. */
+    APUS_STATE_FAILED,
 } ApusState;
 
 /* What became of a submission (R10). */
@@ -236,6 +237,18 @@ gboolean apus_core_submit(ApusCore *core, ApusEntryKind kind,
 gboolean apus_core_replace(ApusCore *core, ApusId old, const ApusMember *new,
                            uint64_t now, GError **errp);
 
+/*
+ * An operator says that the members that are out of reach are dead: go on
+ * alone, as the only member of a new generation, and lead. Those who are in
+ * reach are no members either, until they join again. APUS_ERROR_MAJORITY: a
+ * majority is in reach, of whom one may lead, or another is who may lead;
+ * _BUSY: there may have been a leader within the last timeout; _ROLE: a
+ * witness; _MISSING: amnesiac; _MEMBERS, _STOPPED, _FULL.
+ *
+ * Whether what this member runs is fit to go on is for the caller to know.
+ */
+gboolean apus_core_force(ApusCore *core, uint64_t now, GError **errp);
+
 /* Deliver again: after a pause, a SYNC, an election. */
 void apus_core_resume(ApusCore *core, uint64_t now);
 
@@ -302,6 +315,7 @@ typedef struct {
     gboolean amnesiac;
     gboolean changing; /* members */
     gboolean delivers;
+    gboolean superseded; /* by a newer generation: left out, and failed */
     ApusRole role; /* the newest that is committed, as far as known here */
     uint64_t role_index; /* of the newest ROLE, committed or not; 0: trimmed */
     ApusMembers members; /* the newest, committed or not */

@@ -654,6 +654,10 @@ uint64_t apus_core_leader_deadline(const ApusCore *core)
                        peer->heard + apus_core_patience(core, peer) + 1);
         }
     }
+    /* A lease goes on without anybody's answer, but not by itself. */
+    if (apus_log_newest(core->log)->members.count == 1) {
+        when = MIN(when, core->now + core->config.heartbeat);
+    }
     /* One that is not fit sends nothing, and looks now and then. */
     return apus_core_fit(core) ? when
                                : core->now + core->config.heartbeat;

@@ -92,7 +92,7 @@ typedef struct {
  * before anything that follows from it is said to others.
  */
 typedef struct {
-    uint64_t generation; /* raised by an operator's force only */
+    uint64_t generation; /* raised by apus_core_force() only */
     uint64_t term; /* the newest one seen */
     ApusId vote; /* for whom in that term, or APUS_NOBODY */
     /* The log does not hold all that this member has acknowledged. */
@@ -132,6 +132,8 @@ typedef enum {
     APUS_ERROR_IO, /* the system refused */
     APUS_ERROR_CONFIG, /* a setting that cannot be */
     APUS_ERROR_STOPPED, /* the member is stopping, or has failed */
+    APUS_ERROR_MAJORITY, /* the group can decide by itself */
+    APUS_ERROR_SUPERSEDED, /* by a new generation, without this member */
 } ApusError;
 
 #define APUS_ERROR (apus_error_quark())

@@ -275,6 +275,22 @@ gboolean apus_deliver_from(Apus *apus, uint64_t index, GError **errp)
     return ask_member(apus, &ask, errp);
 }
 
+static gboolean answer_force(Apus *apus, Ask *ask, GError **errp)
+{
+    (void)ask;
+    return apus_core_force(apus->core, apus_loop_now(apus->loop), errp);
+}
+
+gboolean apus_force(Apus *apus, GError **errp)
+{
+    Ask ask = {
+        .answer = answer_force,
+        .core = TRUE,
+    };
+
+    return ask_member(apus, &ask, errp);
+}
+
 static gboolean answer_status(Apus *apus, Ask *ask, GError **errp)
 {
     (void)errp;

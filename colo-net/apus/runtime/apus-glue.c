@@ -286,6 +286,17 @@ static void publish(Apus *apus, ApusStatus *status)
                                  !atomic_load(&apus->stop));
 }
 
+static void see_superseded(Apus *apus, const ApusStatus *status)
+{
+    if (status->superseded && !apus->superseded) {
+        apus->superseded = TRUE;
+        g_clear_error(&apus->failure);
+        apus_refuse(&apus->failure, APUS_ERROR_SUPERSEDED, "an operator has "
+                    "forced another member to go on without this one: set it "
+                    "up anew, as one that joins");
+    }
+}
+
 static void tell_user(Apus *apus)
 {
     ApusStatus status;
@@ -294,6 +305,7 @@ static void tell_user(Apus *apus)
         apus->changed = FALSE;
         apus_core_status(apus->core, &status, apus_loop_now(apus->loop));
         publish(apus, &status);
+        see_superseded(apus, &status);
         if (apus->handlers.changed) {
             apus->handlers.changed(apus->opaque, &status);
         }

@@ -62,6 +62,7 @@ struct Apus {
     gboolean flushing;
     gboolean changed; /* the user is to be told */
     GError *failure; /* likewise, of the storage */
+    gboolean superseded; /* that has been said */
     gboolean resigned; /* since it is to stop */
     ApusId resigned_to; /* who is to take over, or APUS_NOBODY */
     uint64_t resigned_term;
