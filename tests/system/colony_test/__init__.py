@@ -15,15 +15,22 @@ what an outside observer may rely on.  See ../README.rst.
   qemu        one QEMU process
   guest       boot the test guest in a QEMU
   colo        two of them as a COLO pair
+  trio        two of them and a witness, who decide for themselves
+  sniffer     who speaks for the guest
   disks       their disks, and who replicates them
   relay       ends their connection at a given byte of a sync
   service     ready-made guests
   recorder    a client that remembers what was acknowledged
   redis       one of Redis
+  crowd       many of them, who write down every call and answer
+  linear      judges what they wrote down
+  talkers     clients of echo and nginx
   postgres    one of PostgreSQL
   sqlite      one of SQLite
   databases   all of them on a disk, and what tells whether it is whole
   programs    clients of the guest's helper programs
   faults      what may happen, where and when
+  ordeal      the same for three replicas, and what must follow
+  screen      what the demo shows
   diagnose    what to look at when a test failed
 """
