@@ -113,10 +113,17 @@ static void first_is_done(FilterApus *a)
 }
 
 /*
- * The NIC has taken the first frame, or its queue was purged (0). Before it is
- * purged it is emptied, by giving the NIC what it may not take any more because
- * the VM stands, and which it refuses (-1).
+ * Whether the NIC has consumed what it has answered with @ret. 0: its queue was
+ * purged. Some answer -1 when they are asked to take a frame although they
+ * cannot, as happens before a purge, and while the guest sets them up.
  */
+static bool is_consumed(NetClientState *netdev, ssize_t ret)
+{
+    return ret > 0 || (ret < 0 && runstate_is_running() &&
+                       netdev->peer && qemu_can_receive_packet(netdev->peer));
+}
+
+/* The NIC has answered, by its queue, to the first frame. */
 static void apus_sent(NetClientState *sender, ssize_t ret)
 {
     FilterApus *a;
@@ -124,7 +131,7 @@ static void apus_sent(NetClientState *sender, ssize_t ret)
     QTAILQ_FOREACH(a, &filters, next) {
         if (a->sending && NETFILTER(a)->netdev == sender) {
             a->sending = false;
-            if (ret > 0 || (ret < 0 && runstate_is_running())) {
+            if (is_consumed(sender, ret)) {
                 a->delivered++;
                 first_is_done(a);
             }
