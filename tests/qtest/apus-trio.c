@@ -96,28 +96,52 @@ void apus_trio_free(ApusTrio *trio)
     g_free(trio);
 }
 
-static bool info_is(QTestState *qts, const char *key, const char *value)
-{
-    QDict *reply = qtest_qmp(qts, "{ 'execute': 'query-apus' }");
-    QDict *info = qdict_get_qdict(reply, "return");
-    /* The member's thread may be busy: that is an error, and passes. */
-    bool is = info && g_str_equal(qdict_get_str(info, key), value);
+typedef bool InfoTest(const QDict *info, const char *value);
 
-    qobject_unref(reply);
-    return is;
+static void wait_info(QTestState *qts, InfoTest *test, const char *value)
+{
+    bool is = false;
+
+    while (!is) {
+        QDict *reply = qtest_qmp(qts, "{ 'execute': 'query-apus' }");
+        QDict *info = qdict_get_qdict(reply, "return");
+
+        /* The member's thread may be busy: that is an error, and passes. */
+        is = info && test(info, value);
+        qobject_unref(reply);
+        if (!is) {
+            g_usleep(POLL);
+        }
+    }
+}
+
+static bool part_is(const QDict *info, const char *value)
+{
+    return g_str_equal(qdict_get_str(info, "part"), value);
+}
+
+static bool leads(const QDict *info, const char *value)
+{
+    return part_is(info, "leader") &&
+           g_str_equal(qdict_get_str(info, "state"), "leader");
+}
+
+static bool is_protected(const QDict *info, const char *value)
+{
+    return qdict_get_bool(info, "protected");
 }
 
 void apus_wait_part(QTestState *qts, const char *part)
 {
-    while (!info_is(qts, "part", part)) {
-        g_usleep(POLL);
-    }
+    wait_info(qts, part_is, part);
 }
 
 void apus_wait_leads(QTestState *qts)
 {
-    apus_wait_part(qts, "leader");
-    while (!info_is(qts, "state", "leader")) {
-        g_usleep(POLL);
-    }
+    wait_info(qts, leads, NULL);
+}
+
+void apus_wait_protected(QTestState *qts)
+{
+    wait_info(qts, is_protected, NULL);
 }

@@ -30,5 +30,7 @@ void apus_trio_free(ApusTrio *trio);
 void apus_wait_part(QTestState *qts, const char *part);
 /* Wait until @qts leads and takes inputs. */
 void apus_wait_leads(QTestState *qts);
+/* Wait until the secondary could take over, as the leader @qts knows. */
+void apus_wait_protected(QTestState *qts);
 
 #endif
