@@ -384,19 +384,18 @@ static void conduct_leader(ApusGroup *group)
  */
 static bool is_left_out(ApusGroup *group)
 {
-    const ApusStatus *status = &group->status;
+    const ApusRole *role = &group->status.role;
     uint64_t staged;
 
     WITH_QEMU_LOCK_GUARD(&group->lock) {
         staged = group->staged;
     }
-    if (status->role.secondary == group->id ||
-        status->role.leader == group->id) {
+    if (group->last_role_index > staged) {
+        role = &group->last_role;
+    } else if (staged && group->status.base <= group->delivered) {
         return false;
     }
-    return !staged || status->base > group->delivered ||
-           (status->role_index > staged &&
-            status->role_index <= status->commit);
+    return role->secondary != group->id && role->leader != group->id;
 }
 
 static void conduct_secondary(ApusGroup *group)
@@ -418,7 +417,12 @@ static void conduct_secondary(ApusGroup *group)
         return;
     }
     /* As long as the session lives, it may be named, or named again. */
-    if (group->session == GROUP_SESSION_FAILED && is_left_out(group)) {
+    if (group->session != GROUP_SESSION_FAILED) {
+        return;
+    }
+    /* What was to be synced never will be. */
+    apus_group_sync_done(UINT64_MAX);
+    if (is_left_out(group)) {
         g_autofree char *why = g_strdup_printf(
             "the leader, member %u, goes on without it: %s; start it anew, "
             "and it can be secondary again", role->leader,

@@ -61,6 +61,8 @@ struct ApusGroup {
     QTAILQ_HEAD(, ApusSink) sinks;
     GByteArray *batch; /* frames of this round */
     uint64_t delivered; /* to the sinks: index of the last entry */
+    ApusRole last_role; /* that was delivered */
+    uint64_t last_role_index; /* 0: none yet */
     const ApusEars *ears;
     void *ears_opaque;
     uint64_t frames_submitted, frames_delivered, frames_refused,

@@ -39,7 +39,8 @@ static GroupItem *new_item(ApusEntryKind kind, const uint8_t *data,
 ApusDeliver group_queue_deliver(void *opaque, const ApusEntry *entry)
 {
     ApusGroup *group = opaque;
-    bool wanted = entry->kind == APUS_ENTRY_INPUT;
+    bool wanted = entry->kind == APUS_ENTRY_INPUT ||
+                  entry->kind == APUS_ENTRY_ROLE;
     GroupItem *item = new_item(entry->kind, entry->payload,
                                wanted ? entry->length : 0);
     ApusSync sync;
@@ -179,6 +180,11 @@ void group_queue_run(ApusGroup *group)
         } else if (item->kind == APUS_ENTRY_SYNC) {
             trace_apus_group_barrier(item->epoch.term, item->epoch.number);
             group_sync_reached(group, item->epoch, item->index);
+        } else if (item->kind == APUS_ENTRY_ROLE &&
+                   apus_role_decode(&group->last_role, item->data, item->size,
+                                    NULL)) {
+            group->last_role_index = item->index;
+            qemu_bh_schedule(group->conduct_bh);
         }
         g_free(item);
     }
