@@ -443,6 +443,14 @@ static void give_up(uint64_t epoch, const char *why)
               qemu_clock_get_ms(QEMU_CLOCK_REALTIME) + RETRY_MS);
 }
 
+/* The secondary has not staged it, and never will. */
+static void revert(void)
+{
+    bql_lock();
+    filter_guard_revert();
+    bql_unlock();
+}
+
 static bool sync_now(unsigned reasons, bool verifies, Error **errp)
 {
     PloverVerify verify;
@@ -473,6 +481,7 @@ static bool sync_now(unsigned reasons, bool verifies, Error **errp)
     }
     if (g_error_matches(error, PLOVER_LEADER_ERROR,
                         PLOVER_LEADER_ERROR_REFUSED)) {
+        revert();
         self.failures++;
     } else {
         self.failures = self.session.settings.failures;
