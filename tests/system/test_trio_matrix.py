@@ -11,7 +11,7 @@ import pytest
 from colony_test import paths
 from colony_test.crowd import Crowd
 from colony_test.faults import SYNC_STEPS
-from colony_test.guest import ADDRESS
+from colony_test.guest import ADDRESS, Guest
 from colony_test.ordeal import LEADER, SECONDARY, WITNESS, Ordeal, \
     check_ordeal
 from colony_test.redis import Writer
@@ -30,6 +30,23 @@ PHASES = [Ordeal(kind, victim, step)
 LINKS = {'slow': {'delay_ms': 5, 'jitter_ms': 2},
          'lossy': {'loss_percent': 1},
          'both': {'delay_ms': 2, 'loss_percent': 0.5}}
+LOOKS = {'q35-2cpu': dict(machine='q35', smp=2),
+         'microvm': dict(machine='microvm'),
+         'e1000': dict(nic='e1000'),
+         'q35-e1000-4cpu': dict(machine='q35', nic='e1000', smp=4),
+         '2nics': dict(nics=2),
+         '2backends': dict(backends=2),
+         '2GiB': dict(memory=2048)}
+
+
+@pytest.mark.parametrize('look', LOOKS)
+@pytest.mark.parametrize('preset, victim',
+                         itertools.product(BOTH, (LEADER, SECONDARY)))
+def test_any_machine_survives(client, start_trio, preset, victim, look):
+    trio = start_trio(Guest(**LOOKS[look]), preset=preset)
+    check_ordeal(trio, client, Ordeal('kill', victim))
+    trio.reprotect()
+    trio.assert_equal()
 
 
 @pytest.mark.parametrize('seed', range(3))
