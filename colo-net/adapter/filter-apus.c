@@ -212,7 +212,7 @@ static bool pass_on(FilterApus *a)
         send_first(a);
         break;
     case FILTER_GUARD_INPUT_DROP:
-        drop_first(a, "not for the guest");
+        drop_first(a, "noise");
         break;
     }
     return true;
@@ -288,6 +288,20 @@ static size_t apus_pending(ApusSink *sink)
 
 /* --- from the network to the log ------------------------------------------*/
 
+/* Whether it answers to what the guest has never said */
+static bool is_noise(FilterApus *a, unsigned vnet_len, const struct iovec *iov,
+                     int iovcnt, size_t size)
+{
+    g_autofree uint8_t *copy = NULL;
+
+    if (iovcnt > 1) {
+        copy = g_malloc(size);
+        iov_to_buf(iov, iovcnt, 0, copy, size);
+    }
+    return filter_guard_noise(NETFILTER(a)->netdev, vnet_len,
+                              copy ?: iov[0].iov_base, size);
+}
+
 static void submit(FilterApus *a, unsigned flags, const struct iovec *iov,
                    int iovcnt, size_t size)
 {
@@ -300,6 +314,8 @@ static void submit(FilterApus *a, unsigned flags, const struct iovec *iov,
         drop(a, &a->dropped_unfit, size, "no frame");
     } else if (a->queue.bytes >= a->limit) {
         drop(a, &a->dropped_full, size, "full");
+    } else if (is_noise(a, vnet_len, iov, iovcnt, size)) {
+        drop(a, &a->dropped_unfit, size, "noise");
     } else if (apus_group_submit(a->group, &a->sink, flags, vnet_len, iov,
                                  iovcnt)) {
         a->submitted++;
