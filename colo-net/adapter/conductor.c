@@ -437,8 +437,11 @@ static void conduct(ApusGroup *group)
     if (group->status.state == APUS_STATE_FAILED &&
         (group->part == APUS_PART_LEADER ||
          group->part == APUS_PART_SECONDARY)) {
-        depose(group, APUS_NOBODY, "the state of this member of the group "
-               "cannot be stored; start it anew");
+        depose(group, APUS_NOBODY, group->status.superseded
+               ? "an operator has begun a new generation of the group, "
+                 "without this replica"
+               : "the state of this member of the group cannot be stored; "
+                 "start it anew");
         return;
     }
     switch (group->part) {
@@ -494,6 +497,10 @@ void conductor_changed(void *opaque, const ApusStatus *status)
     if (!group->hurries) {
         group->hurries = true;
         hurry();
+    }
+    if (status->state != group->state) {
+        group->state = status->state;
+        trace_apus_group_state(apus_state_name(status->state), status->term);
     }
     WITH_QEMU_LOCK_GUARD(&group->lock) {
         group->fresh = *status;
@@ -672,22 +679,40 @@ void apus_group_taken_over(void)
 
 /* --- the operator, and the machine --------------------------------------- */
 
-bool apus_group_may_fail_over(bool force, Error **errp)
+void apus_group_force(bool force, Error **errp)
 {
+    ERRP_GUARD();
     ApusGroup *group = apus_group();
+    GError *error = NULL;
 
-    if (!group) {
-        return true;
-    }
     if (!force) {
         error_setg(errp, "The members of the apus-group decide by themselves "
                    "who goes on");
         error_append_hint(errp, "If the others are dead for certain, and this "
                           "replica is to go on alone: force=true.\n");
+        return;
+    }
+    if (group->part != APUS_PART_LEADER && group->part != APUS_PART_SECONDARY) {
+        error_setg(errp, "This replica has no VM that could go on: it is %s",
+                   group->part == APUS_PART_DEPOSED ? "deposed" : "a witness");
+        return;
+    }
+    /* What follows, a takeover or the end of a session, follows by itself. */
+    if (!apus_force(group->apus, &error)) {
+        error_setg(errp, "%s", error->message);
+        g_error_free(error);
+    }
+}
+
+bool apus_group_may_fail_over(bool force, Error **errp)
+{
+    ERRP_GUARD();
+
+    if (apus_group()) {
+        apus_group_force(force, errp);
         return false;
     }
-    error_setg(errp, "not yet");
-    return false;
+    return true;
 }
 
 typedef struct Stopped {

@@ -108,6 +108,7 @@ struct ApusGroup {
     uint64_t role_changes;
 
     bool hurries; /* the member's thread does */
+    ApusState state; /* in the member's thread */
     ApusStatus fresh; /* under the lock: what the member's thread says */
     bool fresh_set;
     char *session_error; /* under the lock: of a session's thread */

@@ -164,6 +164,13 @@ void apus_group_taken_over(void);
  */
 
 /*
+ * x-colo-lost-heartbeat where there is a group: this replica goes on alone, in
+ * a new generation. An error without @force, if the majority can decide by
+ * itself, and where there is no VM to go on.
+ */
+void apus_group_force(bool force, Error **errp);
+
+/*
  * x-colo-lost-heartbeat with a group: an error if the group's majority can
  * decide by itself, or, without @force, in any case.
  */

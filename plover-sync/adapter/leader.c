@@ -28,7 +28,7 @@
 #include "trace.h"
 
 /* How often the vCPUs' time is looked at while an idle guest is waited for. */
-#define IDLE_SAMPLE_NS (500 * SCALE_US)
+#define IDLE_SAMPLE_NS (300 * SCALE_US)
 /* When a sync that was given up is tried again. */
 #define RETRY_MS 50
 /* How often dirty pages are counted. */
