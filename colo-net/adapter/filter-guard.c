@@ -201,8 +201,11 @@ static void guard_status_changed(NetFilterState *nf, Error **errp)
     nf->on = true;
     if (guards.holding) {
         error_setg(errp, "filter-guard '%s' cannot be switched off while it "
-                   "holds what the guest sends: end COLO first",
-                   guard_id(FILTER_GUARD(nf)));
+                   "holds what the guest sends: end COLO first", guard_id(g));
+    } else {
+        error_setg(errp, "filter-guard '%s' cannot be switched off, as "
+                   "apus-group '%s' may forbid the guest to speak",
+                   guard_id(g), g->group_id);
     }
 }
 

@@ -162,9 +162,10 @@ void guard_compare_told(const uint8_t *note, size_t size)
         trace_filter_guard_note(guard_id(g), error->message);
     }
     guard_drain(g);
-    if (compare_diverged(g->compare) != COMPARE_EQUAL ||
-        compare_parts(g->compare)) {
+    if (compare_diverged(g->compare) != COMPARE_EQUAL) {
         guard_schedule();
+    } else if (compare_parts(g->compare)) {
+        guard_schedule_in(CUT_US * SCALE_US);
     }
 }
 
