@@ -1,9 +1,10 @@
 /*
  * Compare: TCP, as streams of bytes
  *
- * What was let out of a connection ends at hashed; the frames that it has in
- * the list of those that wait reach beyond it. They are hashed when a report
- * says what they should be.
+ * What the secondary has said, too, ends at hashed; the frames of a connection
+ * that wait reach beyond it. They are hashed when a report says what they
+ * should be. What was let out ends at out, which is less if a frame is equal
+ * in part.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -90,6 +91,7 @@ static void part_leave(Compare *compare, Flow *flow)
     item->seq += length;
     item->length -= length;
     item->payload_size -= length;
+    flow->out = MAX(flow->out, flow->hashed);
     compare->stats.cut++;
 }
 
@@ -114,6 +116,7 @@ void streams_release(Compare *compare, Flow *flow, int64_t now)
     flow_pin(flow);
     while ((item = flow->held.first) &&
            (!item->length || held_end(item) <= flow->hashed)) {
+        flow->out = MAX(flow->out, held_end(item));
         compare->stats.equal++;
         compare_leave(compare, item);
     }
@@ -127,7 +130,7 @@ void streams_release(Compare *compare, Flow *flow, int64_t now)
 static void hash_item(Flow *flow, const HeldItem *item, int64_t to)
 {
     const uint8_t *data = item->frame->data;
-    gboolean syn = item->tcp_flags & TCP_SYN;
+    gboolean syn = !!(item->tcp_flags & TCP_SYN);
     int64_t at;
 
     if (syn && flow->hashed == held_start(item)) {
@@ -309,8 +312,8 @@ static void overtake(const Flow *flow, const Packet *packet,
     Packet copy = *packet;
 
     if (flow->held.first && (flow->flags & FLOW_ANCHORED) &&
-        said->start > flow->hashed) {
-        packet_shift_seq(&copy, frame, flow->hashed - said->start);
+        said->start > flow->out) {
+        packet_shift_seq(&copy, frame, flow->out - said->start);
     }
 }
 
@@ -327,7 +330,8 @@ static gboolean is_alone(const Compare *compare, const Packet *packet,
         return !flow->held.first;
     }
     return packet_length(packet) == 0 ||
-           ((flow->flags & FLOW_ANCHORED) && said->end <= flow->hashed);
+           ((flow->flags & FLOW_ANCHORED) && said->end <= flow->hashed &&
+            said->start <= flow->out);
 }
 
 void streams_output(Compare *compare, HoldFrame *frame, size_t vnet_len,
@@ -338,8 +342,12 @@ void streams_output(Compare *compare, HoldFrame *frame, size_t vnet_len,
     HeldItem *item;
 
     if (is_alone(compare, packet, said)) {
-        if (packet_length(packet) == 0 && !(packet->flags & TCP_RST)) {
+        if (packet->flags & TCP_RST) {
+            /* behind all */
+        } else if (packet_length(packet) == 0) {
             overtake(flow, packet, said, frame->data);
+        } else {
+            flow->out = MAX(flow->out, said->end);
         }
         compare->stats.alone++;
         hold_queue_add(&compare->leaving, frame);

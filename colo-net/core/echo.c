@@ -140,7 +140,7 @@ static void acknowledged(Echo *echo, Flow *flow, uint32_t ack)
 static void hash_new(Flow *flow, const Packet *packet, const uint8_t *frame,
                      const FlowSaid *said)
 {
-    gboolean syn = packet->flags & TCP_SYN;
+    gboolean syn = !!(packet->flags & TCP_SYN);
     int64_t at;
 
     if (syn && flow->hashed == said->start) {

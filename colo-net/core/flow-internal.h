@@ -77,6 +77,7 @@ struct Flow {
     unsigned pins; /* frames that refer to it */
     int64_t position; /* of snd */
     int64_t hashed; /* how much of the stream is in digest */
+    int64_t out; /* Compare: how much of it was let out */
     int64_t sealed_at; /* position at the last seal */
     int64_t limit_at; /* at the first that is open */
     XXH64_state_t digest;

@@ -24,18 +24,13 @@ static Flow *flow_begin(FlowTable *table, Flow *old, const Packet *packet,
 
     /*
      * Who is answered says which connection it is. If the guest itself has
-     * begun there is nothing that both replicas know, so one must not be taken
-     * for the one before it: what is not settled of that cures a sync.
+     * begun there is nothing that both replicas know, but they can count.
      */
     if (answer) {
         life = packet->ack;
         flags |= FLOW_ANSWERED;
     } else {
-        life = 1;
-        if (leader && old && !(old->flags & FLOW_ANSWERED) &&
-            (old->hashed != old->position || old->n_pending)) {
-            flags &= ~FLOW_ANCHORED;
-        }
+        life = old && !(old->flags & FLOW_ANSWERED) ? old->life + 1 : 1;
     }
     if (leader) {
         flags |= FLOW_LEARNED;
@@ -104,7 +99,7 @@ static Flow *flow_of_said(FlowTable *table, const Packet *packet,
 /* How far it lets the peer go. */
 static void flow_open_window(Flow *flow, const Packet *packet)
 {
-    gboolean syn = packet->flags & TCP_SYN;
+    gboolean syn = !!(packet->flags & TCP_SYN);
     uint32_t edge;
 
     if (!(packet->flags & TCP_ACK) || flow->scale == PACKET_NO_SCALE) {

@@ -22,10 +22,11 @@ static size_t address_size(uint32_t flags)
     return flags & FLOW_IPV6 ? 16 : 4;
 }
 
-/* Nobody needs one that is over and is not translated. */
+/* Nobody needs one that is over, is not translated and is not counted. */
 static gboolean is_saved(const Flow *flow)
 {
-    return !(flow->flags & FLOW_CLOSED) || flow->shifted;
+    return !(flow->flags & FLOW_CLOSED) || flow->shifted ||
+           !(flow->flags & FLOW_ANSWERED);
 }
 
 /* --- saving ---------------------------------------------------------------*/

@@ -298,6 +298,7 @@ void flow_anchor(const FlowTable *table, Flow *flow)
 
     flow->position -= at;
     flow->sealed_at = 0;
+    flow->out = 0;
     flow->flags &= ~(FLOW_SEALED | FLOW_LIMITED | FLOW_BROKEN);
     flow->flags |= FLOW_ANCHORED;
     flow_digest_reset(table, flow);
