@@ -538,6 +538,7 @@ static void tick(void *opaque)
     ApusGroup *group = opaque;
 
     apus_alive(group->apus);
+    group_queue_tick(group);
     look_at_majority(group);
     conduct(group);
     timer_mod(group->timer,
@@ -647,6 +648,7 @@ bool apus_group_session_joined(uint64_t term, Error **errp)
     group->session_leader = group->partner = group->status.leader;
     WITH_QEMU_LOCK_GUARD(&group->lock) {
         group->staged = 0;
+        group->stood = 0; /* before this session, and the term is not older */
     }
     set_part(group, APUS_PART_SECONDARY);
     if (!group_tell(group, group->partner, GROUP_NOTE_JOINED, NULL, 0)) {

@@ -59,7 +59,8 @@ struct ApusGroup {
     /* --- group-queue.c --- */
     QEMUBH *deliver_bh, *submit_bh;
     QTAILQ_HEAD(, ApusSink) sinks;
-    GByteArray *batch; /* frames of this round */
+    GByteArray *batch; /* frames that are to be submitted */
+    unsigned in_flight; /* batches that were not delivered yet */
     uint64_t delivered; /* to the sinks: index of the last entry */
     ApusRole last_role; /* that was delivered */
     uint64_t last_role_index; /* 0: none yet */
@@ -117,6 +118,7 @@ struct ApusGroup {
 
     /* Any thread, with qatomic_*() */
     bool hush; /* nothing may be said, whatever the lease */
+    unsigned astray; /* batches whose fate is unknown */
     bool hurry; /* a sync point is waited for */
 };
 
@@ -144,6 +146,8 @@ void group_queue_told(void *opaque, ApusId from, uint64_t term,
                       const uint8_t *data, size_t size);
 /* Hand over what is there, up to the next sync point; main loop. */
 void group_queue_run(ApusGroup *group);
+/* Now and then; main loop. */
+void group_queue_tick(ApusGroup *group);
 /* Everything there is will never be needed. */
 void group_queue_drop(ApusGroup *group);
 

@@ -19,6 +19,12 @@
 
 /* Entries that the main loop has not taken yet; then the member waits. */
 #define QUEUE_LIMIT (4 * MiB)
+/*
+ * Batches of frames that are being ordered; what comes meanwhile goes with the
+ * next. A busy leader has fewer and bigger ones, and an idle one waits for
+ * nothing.
+ */
+#define IN_FLIGHT 1
 /* Notes; what comes then is lost, and the next sync cures it. */
 #define NOTES_LIMIT (8 * MiB)
 
@@ -176,6 +182,7 @@ void group_queue_run(ApusGroup *group)
            (item = take_entry(group, &resume))) {
         group->delivered = item->index;
         if (item->kind == APUS_ENTRY_INPUT && runs) {
+            group->in_flight -= group->in_flight > 0;
             deliver_frames(group, item);
         } else if (item->kind == APUS_ENTRY_SYNC) {
             trace_apus_group_barrier(item->epoch.term, item->epoch.number);
@@ -224,12 +231,6 @@ static void run_notes(ApusGroup *group)
     }
 }
 
-static void deliver_bh(void *opaque)
-{
-    run_notes(opaque);
-    group_queue_run(opaque);
-}
-
 void group_queue_drop(ApusGroup *group)
 {
     bool resume;
@@ -272,6 +273,16 @@ void apus_group_remove_sink(ApusGroup *group, ApusSink *sink)
     apus_group_consumed(group);
 }
 
+/* In the member's thread. */
+static void ordered(void *opaque, ApusFate fate, uint64_t index)
+{
+    ApusGroup *group = opaque;
+
+    if (fate != APUS_FATE_COMMITTED) {
+        qatomic_inc(&group->astray);
+    }
+}
+
 static void submit_batch(ApusGroup *group)
 {
     GError *error = NULL;
@@ -280,8 +291,10 @@ static void submit_batch(ApusGroup *group)
         return;
     }
     /* What was lost is sent again by its sender, as with any network. */
-    if (!apus_submit(group->apus, APUS_ENTRY_INPUT, group->batch->data,
-                     group->batch->len, NULL, NULL, &error)) {
+    if (apus_submit(group->apus, APUS_ENTRY_INPUT, group->batch->data,
+                    group->batch->len, ordered, group, &error)) {
+        group->in_flight++;
+    } else {
         trace_apus_group_refused(error->message);
         group->frames_refused++;
         g_error_free(error);
@@ -291,7 +304,26 @@ static void submit_batch(ApusGroup *group)
 
 static void submit_bh(void *opaque)
 {
-    submit_batch(opaque);
+    ApusGroup *group = opaque;
+
+    if (group->in_flight < IN_FLIGHT) {
+        submit_batch(group);
+    }
+}
+
+void group_queue_tick(ApusGroup *group)
+{
+    unsigned astray = qatomic_xchg(&group->astray, 0);
+
+    group->in_flight -= MIN(group->in_flight, astray);
+    submit_bh(group);
+}
+
+static void deliver_bh(void *opaque)
+{
+    run_notes(opaque);
+    group_queue_run(opaque);
+    submit_bh(opaque);
 }
 
 bool apus_group_submit(ApusGroup *group, ApusSink *sink, unsigned flags,
@@ -314,7 +346,7 @@ bool apus_group_submit(ApusGroup *group, ApusSink *sink, unsigned flags,
     if (!inputs_fits(group->batch, frame.size)) {
         submit_batch(group);
     }
-    if (!inputs_count(group->batch)) {
+    if (!inputs_count(group->batch) && group->in_flight < IN_FLIGHT) {
         qemu_bh_schedule(group->submit_bh);
     }
     room = inputs_append(group->batch, &frame);
