@@ -28,15 +28,14 @@ static FilterGuard *find(NetClientState *netdev)
     return NULL;
 }
 
-FilterGuardInput filter_guard_input(NetClientState *netdev, unsigned flags,
-                                    unsigned vnet_len, uint8_t *frame,
-                                    size_t size)
+bool filter_guard_input(NetClientState *netdev, unsigned flags,
+                        unsigned vnet_len, uint8_t *frame, size_t size)
 {
     FilterGuard *g = find(netdev);
     int64_t now;
 
     if (!g) {
-        return FILTER_GUARD_INPUT_PASS;
+        return true;
     }
     now = guard_now();
     if (!guard_is_secondary()) {
@@ -47,10 +46,10 @@ FilterGuardInput filter_guard_input(NetClientState *netdev, unsigned flags,
             g->waits_since = now;
             guard_schedule_in(guard_timeout_us(g) * SCALE_US);
         }
-        return FILTER_GUARD_INPUT_WAIT;
+        return false;
     }
     g->waits_since = -1;
-    return FILTER_GUARD_INPUT_PASS;
+    return true;
 }
 
 bool filter_guard_noise(NetClientState *netdev, unsigned vnet_len,

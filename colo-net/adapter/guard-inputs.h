@@ -20,26 +20,18 @@
 #include "net/net.h"
 #include "qemu/notify.h"
 
-typedef enum FilterGuardInput {
-    /* Not yet; no other frame may be given to this NIC before it. */
-    FILTER_GUARD_INPUT_WAIT,
-    FILTER_GUARD_INPUT_PASS,
-    /* Throw it away: the guest must not hear it. */
-    FILTER_GUARD_INPUT_DROP,
-} FilterGuardInput;
-
 /*
  * May the guest hear @frame now: @size bytes for the NIC of @netdev, which
- * begin with a vnet header of @vnet_len? PASS: it has been translated, in
+ * begin with a vnet header of @vnet_len? Then it has been translated, in
  * place, and is to be given to the NIC before another one is asked about. If
  * the NIC does not take it after all, ask again with the frame as it was.
  *
- * Else @frame is as it was. That a wait does not take forever is the guard's
- * concern, which has a sync made.
+ * False: not yet, and @frame is as it was. No other frame may be given to this
+ * NIC before it. That this does not take forever is the guard's concern, which
+ * has a sync made.
  */
-FilterGuardInput filter_guard_input(NetClientState *netdev, unsigned flags,
-                                    unsigned vnet_len, uint8_t *frame,
-                                    size_t size);
+bool filter_guard_input(NetClientState *netdev, unsigned flags,
+                        unsigned vnet_len, uint8_t *frame, size_t size);
 
 /*
  * Leader: does @frame, which has come from the network, acknowledge what the

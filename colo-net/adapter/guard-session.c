@@ -110,7 +110,9 @@ void guard_share(void)
 
 void guard_schedule(void)
 {
-    qemu_bh_schedule(guards.bh);
+    if (guards.bh) { /* there may be sessions without guards */
+        qemu_bh_schedule(guards.bh);
+    }
 }
 
 void guard_schedule_in(int64_t ns)
