@@ -28,6 +28,24 @@ static gboolean knows(const SimHost *host, const SimHost *other)
                              other->id) >= 0;
 }
 
+/*
+ * May @host have no room for @other? A transport takes no more than two whom
+ * its member does not know.
+ */
+static gboolean may_shut_out(Sim *sim, const SimHost *host,
+                             const SimHost *other)
+{
+    unsigned guests = 0;
+
+    for (ApusId id = 1; id <= sim->hosts; id++) {
+        const SimHost *guest = &sim->host[id];
+
+        guests += guest->core && guest != host && !knows(host, guest) &&
+                  knows(guest, host);
+    }
+    return !knows(host, other) && guests > 2;
+}
+
 static const SimHost *best_of(Sim *sim, unsigned set)
 {
     const SimHost *best = NULL;
@@ -72,8 +90,9 @@ static gboolean can_be_elected(Sim *sim, const SimHost *candidate,
         ApusId id = newest->members.member[i].id;
 
         if (set >> id & 1) {
-            if (!knows(candidate, &sim->host[id]) &&
-                !knows(&sim->host[id], candidate)) {
+            if ((!knows(candidate, &sim->host[id]) &&
+                 !knows(&sim->host[id], candidate)) ||
+                may_shut_out(sim, &sim->host[id], candidate)) {
                 return FALSE;
             }
             votes++;

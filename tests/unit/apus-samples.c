@@ -58,6 +58,7 @@ static const ApusBeat beat = {
     .sent = 0x8182838485868788,
     .last = 0x9192939495969798,
     .commit = 0xa1a2a3a4a5a6a7a8,
+    .safe = 0xc1c2c3c4c5c6c7c8,
     .trim = 0xb1b2b3b4b5b6b7b8,
     .confirmed = TRUE,
 };

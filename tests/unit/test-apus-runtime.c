@@ -652,6 +652,7 @@ static void a_member_delivers_when_it_is_told_to(Group *group,
     g_assert_no_error(error);
     submit(group, 1, "two ", &fates);
     assert_delivered(group, 2, "two ");
+    fates_wait(&fates, 2);
     apus_deliver_stop(apus_of(group, 2));
 }
 

@@ -151,6 +151,7 @@ static void assert_beat(const ApusBeat *beat)
     g_assert_cmphex(beat->sent, ==, 0x8182838485868788);
     g_assert_cmphex(beat->last, ==, 0x9192939495969798);
     g_assert_cmphex(beat->commit, ==, 0xa1a2a3a4a5a6a7a8);
+    g_assert_cmphex(beat->safe, ==, 0xc1c2c3c4c5c6c7c8);
     g_assert_cmphex(beat->trim, ==, 0xb1b2b3b4b5b6b7b8);
     g_assert_true(beat->confirmed);
     g_assert_false(beat->alone);
@@ -267,14 +268,14 @@ static const struct {
     guint byte; /* in the frame */
 } flags[] = {
     { APUS_MESSAGE_APPEND, offsetof(ApusMessage, append.beat.confirmed),
-      AT_BODY + 32 },
+      AT_BODY + 40 },
     { APUS_MESSAGE_APPEND, offsetof(ApusMessage, append.beat.alone),
-      AT_BODY + 33 },
+      AT_BODY + 41 },
     { APUS_MESSAGE_ACK, offsetof(ApusMessage, ack.amnesiac), AT_BODY + 1 },
     { APUS_MESSAGE_SNAPSHOT, offsetof(ApusMessage, install.beat.confirmed),
-      AT_BODY + 32 },
+      AT_BODY + 40 },
     { APUS_MESSAGE_SNAPSHOT, offsetof(ApusMessage, install.beat.alone),
-      AT_BODY + 33 },
+      AT_BODY + 41 },
     { APUS_MESSAGE_ASK_VOTE, offsetof(ApusMessage, ask_vote.pre), AT_BODY },
     { APUS_MESSAGE_VOTE, offsetof(ApusMessage, vote.pre), AT_BODY },
     { APUS_MESSAGE_ENTRIES, offsetof(ApusMessage, entries.gone),
@@ -380,7 +381,7 @@ static void bytes_are_the_documented_ones(void)
 static void heads_have_the_documented_lengths(void)
 {
     static const unsigned length[APUS_MESSAGE_TYPES] = {
-        [APUS_MESSAGE_APPEND] = 120, [APUS_MESSAGE_ACK] = 104,
+        [APUS_MESSAGE_APPEND] = 128, [APUS_MESSAGE_ACK] = 104,
         [APUS_MESSAGE_ASK_VOTE] = 88, [APUS_MESSAGE_VOTE] = 120,
         [APUS_MESSAGE_FETCH] = 80, [APUS_MESSAGE_ENTRIES] = 96,
         [APUS_MESSAGE_RESIGN] = 64, [APUS_MESSAGE_NOTE] = 72,
@@ -490,7 +491,7 @@ static void every_prefix_with_records_asks_for_more(void)
     g_autoptr(GByteArray) entries =
         encoded_with_records(APUS_MESSAGE_ENTRIES);
 
-    prefixes_ask_for_more(append, 120);
+    prefixes_ask_for_more(append, 128);
     prefixes_ask_for_more(entries, 96);
 }
 
@@ -519,7 +520,7 @@ static void head_is_checked_before_records_are_waited_for(void)
 {
     g_autoptr(GByteArray) bytes = encoded_with_records(APUS_MESSAGE_APPEND);
 
-    bytes->len = 120;
+    bytes->len = 128;
     bytes->data[AT_RECORDS + 2] ^= 1;
     refused(bytes, APUS_ERROR_CORRUPT);
 }
@@ -656,9 +657,9 @@ static void reserved_bytes_in_use_are_refused(void)
         { APUS_MESSAGE_RESIGN, 6, 7 },
         { APUS_MESSAGE_RESIGN, 17, 17 },
         { APUS_MESSAGE_RESIGN, 28, 31 },
-        { APUS_MESSAGE_APPEND, AT_BODY + 34, AT_BODY + 39 },
-        { APUS_MESSAGE_APPEND, AT_BODY + 34, AT_BODY + 39 },
-        { APUS_MESSAGE_SNAPSHOT, AT_BODY + 34, AT_BODY + 39 },
+        { APUS_MESSAGE_APPEND, AT_BODY + 42, AT_BODY + 47 },
+        { APUS_MESSAGE_APPEND, AT_BODY + 42, AT_BODY + 47 },
+        { APUS_MESSAGE_SNAPSHOT, AT_BODY + 42, AT_BODY + 47 },
         { APUS_MESSAGE_ACK, AT_BODY + 2, AT_BODY + 7 },
         { APUS_MESSAGE_ASK_VOTE, AT_BODY + 1, AT_BODY + 7 },
         { APUS_MESSAGE_VOTE, AT_BODY + 2, AT_BODY + 7 },

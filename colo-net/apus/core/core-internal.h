@@ -52,7 +52,7 @@ typedef struct {
     uint64_t echo; /* the newest beat of ours that it is bound by */
     uint64_t answered_at; /* when it answered last */
     uint64_t beat_at; /* when one was sent last; 0: at once */
-    uint64_t told_commit;
+    uint64_t told_commit; /* or can tell by itself */
 
     /* As a candidate sees it, in this term. */
     gboolean answered;
@@ -117,13 +117,14 @@ struct ApusCore {
 
     /* leader.c */
     uint64_t elected_index; /* of the ROLE that began the term */
-    uint64_t beat_due;
+    gboolean relaxed; /* the secondary suffices */
     GQueue pending; /* Pending, by index */
     uint64_t pin;
     uint64_t alive;
 
     /* follower.c */
     uint64_t match; /* the same as the leader's */
+    uint64_t leader_safe; /* its log is safe up to here */
     uint64_t echo;
     uint64_t acked_echo, acked_match;
     gboolean ack_due, differs;
@@ -150,6 +151,8 @@ struct ApusCore {
 Peer *apus_core_peer(ApusCore *core, ApusId id);
 void apus_core_sync_peers(ApusCore *core);
 void apus_core_send(ApusCore *core, Peer *peer, ApusMessage *message);
+/* Are two members a majority, by the newest list? */
+gboolean apus_core_two_suffice(const ApusCore *core);
 /* Is @id a member by the newest list? */
 gboolean apus_core_member(const ApusCore *core, ApusId id);
 /* Every change of the term is made here; it is not saved yet. */
@@ -224,6 +227,8 @@ void apus_core_on_append(ApusCore *core, Peer *peer, const ApusMessage *m);
 void apus_core_on_install(ApusCore *core, Peer *peer, const ApusMessage *m);
 void apus_core_cure(ApusCore *core);
 void apus_core_send_ack(ApusCore *core);
+/* Commit what a follower can tell that a majority has. */
+void apus_core_follower_commit(ApusCore *core);
 /*
  * Take records that go on behind @prev, which the log has. Those that it has
  * already are kept; from the first other one on it is cut. Returns the index

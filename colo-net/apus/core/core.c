@@ -181,6 +181,11 @@ gboolean apus_core_member(const ApusCore *core, ApusId id)
     return apus_members_find(&apus_log_newest(core->log)->members, id) >= 0;
 }
 
+gboolean apus_core_two_suffice(const ApusCore *core)
+{
+    return apus_members_majority(&apus_log_newest(core->log)->members) == 2;
+}
+
 static void want(const ApusCore *core, ApusMembers *wanted,
                  const ApusMember *member)
 {
@@ -522,6 +527,7 @@ void apus_core_step_down(ApusCore *core)
     core->leader = APUS_NOBODY;
     core->fetching = APUS_NOBODY;
     core->match = core->commit;
+    core->leader_safe = 0;
     core->echo = core->acked_echo = core->acked_match = 0;
     core->differs = core->ack_due = FALSE;
     core->campaign_at = core->now + core->config.timeout;
@@ -566,6 +572,7 @@ void apus_core_follow(ApusCore *core, Peer *leader, gboolean alive)
         core->leader = leader->id;
         core->leader_life = leader->life;
         core->match = core->commit;
+        core->leader_safe = 0;
         core->echo = core->acked_echo = core->acked_match = 0;
         core->tries = 0;
         alive = TRUE;
@@ -649,6 +656,7 @@ void apus_core_flush(ApusCore *core, uint64_t now)
         apus_core_leader_send(core);
         apus_core_order(core);
         apus_core_cure(core);
+        apus_core_follower_commit(core);
         apus_core_send_ack(core);
         apus_core_deliver(core);
         apus_core_leader_trim(core);

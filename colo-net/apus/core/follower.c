@@ -154,6 +154,7 @@ void apus_core_on_append(ApusCore *core, Peer *peer, const ApusMessage *m)
         return;
     }
     find_cure(core, &append->beat);
+    core->leader_safe = MAX(core->leader_safe, append->beat.safe);
     /* A beat alone is answered now and then, for the lease. */
     if (append->beat.alone ||
         core->echo >= core->acked_echo + core->config.heartbeat / 2) {
@@ -210,6 +211,35 @@ void apus_core_on_install(ApusCore *core, Peer *peer, const ApusMessage *m)
         install(core, &message->snapshot);
     }
     core->match = MAX(core->match, core->commit);
+}
+
+/*
+ * Where two members are a majority, the leader and a follower are one: what is
+ * safe with both is committed, as it is for the leader when it has our answer.
+ * That saves a message, and its way. The list of members is the one that the
+ * leader has up to that entry, so nothing behind it may be in our log.
+ */
+void apus_core_follower_commit(ApusCore *core)
+{
+    uint64_t safe = MIN(core->match, apus_core_safe(core));
+    uint64_t index = APUS_BROKEN(COMMIT_UNSAFE) ? safe
+                                                : MIN(safe, core->leader_safe);
+    uint64_t term;
+
+    if (index <= core->commit || core->state != APUS_STATE_FOLLOWER ||
+        core->leader == APUS_NOBODY ||
+        core->match != apus_log_last_index(core->log) ||
+        core->amnesiac || core->stored < core->cure_ticket ||
+        (core->stored < core->term_ticket && !APUS_BROKEN(TERM_UNSAVED)) ||
+        !(apus_core_two_suffice(core) || APUS_BROKEN(COMMIT_BY_TWO)) ||
+        !apus_core_member(core, core->config.id) ||
+        !apus_core_member(core, core->leader)) {
+        return;
+    }
+    /* See apus_core_leader_commit(). */
+    if (apus_log_term(core->log, index, &term) && term == core->term) {
+        apus_core_commit_to(core, index);
+    }
 }
 
 /* --- answers ------------------------------------------------------------- */

@@ -6,6 +6,11 @@
  * waiting for answers, up to a window. What a majority has, and safely, is
  * committed if it is of this term; everything before it is then, too.
  *
+ * Where two members are a majority and the secondary is one who keeps up, the
+ * third is not needed for a commit: it gets entries when a beat is due, so that
+ * an entry costs one write and one read. As soon as the secondary lets wait,
+ * both get them at once.
+ *
  * What a follower answers also carries the lease: it echoes the time at which
  * the beat was sent, on the leader's clock, so that whatever delay there was
  * shortens the lease and never lengthens it (R9).
@@ -18,6 +23,9 @@
 
 /* Entries are trimmed in lots of so many, but for when room gets short. */
 #define LOT 256
+
+/* Whoever is not needed for commits is sent no less at once, in bytes. */
+#define MANY (64u << 10)
 
 gboolean apus_core_leads(const ApusCore *core)
 {
@@ -267,6 +275,7 @@ static ApusBeat beat(ApusCore *core, Peer *peer)
         .sent = core->now,
         .last = apus_log_last_index(core->log),
         .commit = core->commit,
+        .safe = apus_core_safe(core),
         .trim = apus_log_base(core->log)->index,
         /* So long after it that no candidate counts what it has forgotten. */
         .confirmed = apus_core_backed(core) >
@@ -312,6 +321,11 @@ static void send_append(ApusCore *core, Peer *peer, uint64_t last)
     if (!peer->probing) {
         peer->next = sent + 1;
     }
+    if (apus_core_two_suffice(core) && !peer->amnesiac) {
+        /* See apus_core_follower_commit(). */
+        peer->told_commit = MAX(peer->told_commit,
+                                MIN(sent, message.append.beat.safe));
+    }
     apus_core_send(core, peer, &message);
 }
 
@@ -329,6 +343,42 @@ static gboolean wants_commit(const ApusCore *core, const Peer *peer)
 {
     return peer->told_commit < core->commit &&
            apus_log_newest(core->log)->role.secondary == peer->id;
+}
+
+/* How long the secondary may let an entry wait. */
+static uint64_t promptness(const ApusCore *core)
+{
+    return core->config.heartbeat / 8;
+}
+
+static const Pending *oldest_pending(const ApusCore *core)
+{
+    return core->pending.head ? core->pending.head->data : NULL;
+}
+
+/* Does whoever the newest ROLE names make a majority with us, and at once? */
+static gboolean secondary_suffices(ApusCore *core)
+{
+    const ApusRole *role = &apus_log_newest(core->log)->role;
+    const Pending *oldest = oldest_pending(core);
+    const Peer *peer = apus_core_peer(core, role->secondary);
+
+    return core->state == APUS_STATE_LEADER && peer && peer->connected &&
+           !peer->suspected && !peer->amnesiac && !peer->probing &&
+           peer->incarnation == role->secondary_incarnation &&
+           peer->match >= core->commit && apus_core_two_suffice(core) &&
+           apus_log_newest_of(core->log, APUS_ENTRY_ROLE) <= core->commit &&
+           apus_log_newest_of(core->log, APUS_ENTRY_MEMBER) <= core->commit &&
+           !(oldest && core->now >= oldest->when + promptness(core));
+}
+
+/* May what @peer lacks wait until its next beat? */
+static gboolean may_wait(const ApusCore *core, const Peer *peer)
+{
+    return core->relaxed &&
+           peer->id != apus_log_newest(core->log)->role.secondary &&
+           apus_log_bytes(core->log, peer->next,
+                          apus_log_last_index(core->log)) < MANY;
 }
 
 /* Returns TRUE when there is more to send now. */
@@ -350,6 +400,9 @@ static gboolean send_some(ApusCore *core, Peer *peer)
         }
         return FALSE;
     }
+    if (!due && may_wait(core, peer)) {
+        return FALSE;
+    }
     if (peer->next <= last && window_open(core, peer)) {
         send_append(core, peer, last);
         return peer->next <= last;
@@ -368,6 +421,7 @@ void apus_core_leader_send(ApusCore *core)
     if (!apus_core_leads(core) || !apus_core_fit(core)) {
         return;
     }
+    core->relaxed = secondary_suffices(core);
     /* In turns, so that the followers receive at the same time. */
     while (more) {
         more = FALSE;
@@ -565,12 +619,14 @@ static void expect_less(ApusCore *core, const uint8_t *payload,
                         uint32_t length)
 {
     const ApusRole *newest = &apus_log_newest(core->log)->role;
-    Peer *peer;
+    Peer *peer = NULL;
     ApusRole role;
 
     if (apus_role_decode(&role, payload, length, NULL) &&
-        role.secondary != newest->secondary &&
-        (peer = apus_core_peer(core, role.secondary))) {
+        role.secondary != newest->secondary) {
+        peer = apus_core_peer(core, role.secondary);
+    }
+    if (peer) {
         peer->delivered = 0;
     }
 }
@@ -631,14 +687,14 @@ void apus_core_leader_tick(ApusCore *core)
 uint64_t apus_core_leader_deadline(const ApusCore *core)
 {
     uint64_t when = NEVER;
-    const Pending *oldest = core->pending.head ? core->pending.head->data
-                                               : NULL;
+    const Pending *oldest = oldest_pending(core);
 
     if (!apus_core_leads(core)) {
         return NEVER;
     }
     if (oldest) {
-        when = oldest->when + core->config.submit_timeout;
+        when = oldest->when + (core->relaxed ? promptness(core)
+                                             : core->config.submit_timeout);
     }
     for (unsigned i = 0; i < core->peers; i++) {
         const Peer *peer = &core->peer[i];

@@ -47,6 +47,7 @@ typedef struct {
     uint64_t sent; /* the leader's clock when this was sent (R9) */
     uint64_t last; /* index of its newest entry */
     uint64_t commit; /* committed up to here */
+    uint64_t safe; /* up to here its log is safe where the leader is */
     uint64_t trim; /* nobody needs what is up to here (R7) */
     /*
      * A majority, amnesiacs not counted, was in this term after the receiver

@@ -19,6 +19,8 @@
     X(ELIGIBLE_FIRST, "eligibility is tested before the log is adopted"), \
     X(NO_ADOPTION, "the best log among the voters is not adopted"), \
     X(EACH_VOTER, "each voter's log is required to be no better"), \
+    X(COMMIT_UNSAFE, "a follower commits what is not safe with the leader"), \
+    X(COMMIT_BY_TWO, "a follower takes itself and the leader for a majority"), \
     X(OLD_TERM_COMMIT, "entries of older terms are counted"), \
     X(OFFSET_COMPARED, "places in the ring are compared, not indices"), \
     X(AMNESIAC_VOTES, "an amnesiac votes"), \

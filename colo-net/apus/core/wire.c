@@ -36,12 +36,13 @@ enum {
     BEAT_SENT = 0,
     BEAT_LAST = 8,
     BEAT_COMMIT = 16,
-    BEAT_TRIM = 24,
-    BEAT_CONFIRMED = 32,
-    BEAT_ALONE = 33,
-    BEAT_ZERO16 = 34,
-    BEAT_ZERO32 = 36,
-    BEAT_SIZE = 40,
+    BEAT_SAFE = 24,
+    BEAT_TRIM = 32,
+    BEAT_CONFIRMED = 40,
+    BEAT_ALONE = 41,
+    BEAT_ZERO16 = 42,
+    BEAT_ZERO32 = 44,
+    BEAT_SIZE = 48,
 
     APPEND_PREV_INDEX = BEAT_SIZE,
     APPEND_PREV_TERM = BEAT_SIZE + 8,
@@ -125,6 +126,7 @@ static void put_beat(uint8_t *out, const ApusBeat *beat)
     apus_put64(out + BEAT_SENT, beat->sent);
     apus_put64(out + BEAT_LAST, beat->last);
     apus_put64(out + BEAT_COMMIT, beat->commit);
+    apus_put64(out + BEAT_SAFE, beat->safe);
     apus_put64(out + BEAT_TRIM, beat->trim);
     out[BEAT_CONFIRMED] = beat->confirmed ? 1 : 0;
     out[BEAT_ALONE] = beat->alone ? 1 : 0;
@@ -292,6 +294,7 @@ static gboolean get_beat(ApusBeat *beat, const uint8_t *data, GError **errp)
     beat->sent = apus_get64(data + BEAT_SENT);
     beat->last = apus_get64(data + BEAT_LAST);
     beat->commit = apus_get64(data + BEAT_COMMIT);
+    beat->safe = apus_get64(data + BEAT_SAFE);
     beat->trim = apus_get64(data + BEAT_TRIM);
     beat->confirmed = data[BEAT_CONFIRMED];
     beat->alone = data[BEAT_ALONE];

@@ -81,6 +81,8 @@ static ApusDeliver core_deliver(void *opaque, const ApusEntry *entry)
     Apus *apus = opaque;
     ApusDeliver next;
 
+    /* It may wake threads that take this CPU: first what others wait for. */
+    apus->transport->ops->flush(apus->transport);
     apus->in_core = TRUE;
     next = apus->handlers.deliver(apus->opaque, entry);
     apus->in_core = FALSE;

@@ -158,9 +158,9 @@ static void send_message(ApusTransport *transport, const ApusMessage *message)
     }
 }
 
-static void end_round(void *opaque)
+static void flush(ApusTransport *transport)
 {
-    Tcp *tcp = opaque;
+    Tcp *tcp = tcp_of(transport);
 
     for (unsigned i = 0; i < tcp->peers->len; i++) {
         TcpConnection *open = peer_at(tcp, i)->open;
@@ -169,6 +169,11 @@ static void end_round(void *opaque)
             tcp_stream_end_round(open);
         }
     }
+}
+
+static void end_round(void *opaque)
+{
+    flush(opaque);
 }
 
 static gboolean is_ready(ApusTransport *transport, ApusId id)
@@ -237,6 +242,7 @@ static const ApusTransportOps ops = {
     .peers = set_peers,
     .send = send_message,
     .ready = is_ready,
+    .flush = flush,
     .fence = fence,
     .close = stop,
     .counters = get_counters,

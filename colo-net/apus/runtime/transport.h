@@ -67,6 +67,8 @@ typedef struct {
     void (*peers)(ApusTransport *transport, const ApusMembers *members);
     void (*send)(ApusTransport *transport, const ApusMessage *message);
     gboolean (*ready)(ApusTransport *transport, ApusId peer);
+    /* What this round has put together goes out now. */
+    void (*flush)(ApusTransport *transport);
     void (*fence)(ApusTransport *transport, uint64_t term);
     /*
      * The listening socket is closed, so that reconnects are refused, and what
