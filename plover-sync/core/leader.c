@@ -772,8 +772,9 @@ static gboolean do_sync(PloverLeader *leader, gboolean late,
     PloverSync request = {
         .reasons = leader->stats->reasons,
         .verify = verify != NULL,
+        .sent = now(leader),
     };
-    int64_t start = now(leader);
+    int64_t start = request.sent;
     const uint8_t *data;
     gboolean copied;
     size_t size;

@@ -34,6 +34,10 @@ G_DEFINE_QUARK(plover_secondary_error_quark, plover_secondary_error)
 #define VERIFY_CHUNK 4096
 /* Pages that are hashed at once when there are many. */
 #define BLOCK 8192
+/* Two hosts' clocks are apart by a microsecond more after so many. */
+#define MAX_DRIFT 10000
+/* A message is not on its way for longer than that. */
+#define MAX_WAY_US 1000000
 
 struct PloverSecondary {
     PloverSecondaryConfig config;
@@ -49,7 +53,9 @@ struct PloverSecondary {
     uint64_t term;
     uint64_t epoch; /* of the sync that is under way, or was the last */
     uint64_t base;
-    int64_t asked_at; /* when its SYNC came */
+    int64_t asked_at; /* when its SYNC was sent, by our clock */
+    int64_t arrived_at; /* when it came */
+    uint64_t offset; /* of our clock to the leader's, and the way */
     GArray *carry; /* dirty pages of syncs that were not applied */
 
     /* Of the sync that is under way. */
@@ -284,18 +290,40 @@ static gboolean receive(PloverSecondary *secondary, PloverHeader *header,
     return TRUE;
 }
 
+/*
+ * When was SYNC sent, by our clock? It may be long until this thread gets a CPU
+ * and sees it, so the fastest one counts. Clocks drift: that is allowed for.
+ */
+static void note_sent(PloverSecondary *secondary, uint64_t sent,
+                      int64_t arrived)
+{
+    uint64_t offset = arrived - sent;
+    int64_t drift = (arrived - secondary->arrived_at) / MAX_DRIFT;
+    int64_t longer = offset - secondary->offset - drift;
+
+    /* The first, and what is no drift: a clock was set. */
+    if (longer < 0 || longer > MAX_WAY_US || !secondary->arrived_at) {
+        secondary->offset = offset;
+    } else {
+        secondary->offset += drift;
+    }
+    secondary->arrived_at = arrived;
+    secondary->asked_at = sent + secondary->offset;
+}
+
 /* Wait for SYNC, for as long as it takes. */
 static gboolean await_sync(PloverSecondary *secondary, PloverSync *sync,
                            GError **errp)
 {
     PloverHeader header;
     const uint8_t *data;
+    int64_t arrived;
 
     if (!plover_link_receive(secondary->link, &header, &data,
                              PLOVER_NO_DEADLINE, errp)) {
         return FALSE;
     }
-    secondary->asked_at = now(secondary);
+    arrived = now(secondary);
     if (header.term != secondary->term) {
         return peer_error(errp, "%s is of term %" PRIu64 ", not %" PRIu64,
                           plover_type_name(header.type), header.term,
@@ -316,7 +344,11 @@ static gboolean await_sync(PloverSecondary *secondary, PloverSync *sync,
     }
     secondary->epoch = header.epoch;
     secondary->stats->epoch = header.epoch;
-    return plover_sync_decode(sync, data, header.size, errp);
+    if (!plover_sync_decode(sync, data, header.size, errp)) {
+        return FALSE;
+    }
+    note_sent(secondary, sync->sent, arrived);
+    return TRUE;
 }
 
 static const void *page_of(PloverSecondary *secondary, uint64_t page)

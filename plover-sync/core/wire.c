@@ -27,7 +27,8 @@ enum {
     SYNC_REASONS = 0,
     SYNC_VERIFY = 4,
     SYNC_ZERO24 = 5,
-    SYNC_SIZE = 8,
+    SYNC_SENT = 8,
+    SYNC_SIZE = 16,
 
     END_PAGES = 0,
     END_SECTIONS = 8,
@@ -216,6 +217,7 @@ void plover_sync_encode(GByteArray *out, const PloverSync *sync)
     g_assert(!(sync->reasons & ~PLOVER_REASON_ALL));
     plover_put(p + SYNC_REASONS, sync->reasons, 4);
     plover_put(p + SYNC_VERIFY, sync->verify ? 1 : 0, 1);
+    plover_put(p + SYNC_SENT, sync->sent, 8);
 }
 
 gboolean plover_sync_decode(PloverSync *sync, const uint8_t *data,
@@ -243,6 +245,7 @@ gboolean plover_sync_decode(PloverSync *sync, const uint8_t *data,
     *sync = (PloverSync) {
         .reasons = reasons,
         .verify = data[SYNC_VERIFY],
+        .sent = plover_get(data + SYNC_SENT, 8),
     };
     return TRUE;
 }

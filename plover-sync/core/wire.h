@@ -187,6 +187,7 @@ void plover_hello_clear(PloverHello *hello);
  *   4  reasons
  *   1  verify: 0 or 1
  *   3  0
+ *   8  sent
  */
 
 /* Why a sync happens. Triggers come together: these are bits. */
@@ -202,6 +203,7 @@ typedef enum PloverReason {
 typedef struct PloverSync {
     unsigned reasons; /* PloverReason */
     gboolean verify;
+    uint64_t sent; /* when: microseconds of the leader's clock */
 } PloverSync;
 
 void plover_sync_encode(GByteArray *out, const PloverSync *sync);

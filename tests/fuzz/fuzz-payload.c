@@ -116,7 +116,9 @@ static void seed(char type, GByteArray *bytes)
 void fuzz_seeds(void)
 {
     g_autoptr(GByteArray) bytes = g_byte_array_new();
-    PloverSync sync = { .reasons = PLOVER_REASON_ALL, .verify = TRUE };
+    PloverSync sync = {
+        .reasons = PLOVER_REASON_ALL, .verify = TRUE, .sent = 9,
+    };
     PloverHash hashes[] = { { 1, 2 }, { 3, 4 } };
     PloverEnd end = { .pages = 5, .sections = 60, .digest = { 7, 8 } };
     PloverApplied applied = { 1, 2, 3, 4, 5, 6, 7, 8 };

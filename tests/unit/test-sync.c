@@ -421,6 +421,32 @@ static void the_secondary_knows_when_the_leader_went_on(void)
     replicas_free(replicas);
 }
 
+static PloverLink *saving_link;
+static int64_t saved_at;
+
+static void note_time(FakeVm *vm G_GNUC_UNUSED)
+{
+    saved_at = plover_link_now(saving_link);
+}
+
+/* Even if it saw the request late. */
+static void the_fastest_request_tells_the_time(void)
+{
+    Replicas *replicas = replicas_start(&(Setup) { 0 });
+
+    saving_link = replicas->link[FAKE_LEADER];
+    replicas->vm[FAKE_LEADER]->during_save = note_time;
+    for (int64_t late = 0; late <= 20000; late += 5000) {
+        fake_wire_slow(replicas->wire, late);
+        replicas_must_sync(replicas, NULL);
+        g_assert_cmpint(replicas->stats.leader_resumed, >=, saved_at);
+        /* A message is sent in between. */
+        g_assert_cmpint(replicas->stats.leader_resumed, <,
+                        saved_at + late + 200);
+    }
+    replicas_free(replicas);
+}
+
 static void a_leader_that_stands_has_not_gone_on(void)
 {
     Replicas *replicas = replicas_start(&(Setup) { .copy_limit = NO_COPY });
@@ -496,6 +522,8 @@ int main(int argc, char **argv)
                     the_leader_waits_longer_for_more_pages);
     g_test_add_func("/plover/sync/went-on",
                     the_secondary_knows_when_the_leader_went_on);
+    g_test_add_func("/plover/sync/fastest",
+                    the_fastest_request_tells_the_time);
     g_test_add_func("/plover/sync/stands",
                     a_leader_that_stands_has_not_gone_on);
     g_test_add_func("/plover/sync/pauses", pauses_end_when_they_may);

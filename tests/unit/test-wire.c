@@ -151,6 +151,7 @@ static GByteArray *sample(PloverType type)
     PloverSync sync = {
         .reasons = PLOVER_REASON_IDLE | PLOVER_REASON_REQUEST,
         .verify = TRUE,
+        .sent = UINT64_MAX - 1,
     };
     PloverHash hashes[] = { { UINT64_MAX, 2 }, { 3, UINT64_MAX } };
     PloverEnd end = {
@@ -574,6 +575,7 @@ static void sync_survives(void)
     g_assert_cmpuint(sync.reasons, ==,
                      PLOVER_REASON_IDLE | PLOVER_REASON_REQUEST);
     g_assert_true(sync.verify);
+    g_assert_cmpuint(sync.sent, ==, UINT64_MAX - 1);
 }
 
 static void impossible_sync_is_refused(void)
