@@ -4,7 +4,7 @@
  * What the members agree on is turned into what COLO knows: a takeover is its
  * failover on the secondary, and going on alone is its failover on the
  * primary. Nothing here waits: each step is taken when its reason is there,
- * in conduct(), which is called whenever something has changed.
+ * in conductor_look(), which is called whenever something has changed.
  *
  *   leader     a session begins, its first sync is done,
  *              the other side has said who it is:        ROLE(secondary=it)
@@ -20,9 +20,6 @@
 #include <sys/resource.h>
 #include "migration/colo.h"
 #include "migration/failover.h"
-#include "migration/misc.h"
-#include "migration/options.h"
-#include "net/announce.h"
 #include "qapi/error.h"
 #include "qapi/qapi-events-apus.h"
 #include "qemu/error-report.h"
@@ -30,7 +27,6 @@
 #include "qemu/main-loop.h"
 #include "system/runstate.h"
 #include "system/system.h"
-#include "colony/colo-net/apus/core/payload.h"
 #include "group-internal.h"
 #include "trace.h"
 
@@ -44,8 +40,6 @@
 #define TIMEOUT_MS 100 /* of a group that says nothing else */
 /* A majority that is not heard for so many ticks is lost. */
 #define LOST_TICKS 3
-/* For the others to hear that the guest was switched off. */
-#define STOPPED_TIMEOUT_MS 500
 
 ApusPart apus_group_part(const ApusGroup *group)
 {
@@ -57,36 +51,16 @@ bool apus_group_may_speak(const ApusGroup *group)
     return !qatomic_read(&group->hush) && apus_may_speak(group->apus);
 }
 
-const char *apus_group_fenced(void)
-{
-    ApusGroup *group = apus_group();
-
-    if (!group) {
-        return NULL;
-    }
-    switch (group->part) {
-    case APUS_PART_DEPOSED:
-        return group->why;
-    case APUS_PART_WITNESS:
-        return runstate_check(RUN_STATE_INMIGRATE) ||
-               migration_incoming_in_colo_state()
-               ? NULL : "this replica's VM may not run: the group has not "
-                        "elected it";
-    default:
-        return NULL;
-    }
-}
-
 /* --- telling ------------------------------------------------------------- */
 
-static void tell_changed(ApusGroup *group)
+void conductor_tell_ears(ApusGroup *group)
 {
     if (group->ears) {
         group->ears->changed(group->ears_opaque);
     }
 }
 
-static void set_why(ApusGroup *group, const char *why)
+void conductor_set_why(ApusGroup *group, const char *why)
 {
     if (why != group->why) {
         g_free(group->why);
@@ -94,14 +68,14 @@ static void set_why(ApusGroup *group, const char *why)
     }
 }
 
-static void set_part(ApusGroup *group, ApusPart part)
+void conductor_set_part(ApusGroup *group, ApusPart part)
 {
     group->part = part;
     group->role_changes++;
     trace_apus_group_part(part, group->status.term);
 }
 
-static void tell_role(ApusGroup *group)
+void conductor_tell_role(ApusGroup *group)
 {
     const ApusRole *role = &group->status.role;
 
@@ -120,11 +94,11 @@ static void set_hush(ApusGroup *group)
 
     if (hush != group->hush) {
         qatomic_set(&group->hush, hush);
-        tell_changed(group);
+        conductor_tell_ears(group);
     }
 }
 
-static void tell_unprotected(ApusGroup *group, const char *why)
+void conductor_tell_unprotected(ApusGroup *group, const char *why)
 {
     group->protected = false;
     set_hush(group);
@@ -136,14 +110,14 @@ static void tell_unprotected(ApusGroup *group, const char *why)
 
 static void begin_to_lead(ApusGroup *group)
 {
-    set_part(group, APUS_PART_LEADER);
-    tell_role(group);
+    conductor_set_part(group, APUS_PART_LEADER);
+    conductor_tell_role(group);
     apus_resume(group->apus);
     /* It was fenced when it was to start. */
     if (autostart && runstate_check(RUN_STATE_PRELAUNCH)) {
         vm_start();
     }
-    tell_changed(group);
+    conductor_tell_ears(group);
 }
 
 /* --- the end ------------------------------------------------------------- */
@@ -161,17 +135,17 @@ static void depose(ApusGroup *group, ApusId by, const char *why)
 {
     bool leads = group->part == APUS_PART_LEADER;
 
-    set_why(group, why);
-    set_part(group, APUS_PART_DEPOSED);
+    conductor_set_why(group, why);
+    conductor_set_part(group, APUS_PART_DEPOSED);
     set_hush(group);
     error_report("apus-group: this replica's VM is stopped for good: %s", why);
     qapi_event_send_apus_deposed(group->status.term, by != APUS_NOBODY, by,
                                  why);
-    tell_role(group);
+    conductor_tell_role(group);
     if (runstate_is_live(runstate_get())) {
         vm_stop(RUN_STATE_PAUSED);
     }
-    tell_changed(group);
+    conductor_tell_ears(group);
     group->session = GROUP_SESSION_NONE;
     group->protected = false;
     apus_pin(group->apus, 0);
@@ -218,10 +192,10 @@ static void secondary_is_named(ApusGroup *group)
 {
     group->protected = true;
     group->was_protected = true;
-    set_why(group, NULL);
+    conductor_set_why(group, NULL);
     set_hush(group);
     apus_pin(group->apus, 0);
-    tell_role(group);
+    conductor_tell_role(group);
     qapi_event_send_colo_protected(group->status.term, group->synced_epoch,
                                    group->partner);
 }
@@ -232,8 +206,8 @@ static void nobody_is_named(ApusGroup *group)
     group->session = GROUP_SESSION_NONE;
     group->partner = APUS_NOBODY;
     apus_pin(group->apus, 0);
-    tell_role(group);
-    tell_unprotected(group, group->why);
+    conductor_tell_role(group);
+    conductor_tell_unprotected(group, group->why);
     end_colo();
 }
 
@@ -294,7 +268,7 @@ static void look_at_partner(ApusGroup *group)
 
         group->suspected_since = 0;
 
-        set_why(group, why);
+        conductor_set_why(group, why);
         group->session = GROUP_SESSION_FAILED;
     }
 }
@@ -313,7 +287,7 @@ static void look_at_session(ApusGroup *group)
     }
     if (error && group->session != GROUP_SESSION_NONE &&
         group->session != GROUP_SESSION_FAILED) {
-        set_why(group, error);
+        conductor_set_why(group, error);
         group->session = GROUP_SESSION_FAILED;
     }
 }
@@ -432,7 +406,7 @@ static void conduct_secondary(ApusGroup *group)
     }
 }
 
-static void conduct(ApusGroup *group)
+void conductor_look(ApusGroup *group)
 {
     if (group->status.state == APUS_STATE_FAILED &&
         (group->part == APUS_PART_LEADER ||
@@ -473,7 +447,7 @@ static void conduct_bh(void *opaque)
         }
     }
     notice_term(group, group->status.term);
-    conduct(group);
+    conductor_look(group);
     set_hush(group);
 }
 
@@ -529,7 +503,7 @@ static void look_at_majority(ApusGroup *group)
     } else if (group->part == APUS_PART_LEADER) {
         info_report("apus-group: a majority is heard again");
         qapi_event_send_apus_majority_regained(group->status.term);
-        tell_changed(group);
+        conductor_tell_ears(group);
     }
 }
 
@@ -540,281 +514,12 @@ static void tick(void *opaque)
     apus_alive(group->apus);
     group_queue_tick(group);
     look_at_majority(group);
-    conduct(group);
+    conductor_look(group);
     timer_mod(group->timer,
               qemu_clock_get_ms(QEMU_CLOCK_REALTIME) + TICK_MS);
 }
 
-/* --- sessions ------------------------------------------------------------ */
-
-void conductor_joined(ApusGroup *group, ApusId from)
-{
-    if (group->part == APUS_PART_LEADER &&
-        group->session != GROUP_SESSION_NONE) {
-        group->partner = from;
-        conduct(group);
-    }
-}
-
-bool apus_group_session_begin(uint64_t *term, uint64_t *epoch, Error **errp)
-{
-    ApusGroup *group = apus_group();
-
-    if (!group) {
-        return true;
-    }
-    BQL_LOCK_GUARD();
-    if (group->part != APUS_PART_LEADER ||
-        group->status.state != APUS_STATE_LEADER) {
-        error_setg(errp, "the group has no majority, or another leader: this "
-                   "replica's VM cannot be protected now");
-        return false;
-    }
-    group->session = GROUP_SESSION_BEGUN;
-    group->protected = false;
-    QEMU_LOCK_GUARD(&group->lock);
-    g_clear_pointer(&group->session_error, g_free);
-    group->session_synced = 0;
-    *term = group->status.term;
-    *epoch = group->last_epoch;
-    return true;
-}
-
-void apus_group_session_synced(uint64_t epoch)
-{
-    ApusGroup *group = apus_group();
-
-    if (!group) {
-        return;
-    }
-    WITH_QEMU_LOCK_GUARD(&group->lock) {
-        group->session_synced = epoch;
-        if (group->session == GROUP_SESSION_SYNCED) {
-            return;
-        }
-    }
-    qemu_bh_schedule(group->conduct_bh);
-}
-
-void apus_group_session_failed(const char *why)
-{
-    ApusGroup *group = apus_group();
-
-    if (!group) {
-        return;
-    }
-    WITH_QEMU_LOCK_GUARD(&group->lock) {
-        if (!group->session_error) {
-            group->session_error = g_strdup(why);
-        }
-    }
-    qemu_bh_schedule(group->conduct_bh);
-}
-
-void apus_group_session_end(void)
-{
-    ApusGroup *group = apus_group();
-
-    if (group) {
-        group->session = GROUP_SESSION_NONE;
-        group->partner = APUS_NOBODY;
-        apus_group_sync_done(UINT64_MAX);
-    }
-}
-
-bool apus_group_session_joined(uint64_t term, Error **errp)
-{
-    ApusGroup *group = apus_group();
-    GError *error = NULL;
-
-    if (!group) {
-        return true;
-    }
-    BQL_LOCK_GUARD();
-    if (group->part == APUS_PART_DEPOSED ||
-        group->status.leader == APUS_NOBODY || group->status.term > term) {
-        error_setg(errp, "the leader of term %" PRIu64 " is not the one that "
-                   "this member of the group follows, in term %" PRIu64, term,
-                   group->status.term);
-        return false;
-    }
-    if (!apus_deliver_from(group->apus, group->delivered, &error)) {
-        error_setg(errp, "the inputs since the VM was copied are not to be "
-                   "had: %s", error->message);
-        g_error_free(error);
-        return false;
-    }
-    group->session = GROUP_SESSION_BEGUN;
-    group->session_leader = group->partner = group->status.leader;
-    WITH_QEMU_LOCK_GUARD(&group->lock) {
-        group->staged = 0;
-        group->stood = 0; /* before this session, and the term is not older */
-    }
-    set_part(group, APUS_PART_SECONDARY);
-    if (!group_tell(group, group->partner, GROUP_NOTE_JOINED, NULL, 0)) {
-        error_setg(errp, "the leader, member %u, cannot be told that its VM "
-                   "is here", group->partner);
-        return false;
-    }
-    tell_changed(group);
-    return true;
-}
-
-void apus_group_taken_over(void)
-{
-    ApusGroup *group = apus_group();
-
-    if (!group || group->part != APUS_PART_SECONDARY) {
-        return;
-    }
-    group->session = GROUP_SESSION_NONE;
-    group->partner = APUS_NOBODY;
-    set_why(group, "the leader was lost");
-    set_part(group, APUS_PART_LEADER);
-    group->was_protected = true;
-    apus_group_sync_done(UINT64_MAX);
-    apus_resume(group->apus);
-    tell_role(group);
-    tell_unprotected(group, group->why);
-    tell_changed(group);
-}
-
-/* --- the operator, and the machine --------------------------------------- */
-
-void apus_group_force(bool force, Error **errp)
-{
-    ERRP_GUARD();
-    ApusGroup *group = apus_group();
-    GError *error = NULL;
-
-    if (!force) {
-        error_setg(errp, "The members of the apus-group decide by themselves "
-                   "who goes on");
-        error_append_hint(errp, "If the others are dead for certain, and this "
-                          "replica is to go on alone: force=true.\n");
-        return;
-    }
-    if (group->part != APUS_PART_LEADER && group->part != APUS_PART_SECONDARY) {
-        error_setg(errp, "This replica has no VM that could go on: it is %s",
-                   group->part == APUS_PART_DEPOSED ? "deposed" : "a witness");
-        return;
-    }
-    /* What follows, a takeover or the end of a session, follows by itself. */
-    if (!apus_force(group->apus, &error)) {
-        error_setg(errp, "%s", error->message);
-        g_error_free(error);
-    }
-}
-
-bool apus_group_may_fail_over(bool force, Error **errp)
-{
-    ERRP_GUARD();
-
-    if (apus_group()) {
-        apus_group_force(force, errp);
-        return false;
-    }
-    return true;
-}
-
-typedef struct Stopped {
-    QemuSemaphore told;
-    unsigned users; /* the main loop and the member's thread */
-} Stopped;
-
-static void stopped_unref(Stopped *stopped)
-{
-    if (qatomic_fetch_dec(&stopped->users) == 1) {
-        qemu_sem_destroy(&stopped->told);
-        g_free(stopped);
-    }
-}
-
-static void stopped_told(void *opaque, ApusFate fate, uint64_t index)
-{
-    Stopped *stopped = opaque;
-
-    qemu_sem_post(&stopped->told);
-    stopped_unref(stopped);
-}
-
-/*
- * The guest has switched itself off: nobody is to take over what is off. The
- * process is about to end, so this waits.
- */
-static void machine_shutdown(Notifier *notifier, void *data)
-{
-    const ShutdownCause *cause = data;
-    ApusGroup *group = apus_group();
-    g_autoptr(GByteArray) payload = NULL;
-    Stopped *stopped;
-    ApusRole role;
-
-    if (!group || group->part != APUS_PART_LEADER ||
-        *cause != SHUTDOWN_CAUSE_GUEST_SHUTDOWN) {
-        return;
-    }
-    role = (ApusRole) {
-        .leader = group->id,
-        .leader_incarnation = group->status.role.leader_incarnation,
-        .stopped = TRUE,
-    };
-    payload = g_byte_array_new();
-    apus_role_append(payload, &role);
-    stopped = g_new0(Stopped, 1);
-    qemu_sem_init(&stopped->told, 0);
-    stopped->users = 2;
-    if (apus_submit(group->apus, APUS_ENTRY_ROLE, payload->data, payload->len,
-                    stopped_told, stopped, NULL)) {
-        qemu_sem_timedwait(&stopped->told, STOPPED_TIMEOUT_MS);
-    } else {
-        stopped_unref(stopped);
-    }
-    stopped_unref(stopped);
-}
-
-/* R8: whose VM has stopped by itself lets another go on. */
-static void vm_state(void *opaque, bool running, RunState state)
-{
-    ApusGroup *group = opaque;
-
-    if (group->part == APUS_PART_LEADER && group->protected &&
-        (state == RUN_STATE_IO_ERROR || state == RUN_STATE_INTERNAL_ERROR ||
-         state == RUN_STATE_GUEST_PANICKED)) {
-        warn_report("apus-group: the VM has stopped by itself (%s): this "
-                    "replica resigns", RunState_str(state));
-        apus_resign(group->apus);
-    }
-}
-
-/* What is ordered while the VM is copied has to be there afterwards (R24). */
-static int migration_event(NotifierWithReturn *notifier, MigrationEvent *event,
-                           Error **errp)
-{
-    ApusGroup *group = apus_group();
-
-    if (group && event->type == MIG_EVENT_PRECOPY_FAILED) {
-        apus_pin(group->apus, 0);
-    }
-    if (!group || event->type != MIG_EVENT_PRECOPY_SETUP) {
-        return 0;
-    }
-    if (group->part != APUS_PART_LEADER) {
-        error_setg(errp, "only the leader's VM can be copied");
-        return -1;
-    }
-    if (!migrate_colo() || !migrate_plover()) {
-        error_setg(errp, "a VM with an apus-group is copied with capabilities "
-                   "x-colo and x-plover, or not at all");
-        return -1;
-    }
-    apus_pin(group->apus, MAX(group->delivered, 1));
-    return 0;
-}
-
-static NotifierWithReturn migration_notifier;
-static Notifier shutdown_notifier = { .notify = machine_shutdown };
-static VMChangeStateEntry *vm_state_entry;
+/* --- beginning and end --------------------------------------------------- */
 
 void conductor_init(ApusGroup *group, uint32_t timeout_ms)
 {
@@ -823,16 +528,10 @@ void conductor_init(ApusGroup *group, uint32_t timeout_ms)
     group->timer = timer_new_ms(QEMU_CLOCK_REALTIME, tick, group);
     timer_mod(group->timer,
               qemu_clock_get_ms(QEMU_CLOCK_REALTIME) + TICK_MS);
-    vm_state_entry = qemu_add_vm_change_state_handler(vm_state, group);
-    migration_add_notifier(&migration_notifier, migration_event);
-    qemu_register_shutdown_notifier(&shutdown_notifier);
 }
 
 void conductor_clear(ApusGroup *group)
 {
-    migration_remove_notifier(&migration_notifier);
-    notifier_remove(&shutdown_notifier);
-    qemu_del_vm_change_state_handler(vm_state_entry);
     timer_free(group->timer);
     qemu_bh_delete(group->conduct_bh);
     g_free(group->session_error);

@@ -7,6 +7,8 @@
  *   group-queue.c   frames, sync points and notes between the member's thread
  *                   and the main loop
  *   group-sync.c    sync points, for syncvm
+ *   group-session.c sessions of syncvm
+ *   group-machine.c the operator, the VM's own stops, migration
  *   conductor.c     who leads, who is secondary, and what follows
  *
  * Locks: the BQL for all that is not said to be under the lock. The member's
@@ -176,7 +178,25 @@ void conductor_init(ApusGroup *group, uint32_t timeout_ms);
 void conductor_clear(ApusGroup *group);
 /* For the member's thread. */
 void conductor_changed(void *opaque, const ApusStatus *status);
-/* Main loop: @from says that it has our VM. */
-void conductor_joined(ApusGroup *group, ApusId from);
+/* Take the steps whose reasons are there. */
+void conductor_look(ApusGroup *group);
+
+void conductor_set_part(ApusGroup *group, ApusPart part);
+/* Why this replica is unprotected, or fenced; NULL: it is neither. */
+void conductor_set_why(ApusGroup *group, const char *why);
+/* Tell who has to know, users and filter-guard. */
+void conductor_tell_role(ApusGroup *group);
+void conductor_tell_unprotected(ApusGroup *group, const char *why);
+void conductor_tell_ears(ApusGroup *group);
+
+/* --- group-session.c ----------------------------------------------------- */
+
+/* @from says that it has our VM. */
+void group_session_joined(ApusGroup *group, ApusId from);
+
+/* --- group-machine.c ----------------------------------------------------- */
+
+void group_machine_init(ApusGroup *group);
+void group_machine_clear(ApusGroup *group);
 
 #endif

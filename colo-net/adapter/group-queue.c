@@ -221,7 +221,7 @@ static void run_notes(ApusGroup *group)
             }
             break;
         case GROUP_NOTE_JOINED:
-            conductor_joined(group, item->from);
+            group_session_joined(group, item->from);
             break;
         default:
             warn_report_once("apus-group: member %u tells what this version "

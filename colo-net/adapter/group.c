@@ -306,6 +306,7 @@ static void free_group(ApusGroupObject *obj)
         apus_free(group->apus);
         group->apus = NULL;
     }
+    group_machine_clear(group);
     conductor_clear(group);
     group_sync_clear(group);
     group_queue_clear(group);
@@ -333,6 +334,7 @@ static void complete(UserCreatable *uc, Error **errp)
     group_queue_init(obj->group);
     group_sync_init(obj->group);
     conductor_init(obj->group, obj->timeout);
+    group_machine_init(obj->group);
     if (!start_member(obj, errp)) {
         free_group(obj);
         the_object = NULL;
