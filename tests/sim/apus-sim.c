@@ -27,7 +27,7 @@ static const GOptionEntry entries[] = {
     { "members", 0, 0, G_OPTION_ARG_INT, &arg.members,
       "how large the group is (3)", "3|5" },
     { "mutation", 0, 0, G_OPTION_ARG_STRING, &arg.mutation,
-      "break this rule of the core (core/mutation.h)", "NAME" },
+      "break this rule (core/mutation.h, rules.h)", "NAME" },
     { "jobs", 0, 0, G_OPTION_ARG_INT, &arg.jobs, "processes (1)", "N" },
     { "most", 0, 0, G_OPTION_ARG_INT, &arg.most,
       "stop after so many violations (10)", "N" },
@@ -119,6 +119,7 @@ int main(int argc, char **argv)
     g_autoptr(GOptionContext) context = g_option_context_new(NULL);
     g_autoptr(GError) error = NULL;
     SimOptions options = { 0 };
+    unsigned mutation = 0;
 
     g_option_context_add_main_entries(context, entries, NULL);
     if (!g_option_context_parse(context, &argc, &argv, &error)) {
@@ -127,9 +128,10 @@ int main(int argc, char **argv)
     if (arg.members != 3 && arg.members != 5) {
         stop("--members", "3 or 5");
     }
-    if (arg.mutation && !sim_mutation_find(arg.mutation, &apus_mutation)) {
+    if (arg.mutation && !sim_mutation_find(arg.mutation, &mutation)) {
         stop("no such mutation", arg.mutation);
     }
+    sim_mutation_set(mutation);
     options.members = arg.members;
     options.steps = MAX(arg.steps, 0);
     options.consequences = arg.consequences;

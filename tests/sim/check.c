@@ -418,7 +418,7 @@ static void check_accepts(SimHost *host)
 
 /* --- the voice ---------------------------------------------------------- */
 
-static gboolean may_speak(const SimHost *host)
+gboolean sim_may_speak(const SimHost *host)
 {
     uint64_t now = sim_clock(host);
 
@@ -430,11 +430,11 @@ static void check_lease(SimHost *host)
 {
     Sim *sim = host->sim;
 
-    if (host->state != APUS_STATE_LEADER || !may_speak(host)) {
+    if (host->state != APUS_STATE_LEADER || !sim_may_speak(host)) {
         return;
     }
     for (ApusId id = 1; id <= sim->hosts; id++) {
-        if (id != host->id && may_speak(&sim->host[id])) {
+        if (id != host->id && sim_may_speak(&sim->host[id])) {
             sim_fail(sim, "voice", "%u (term %" PRIu64 ") and %u (term %"
                      PRIu64 ") have a lease", host->id, host->core->term, id,
                      sim->host[id].core->term);

@@ -27,6 +27,7 @@ Sim *sim_new(void)
     sim->roles = g_array_new(FALSE, TRUE, sizeof(SimRole));
     sim->submissions = g_array_new(FALSE, TRUE, sizeof(SimSubmission));
     sim->leaders = g_array_new(FALSE, TRUE, sizeof(uint64_t));
+    sim_world_new(sim);
     for (unsigned i = 1; i < SIM_HOSTS; i++) {
         SimHost *host = &sim->host[i];
 
@@ -60,6 +61,7 @@ void sim_free(Sim *sim)
     g_array_unref(sim->roles);
     g_array_unref(sim->submissions);
     g_array_unref(sim->leaders);
+    sim_world_free(sim);
     g_free(sim->queue.event);
     g_free(sim);
 }
@@ -148,6 +150,7 @@ void sim_host_found(SimHost *host, const ApusMembers *members, gboolean joins)
     apus_core_found(&state, members, 1, joins);
     sim_disk_found(host, &state);
     host->exists = TRUE;
+    host->image = (SimImage) { .id = sim_random(&host->sim->random) | 1 };
 }
 
 /*
@@ -165,6 +168,7 @@ static void forget_process(SimHost *host)
 {
     memset(&host->vm, 0, sizeof(host->vm));
     memset(&host->user, 0, sizeof(host->user));
+    memset(&host->replica, 0, sizeof(host->replica));
     memset(&host->peers, 0, sizeof(host->peers));
     memset(host->connection, 0, sizeof(host->connection));
     g_array_set_size(host->backlog, 0);
@@ -209,6 +213,9 @@ void sim_host_start(SimHost *host)
     sim_disk_open(host, &state);
     host->delivers = boots(host, &state);
     host->vm.runs = host->delivers;
+    if (host->delivers) {
+        sim_guest_boot(host);
+    }
 
     apus_core_defaults(&config);
     config.id = host->id;
@@ -265,6 +272,7 @@ void sim_host_kill(SimHost *host)
                        &g_array_index(host->backlog, SimEvent, i));
     }
     sim_net_died(host, host->powered);
+    sim_session_died(host, host->powered);
     sim_disk_stop(host);
     forget_process(host);
     host->lives++;
@@ -320,6 +328,9 @@ void sim_host_done(SimHost *host)
     }
     schedule_tick(host);
     sim_check_step(host);
+    if (!sim->failed) {
+        sim_guard_run(host);
+    }
 }
 
 static void handle(SimHost *host, const SimEvent *event)
@@ -347,6 +358,22 @@ static void handle(SimHost *host, const SimEvent *event)
         break;
     case SIM_EVENT_MESSAGE:
         sim_net_arrive(host, event);
+        break;
+    case SIM_EVENT_GUEST:
+        sim_guest_step(host);
+        break;
+    case SIM_EVENT_LEAD:
+        sim_lead_event(host, event);
+        break;
+    case SIM_EVENT_STAGE:
+        sim_stage_event(host, event);
+        break;
+    case SIM_EVENT_CLOSED:
+        sim_lead_closed(host, event->arg);
+        sim_stage_closed(host, event->arg);
+        break;
+    case SIM_EVENT_WIRE:
+        sim_wire_arrive(host, event);
         break;
     case SIM_EVENT_CONNECTED:
     case SIM_EVENT_DISCONNECTED:
@@ -391,6 +418,7 @@ void sim_host_thaw(SimHost *host)
         if (host->core && host->lives == life && !host->sim->failed) {
             handle(host, event);
             sim_check_step(host);
+            sim_guard_run(host);
         } else {
             sim_net_forget(host->sim, event);
         }
@@ -509,6 +537,7 @@ gboolean sim_run(Sim *sim, const SimOptions *options)
     sim->max_events = options->steps ? options->steps : MAX_EVENTS;
     reset(sim);
     sim_check_start(sim);
+    sim_world_start(sim);
     found_group(sim);
     sim_faults_start(sim);
     sim_push(sim, sim->plan.quiet_at, SIM_EVENT_QUIET, 0, 0, 0, 0);
@@ -550,6 +579,8 @@ static uint32_t random32(void *opaque)
     .completed = sim_user_completed, \
     .changed = sim_user_changed, \
     .peers = sim_net_peers, \
+    .told = sim_guard_told, \
+    .term_rises = sim_stage_term_rises, \
     .random = random32
 
 static const ApusCoreOps ops_of_disk = {

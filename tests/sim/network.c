@@ -59,6 +59,8 @@ void sim_net_forget(Sim *sim, const SimEvent *event)
 {
     if (event->type == SIM_EVENT_MESSAGE) {
         drop_packet(sim, event->arg);
+    } else if (event->type == SIM_EVENT_WIRE) {
+        sim_wire_forget(sim, event->arg);
     }
 }
 
@@ -289,6 +291,7 @@ static void take_down(Sim *sim, ApusId a, ApusId b, bool tell_a, bool tell_b)
 void sim_net_break(Sim *sim, ApusId a, ApusId b)
 {
     take_down(sim, a, b, TRUE, TRUE);
+    sim_session_break(sim, a, b);
 }
 
 void sim_net_died(SimHost *host, gboolean told)

@@ -66,6 +66,10 @@ const char *sim_trigger_name(SimTrigger trigger)
         [SIM_TRIGGER_SNAPSHOT] = "a snapshot is sent",
         [SIM_TRIGGER_START] = "a process starts",
         [SIM_TRIGGER_COPY] = "a secondary has a copy",
+        [SIM_TRIGGER_STOP] = "a leader stops for a sync",
+        [SIM_TRIGGER_DECIDE] = "a secondary decides",
+        [SIM_TRIGGER_STAGED] = "STAGED arrives",
+        [SIM_TRIGGER_APPLY] = "a sync is applied",
     };
 
     return name[trigger];
@@ -386,12 +390,98 @@ static void add_split_vote(SimPlan *plan, SimRandom *random)
     fault->lasting = sim_between(random, 50 * SIM_MS, 200 * SIM_MS);
 }
 
+/* In the middle of a sync, or right behind it, one side is gone. */
+static void add_torn_sync(SimPlan *plan, SimRandom *random)
+{
+    static const SimTrigger moments[] = {
+        SIM_TRIGGER_STOP, SIM_TRIGGER_DECIDE, SIM_TRIGGER_STAGED,
+        SIM_TRIGGER_APPLY, SIM_TRIGGER_SYNC,
+    };
+    static const SimFaultKind ends[] = {
+        SIM_FAULT_KILL, SIM_FAULT_FREEZE, SIM_FAULT_ISOLATE, SIM_FAULT_POWER,
+        SIM_FAULT_CUT_ONE_WAY, SIM_FAULT_LAG, SIM_FAULT_BREAK,
+    };
+    unsigned times = sim_between(random, 1, 3);
+    SimFault *fault;
+
+    for (unsigned i = 0; i < times; i++) {
+        fault = add(plan, random,
+                    ends[sim_below(random, G_N_ELEMENTS(ends))],
+                    sim_chance(random, 6000) ? SIM_WHO_LEADER
+                                             : SIM_WHO_SECONDARY);
+        fault->whom = fault->who == SIM_WHO_LEADER ? SIM_WHO_SECONDARY
+                                                   : SIM_WHO_LEADER;
+        fault->trigger = moments[sim_below(random, G_N_ELEMENTS(moments))];
+        fault->after = sim_magnitude(random, 10 * SIM_US, 10 * SIM_MS);
+        fault->lasting = sim_magnitude(random, 10 * SIM_MS, 600 * SIM_MS);
+    }
+}
+
+/*
+ * In the middle of a sync nobody hears the leader any more, until somebody
+ * else stands for election: then what it has sent arrives.
+ */
+static void add_old_leader(SimPlan *plan, SimRandom *random)
+{
+    SimFault *fault = add(plan, random, SIM_FAULT_MUTE, SIM_WHO_LEADER);
+    SimFault first;
+
+    fault->trigger = sim_chance(random, 5000) ? SIM_TRIGGER_STOP
+                                              : SIM_TRIGGER_SYNC;
+    fault->after = sim_magnitude(random, 10 * SIM_US, 2 * SIM_MS);
+    fault->lasting = 98 * SIM_MS + sim_magnitude(random, SIM_MS, 60 * SIM_MS);
+    first = *fault;
+    if (sim_chance(random, 5000)) {
+        fault = add_with(plan, random, &first, SIM_FAULT_LAG, SIM_WHO_LEADER,
+                         0);
+        fault->whom = SIM_WHO_SECONDARY;
+        fault->amount = sim_magnitude(random, SIM_MS, 60 * SIM_MS);
+        fault->lasting = 2 * first.lasting;
+    }
+}
+
+/* What the secondary says comes late, or not before it is of no use. */
+static void add_late_staged(SimPlan *plan, SimRandom *random)
+{
+    SimFault *fault = add(plan, random, sim_chance(random, 3000)
+                          ? SIM_FAULT_CUT_ONE_WAY : SIM_FAULT_LAG,
+                          SIM_WHO_SECONDARY);
+
+    fault->whom = SIM_WHO_LEADER;
+    fault->trigger = sim_chance(random, 5000) ? SIM_TRIGGER_STOP
+                                              : SIM_TRIGGER_SYNC;
+    fault->after = sim_magnitude(random, 10 * SIM_US, 5 * SIM_MS);
+    fault->amount = sim_between(random, 30 * SIM_MS, 95 * SIM_MS);
+    fault->lasting = sim_between(random, 10 * SIM_MS, 90 * SIM_MS);
+    plan->sync_timeout = plan->sync_max +
+                         sim_between(random, 8 * SIM_MS, 40 * SIM_MS);
+}
+
+/* The leader dies right after an output commit, before it is applied. */
+static void add_last_word(SimPlan *plan, SimRandom *random)
+{
+    unsigned times = sim_between(random, 1, 3);
+
+    for (unsigned i = 0; i < times; i++) {
+        SimFault *fault = add(plan, random, sim_chance(random, 7000)
+                              ? SIM_FAULT_KILL : SIM_FAULT_ISOLATE,
+                              SIM_WHO_LEADER);
+
+        fault->trigger = SIM_TRIGGER_STAGED;
+        fault->after = sim_magnitude(random, 10 * SIM_US, SIM_MS);
+        fault->lasting = sim_between(random, 100 * SIM_MS, 500 * SIM_MS);
+    }
+    plan->slow_apply = 5000;
+}
+
 static void make_faults(SimPlan *plan, SimRandom *random)
 {
     static void (*const group[])(SimPlan *plan, SimRandom *random) = {
         add_lonely_entry, add_lonely_entry, add_duel, add_short_memory,
         add_old_answers, add_ghosts, add_split_change, add_forgotten_vote,
-        add_weak_promise, add_lost_change, add_split_vote,
+        add_weak_promise, add_lost_change, add_split_vote, add_torn_sync,
+        add_torn_sync, add_old_leader, add_old_leader, add_late_staged,
+        add_last_word,
     };
     unsigned single = sim_magnitude(random, 2, 24);
     unsigned groups = sim_below(random, 6);
@@ -434,6 +524,18 @@ static void make_users(SimPlan *plan, SimRandom *random)
     plan->restart_deposed = sim_chance(random, 7000) ? 8000 : 0;
     plan->sync_max = sim_magnitude(random, SIM_MS, 40 * SIM_MS);
     plan->copy_max = sim_magnitude(random, 2 * SIM_MS, 80 * SIM_MS);
+    plan->sync_timeout = plan->sync_max +
+                         (sim_chance(random, 5000)
+                          ? sim_magnitude(random, 10 * SIM_MS, 200 * SIM_MS)
+                          : sim_between(random, 110 * SIM_MS, 300 * SIM_MS));
+    plan->slow_apply = sim_chance(random, 3000) ? 1000 : 0;
+    plan->step_max = sim_magnitude(random, 50 * SIM_US, 12 * SIM_MS);
+    plan->chaos = sim_magnitude(random, 20, 5000);
+    plan->refuse = sim_chance(random, 4000) ? sim_between(random, 100, 2000)
+                                            : 0;
+    plan->compare = sim_chance(random, 6000);
+    plan->hold_alone = sim_chance(random, 1500);
+    plan->leaseless = sim_chance(random, 2500);
 }
 
 static void make_network(SimPlan *plan, SimRandom *random)
@@ -519,6 +621,11 @@ void sim_plan_print(const SimPlan *plan, FILE *out)
             plan->submit_every / SIM_US, plan->payload_max,
             plan->lease_strict ? ", strict lease" : "",
             plan->alive_timeout ? ", main loop watched" : "");
+    fprintf(out, "release %s, %s alone%s, syncs end after %" PRIu64 " ms\n",
+            plan->compare ? "compare" : "sync",
+            plan->hold_alone ? "silent" : "serves",
+            plan->leaseless ? ", nobody asks for the lease" : "",
+            plan->sync_timeout / SIM_MS);
     fprintf(out, "network: %" PRIu64 " to %" PRIu64 " us, lost %u, twice %u, "
             "late %u in 10,000 (up to %" PRIu64
             " ms)%s; clocks within %d ppm\n",

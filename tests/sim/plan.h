@@ -71,6 +71,10 @@ typedef enum {
     SIM_TRIGGER_SNAPSHOT, /* a snapshot is sent */
     SIM_TRIGGER_START, /* a process starts */
     SIM_TRIGGER_COPY, /* a secondary has a copy */
+    SIM_TRIGGER_STOP, /* a leader's VM stops for a sync */
+    SIM_TRIGGER_DECIDE, /* a secondary has all of a sync: STAGED */
+    SIM_TRIGGER_STAGED, /* its leader hears of that */
+    SIM_TRIGGER_APPLY, /* a sync is applied */
     SIM_TRIGGERS,
 } SimTrigger;
 
@@ -122,7 +126,15 @@ typedef struct {
     unsigned pause_chance;
     unsigned protect_chance; /* at each turn of an unprotected leader */
     unsigned restart_deposed;
-    uint64_t sync_max, copy_max;
+    uint64_t sync_max, copy_max, sync_timeout;
+    uint64_t step_max; /* until a guest reads what it was given */
+    unsigned chaos; /* of doing what the other guest does not */
+    unsigned slow_apply; /* of a sync that takes long to apply */
+    unsigned refuse; /* of a sync that the secondary cannot apply */
+    gboolean compare; /* outputs leave when both guests have said the same */
+    gboolean hold_alone; /* no output leaves without a secondary */
+    /* Nobody asks for the lease: only single voice may depend on it. */
+    gboolean leaseless;
 
     uint64_t delay_min, delay_max;
     unsigned lost, twice, late;

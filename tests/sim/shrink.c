@@ -101,6 +101,6 @@ void sim_shrink(SimOptions *options, FILE *out)
     fprintf(out, "again: --members=%u --seed=%" PRIu64 " --drop=%" PRIx64
             " --plain=%x%s%s --trace\n", options->members, options->seed,
             options->dropped, options->plain,
-            apus_mutation ? " --mutation=" : "",
-            apus_mutation ? sim_mutation_name(apus_mutation) : "");
+            sim_mutation_get() ? " --mutation=" : "",
+            sim_mutation_get() ? sim_mutation_name(sim_mutation_get()) : "");
 }

@@ -13,6 +13,8 @@
  *   promises.c  what must be true when it is said
  *   liveness.c  what must come true when nothing goes wrong any more
  *
+ * What runs on top, VMs and their syncs, is in replica.h.
+ *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
@@ -23,6 +25,7 @@
 #include "colo-net/apus/core/wire.h"
 #include "plan.h"
 #include "queue.h"
+#include "replica.h"
 
 /* Ids of members are 1 to SIM_HOSTS - 1. A host runs one of them. */
 #define SIM_HOSTS 9
@@ -44,7 +47,11 @@ typedef enum {
     SIM_EVENT_REFUSED,
     SIM_EVENT_USER,
     SIM_EVENT_RESUME,
-    SIM_EVENT_COPIED,
+    SIM_EVENT_GUEST,
+    SIM_EVENT_LEAD, /* a leader's side of a session, and the other one's */
+    SIM_EVENT_STAGE,
+    SIM_EVENT_CLOSED,
+    SIM_EVENT_WIRE,
     SIM_EVENT_MESSAGE, /* for whatever process is there */
     /* For the world. */
     SIM_EVENT_DISK,
@@ -108,24 +115,9 @@ typedef struct {
     uint64_t hold_term;
 } SimVm;
 
-typedef enum {
-    SIM_PROTECT_IDLE,
-    SIM_PROTECT_COPYING,
-    SIM_PROTECT_COPIED, /* waits until the copy is up to date */
-    SIM_PROTECT_NAMED, /* the ROLE is submitted */
-} SimProtect;
-
 typedef struct {
-    SimProtect protect;
-    ApusId target;
-    uint64_t target_incarnation;
-    uint64_t copied; /* what the copy had delivered */
-    uint64_t protect_until;
-    gboolean letting_go; /* a ROLE without a secondary is submitted */
     gboolean let_go; /* wanted by a fault */
     gboolean stop; /* the guest powers off */
-    gboolean sync_open;
-    uint64_t spoke; /* when an output left last */
 } SimUser;
 
 typedef struct {
@@ -140,7 +132,7 @@ typedef struct {
 
 typedef struct Sim Sim;
 
-typedef struct {
+typedef struct SimHost {
     Sim *sim;
     ApusId id;
     gboolean exists; /* it has a disk */
@@ -176,6 +168,8 @@ typedef struct {
     SimDisk disk;
     SimVm vm;
     SimUser user;
+    SimReplica replica;
+    SimImage image; /* stays when the process goes */
 
     /* What the checks remember of this life. */
     ApusState state;
@@ -243,7 +237,8 @@ typedef struct {
 #define SIM_COUNT_LIST(X) \
     X(events) X(messages) X(elected) X(failovers) X(committed) X(syncs) \
     X(protected) X(copies) X(snapshots) X(replaced) X(restarts) X(cured) \
-    X(adopted) X(judged) X(hopeless)
+    X(adopted) X(judged) X(hopeless) X(released) X(staged) X(applied) \
+    X(sync_failures) X(takeovers) X(alone) X(diverged)
 
 typedef struct {
 #define SIM_COUNT_FIELD(name) uint64_t name;
@@ -278,9 +273,11 @@ struct Sim {
     GArray *submissions; /* SimSubmission; numbers from 1 */
     GArray *leaders; /* uint64_t by term: id and life of the leader */
     uint64_t epochs;
+    SimReplicas replicas;
     ApusId last_leader;
     uint64_t judge_by;
     uint64_t judged_number; /* the submission that has to be committed */
+    gboolean judged_said; /* the guest has said something since */
 
     SimCounts count;
     gboolean failed;
@@ -379,12 +376,99 @@ void sim_user_completed(void *opaque, void *token, ApusFate fate,
 void sim_user_changed(void *opaque);
 void sim_user_start(SimHost *host);
 void sim_user_event(SimHost *host, const SimEvent *event);
+/* End the pause that delivery is in, soon. */
+void sim_user_go_on(SimHost *host);
+/* Numbers of submissions, or 0. */
+uint64_t sim_user_submit_sync(SimHost *host, uint64_t epoch, uint64_t base);
+uint64_t sim_user_submit_role(SimHost *host, ApusId secondary,
+                              uint64_t incarnation);
 /* Submit an INPUT; returns its number or 0. */
 uint64_t sim_user_submit_input(SimHost *host);
 /* @old is to go, for nobody. */
 void sim_user_remove(SimHost *leader, ApusId old);
 /* The leader brings in a new member for @old, or for nobody. */
 void sim_user_replace(SimHost *leader, ApusId old, gboolean can_run);
+
+/* --- guest.c ------------------------------------------------------------ */
+
+void sim_guest_boot(SimHost *host);
+void sim_guest_wake(SimHost *host);
+void sim_guest_step(SimHost *host);
+/* A frame for the NIC. FALSE: no other before it has read some. */
+gboolean sim_guest_input(SimHost *host, uint64_t index);
+/* Deliver, even if the guest does not take it. */
+void sim_guest_hurry(SimHost *host);
+/* Memory, devices and disks are of one moment (R16, R22). */
+void sim_guest_check(SimHost *host, const char *when);
+
+/* --- blocks.c ----------------------------------------------------------- */
+
+uint8_t sim_blocks_read(const SimHost *host, unsigned disk, unsigned place);
+void sim_blocks_write(SimHost *host, unsigned disk, unsigned place,
+                      uint8_t value);
+void sim_blocks_take(SimHost *host, const SimWire *wire);
+/* Is @epoch sealed on all disks? */
+gboolean sim_blocks_sealed(const SimHost *host, uint64_t epoch);
+void sim_blocks_apply(SimHost *host, uint64_t epoch);
+void sim_blocks_drop(SimHost *host);
+void sim_blocks_write_back(SimHost *host);
+void sim_blocks_take_over(SimHost *host);
+void sim_blocks_begin_resync(SimHost *host, const SimHost *peer);
+gboolean sim_blocks_copy(SimHost *host);
+void sim_blocks_durable(SimHost *host, ApusId peer, uint64_t epoch);
+
+/* --- guard.c ------------------------------------------------------------ */
+
+void sim_guard_hold(SimHost *host, unsigned flow, const SimSaid *said);
+void sim_guard_discard(SimHost *host);
+void sim_guard_told(void *opaque, ApusId from, uint64_t term,
+                    const uint8_t *data, size_t size);
+/* Let go what may leave now. */
+void sim_guard_run(SimHost *host);
+
+/* --- session.c ---------------------------------------------------------- */
+
+SimSession *sim_session(Sim *sim, unsigned number);
+unsigned sim_session_open(SimHost *leader, SimHost *peer);
+void sim_session_close(SimHost *host, unsigned number);
+/* Connections between two hosts break; perhaps these, too. */
+void sim_session_break(Sim *sim, ApusId a, ApusId b);
+void sim_session_died(SimHost *host, gboolean told);
+void sim_wire_send(SimHost *host, unsigned number, SimWire *wire);
+void sim_wire_arrive(SimHost *host, const SimEvent *event);
+void sim_wire_forget(Sim *sim, uint64_t number);
+
+/* --- lead.c ------------------------------------------------------------- */
+
+void sim_lead_turn(SimHost *host, const ApusStatus *status);
+void sim_lead_event(SimHost *host, const SimEvent *event);
+void sim_lead_take(SimHost *host, const SimWire *wire);
+void sim_lead_fail(SimHost *host, const char *why);
+void sim_lead_reset(SimHost *host, gboolean leads);
+void sim_lead_closed(SimHost *host, unsigned session);
+gboolean sim_lead_reached(SimHost *host, uint64_t epoch);
+void sim_lead_role_done(SimHost *host, uint64_t number, gboolean committed);
+
+/* --- stage.c ------------------------------------------------------------ */
+
+void sim_stage_event(SimHost *host, const SimEvent *event);
+void sim_stage_take(SimHost *host, const SimWire *wire);
+void sim_stage_closed(SimHost *host, unsigned session);
+gboolean sim_stage_reached(SimHost *host, uint64_t epoch);
+void sim_stage_term_rises(void *opaque, uint64_t term);
+void sim_stage_take_over(SimHost *host);
+/* Is its VM outdated by what is committed? */
+void sim_stage_look(SimHost *host);
+void sim_stage_turn(SimHost *host);
+
+/* --- world.c ------------------------------------------------------------ */
+
+void sim_world_new(Sim *sim);
+void sim_world_free(Sim *sim);
+void sim_world_start(Sim *sim);
+void sim_world_hear(SimHost *host, const SimHeld *held);
+/* Has the VM of @host said all that the world has heard? */
+void sim_world_check(SimHost *host, const char *when);
 
 /* --- faults.c ----------------------------------------------------------- */
 
@@ -407,6 +491,7 @@ uint64_t sim_last_committed(const Sim *sim);
 /* The newest committed ROLE up to @index. */
 const ApusRole *sim_role_at(const Sim *sim, uint64_t index);
 gboolean sim_names(const ApusRole *role, const SimHost *host);
+gboolean sim_may_speak(const SimHost *host);
 
 /* --- promises.c ---------------------------------------------------------- */
 
@@ -426,8 +511,12 @@ gboolean sim_hopeful(Sim *sim, ApusId but);
 
 /* --- mutations.c -------------------------------------------------------- */
 
-const char *sim_mutation_name(ApusMutation mutation);
-gboolean sim_mutation_find(const char *name, ApusMutation *mutation);
+/* Of the core, and then of what is above it. */
+#define SIM_MUTATIONS (APUS_MUTATIONS_END + SIM_RULES_END - 1)
+const char *sim_mutation_name(unsigned mutation);
+gboolean sim_mutation_find(const char *name, unsigned *mutation);
+void sim_mutation_set(unsigned mutation);
+unsigned sim_mutation_get(void);
 
 /* --- text.c ------------------------------------------------------------- */
 

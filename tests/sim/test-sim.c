@@ -60,6 +60,11 @@ static void check_counts(const SimCounts *counts, uint64_t schedules)
     g_assert_cmpuint(counts->replaced, >, schedules / 8);
     g_assert_cmpuint(counts->adopted, >, schedules / 50);
     g_assert_cmpuint(counts->judged, >, schedules / 5 * 4);
+    g_assert_cmpuint(counts->released, >, 100 * schedules);
+    g_assert_cmpuint(counts->staged, >, 4 * schedules);
+    g_assert_cmpuint(counts->takeovers, >, schedules / 4);
+    g_assert_cmpuint(counts->sync_failures, >, schedules / 4);
+    g_assert_cmpuint(counts->diverged, >, schedules);
 }
 
 static void test_nothing_is_violated(const void *data)
@@ -72,7 +77,7 @@ static void test_nothing_is_violated(const void *data)
     SimReport reports[SIM_MAX_REPORTS];
     SimCounts counts = { 0 };
 
-    apus_mutation = APUS_MUTATION_NONE;
+    sim_mutation_set(APUS_MUTATION_NONE);
     g_assert_cmpuint(run(&pool, reports, &counts), ==, 0);
     check_counts(&counts, pool.to);
 }
@@ -81,14 +86,16 @@ static void test_nothing_is_violated(const void *data)
 
 /*
  * In which group, and within how many schedules. What has no entry is not
- * noticed here: OWN_TERM_ADOPTED takes two candidates of one term, one of them
- * elected and two changes of members committed while the other still asks.
- * tests/model finds that one.
+ * noticed here, but by tests/model: OWN_TERM_ADOPTED takes two candidates of
+ * one term, one of them elected and two changes of members committed while the
+ * other still asks; R15_STANDING a leader that hears STAGED and not that its
+ * secondary stands.
  */
+#define ABOVE(name) (APUS_MUTATIONS_END - 1 + SIM_RULE_##name)
 static const struct {
     unsigned members;
     uint64_t seeds;
-} noticed[APUS_MUTATIONS_END] = {
+} noticed[SIM_MUTATIONS] = {
     [APUS_MUTATION_VOTE_UNSAVED] = { 3, 20 },
     [APUS_MUTATION_TERM_UNSAVED] = { 3, 20 },
     [APUS_MUTATION_ROLE_UNSAVED] = { 3, 20 },
@@ -117,11 +124,38 @@ static const struct {
     [APUS_MUTATION_BARRIER_IGNORED] = { 3, 20 },
     [APUS_MUTATION_TWO_CHANGES] = { 3, 1000 },
     [APUS_MUTATION_OLD_MEMBERS_ELECT] = { 3, 10000 },
+    [ABOVE(R9_LEASE_UNASKED)] = { 3, 8000 },
+    [ABOVE(R11_PENDING_KEPT)] = { 3, 20 },
+    [ABOVE(R12_SEAL_IGNORED)] = { 3, 100 },
+    [ABOVE(R12_EPOCH_UNTAGGED)] = { 3, 300 },
+    [ABOVE(R12_OLD_REPORT)] = { 3, 300 },
+    [ABOVE(R12_NONE_EARLY)] = { 3, 100 },
+    [ABOVE(R13_BARRIER_AHEAD)] = { 3, 100 },
+    [ABOVE(R13_BASE_ASSUMED)] = { 3, 1000 },
+    [ABOVE(R14_MAP_FORGOTTEN)] = { 3, 2000 },
+    [ABOVE(R14_OWN_PAGES)] = { 3, 50 },
+    [ABOVE(R14_COPY_LATE)] = { 3, 50 },
+    [ABOVE(R15_STAGED_EARLY)] = { 3, 100 },
+    [ABOVE(R16_IN_PARTS)] = { 3, 200 },
+    [ABOVE(R16_OUTPUTS_KEPT)] = { 3, 300 },
+    [ABOVE(R16_STAGE_DROPPED)] = { 3, 3000 },
+    [ABOVE(R17_LATE_STAGED)] = { 3, 10000 },
+    [ABOVE(R18_NO_MERGE)] = { 3, 2000 },
+    [ABOVE(R18_NO_SEAL)] = { 3, 100 },
+    [ABOVE(R18_NEXT_COMMIT)] = { 3, 12000 },
+    [ABOVE(R19_WHILE_SEALED)] = { 3, 200 },
+    [ABOVE(R20_SEALED_APPLIED)] = { 3, 4000 },
+    [ABOVE(R21_NO_INTENT)] = { 3, 4000 },
+    [ABOVE(R22_DISK_ALONE)] = { 3, 100 },
+    [ABOVE(R23_OLD_SESSION)] = { 3, 6000 },
+    [ABOVE(R24_ROLE_EARLY)] = { 3, 200 },
+    [ABOVE(R24_HELD_LATE)] = { 3, 200 },
+    [ABOVE(R24_REPLICATED_LATE)] = { 3, 20 },
 };
 
 static void test_broken_rule_is_noticed(const void *data)
 {
-    ApusMutation mutation = GPOINTER_TO_UINT(data);
+    unsigned mutation = GPOINTER_TO_UINT(data);
     SimPool pool = {
         .options.members = noticed[mutation].members,
         .to = noticed[mutation].seeds,
@@ -131,15 +165,16 @@ static void test_broken_rule_is_noticed(const void *data)
     SimReport reports[SIM_MAX_REPORTS];
     SimCounts counts = { 0 };
 
-    apus_mutation = mutation;
+    sim_mutation_set(mutation);
     g_assert_cmpuint(run(&pool, reports, &counts), >, 0);
 }
 
-static void test_every_rule_but_one_is_noticed(void)
+static void test_every_rule_but_two_is_noticed(void)
 {
-    for (unsigned i = APUS_MUTATION_NONE + 1; i < APUS_MUTATIONS_END; i++) {
+    for (unsigned i = APUS_MUTATION_NONE + 1; i < SIM_MUTATIONS; i++) {
         g_assert_true((noticed[i].seeds == 0) ==
-                      (i == APUS_MUTATION_OWN_TERM_ADOPTED));
+                      (i == APUS_MUTATION_OWN_TERM_ADOPTED ||
+                       i == ABOVE(R15_STANDING)));
     }
 }
 
@@ -151,7 +186,7 @@ static void test_seed_replays_exactly(void)
     SimCounts counts[2];
     uint64_t end[2];
 
-    apus_mutation = APUS_MUTATION_NONE;
+    sim_mutation_set(APUS_MUTATION_NONE);
     for (options.seed = 1; options.seed <= 10; options.seed++) {
         for (unsigned i = 0; i < 2; i++) {
             Sim *sim = sim_new();
@@ -190,7 +225,7 @@ static void test_failing_schedule_is_made_small(void)
     SimOptions options;
     SimPlan plan, small;
 
-    apus_mutation = APUS_MUTATION_LEASE_UNPROMISED;
+    sim_mutation_set(APUS_MUTATION_LEASE_UNPROMISED);
     g_assert_cmpuint(sim_pool_run(&pool, reports, &counts), ==, 1);
     options = pool.options;
     options.seed = reports[0].seed;
@@ -212,7 +247,7 @@ int main(int argc, char **argv)
                          GUINT_TO_POINTER(3), test_nothing_is_violated);
     g_test_add_data_func("/sim/nothing-is-violated/5-members",
                          GUINT_TO_POINTER(5), test_nothing_is_violated);
-    for (unsigned i = APUS_MUTATION_NONE + 1; i < APUS_MUTATIONS_END; i++) {
+    for (unsigned i = APUS_MUTATION_NONE + 1; i < SIM_MUTATIONS; i++) {
         g_autofree char *path = g_strdup_printf("/sim/is-noticed/%s",
                                                 sim_mutation_name(i));
 
@@ -221,8 +256,8 @@ int main(int argc, char **argv)
                                  test_broken_rule_is_noticed);
         }
     }
-    g_test_add_func("/sim/every-rule-but-one-is-noticed",
-                    test_every_rule_but_one_is_noticed);
+    g_test_add_func("/sim/every-rule-but-two-is-noticed",
+                    test_every_rule_but_two_is_noticed);
     g_test_add_func("/sim/seed-replays-exactly", test_seed_replays_exactly);
     g_test_add_func("/sim/failing-schedule-is-made-small",
                     test_failing_schedule_is_made_small);

@@ -99,6 +99,34 @@ void sim_text_message(char *out, size_t size, const ApusMessage *m)
     g_snprintf(out, size, "term %" PRIu64 " %s", m->term, body);
 }
 
+static void text_replica(const SimHost *host, FILE *out)
+{
+    const SimReplica *replica = &host->replica;
+    const SimLead *lead = &replica->lead;
+    const SimStage *stage = &replica->stage;
+
+    if (!replica->runs) {
+        return;
+    }
+    fprintf(out, "     VM: has read %" PRIu64 ", %u frames pending, %u "
+            "outputs held%s%s%s%s", replica->guest.read,
+            replica->pending.inputs, replica->holds,
+            replica->stands ? ", stands" : "",
+            replica->full ? ", full" : "",
+            replica->outdated ? ", outdated" : "",
+            replica->layered ? ", layered" : "");
+    if (lead->session) {
+        fprintf(out, "; leads session %u with %u, phase %u, epoch %" PRIu64,
+                lead->session, lead->peer, lead->phase, lead->epoch);
+    }
+    if (stage->session) {
+        fprintf(out, "; in session %u, epoch %" PRIu64 ", applied %" PRIu64,
+                stage->session, stage->epoch, replica->applied);
+    }
+    fprintf(out, "%s%s\n", lead->holds ? ", holds" : "",
+            lead->bound ? ", bound" : "");
+}
+
 void sim_text_hosts(Sim *sim, FILE *out)
 {
     for (ApusId id = 1; id <= sim->hosts; id++) {
@@ -128,5 +156,6 @@ void sim_text_hosts(Sim *sim, FILE *out)
             fprintf(out, " %u", host->members.member[i].id);
         }
         fputc('\n', out);
+        text_replica(host, out);
     }
 }

@@ -1,9 +1,8 @@
 /*
- * The VM and what runs on top of the core
+ * What runs on top of the core, but for the VM and its syncs (replica.h)
  *
- * A VM is what was delivered to it. The leader's user submits numbered INPUTs
- * and SYNCs, lets a secondary go that seems dead, and gives its state to
- * another one, which is then named.
+ * What is delivered is given to the VM. The leader's user submits numbered
+ * INPUTs, and now and then has a member replaced.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -13,8 +12,6 @@
 
 #include "colo-net/apus/core/payload.h"
 #include "sim.h"
-
-#define PROTECT_TIME (500 * SIM_MS)
 
 /* What an event for the user is about. */
 enum {
@@ -56,6 +53,21 @@ static const char *not_to_be_delivered(const SimHost *host,
     return NULL;
 }
 
+/* A sync that waits for this goes on; any other SYNC is but a pause. */
+static void reach(SimHost *host, const ApusEntry *entry)
+{
+    ApusSync sync = { 0 };
+
+    apus_sync_decode(&sync, entry->payload, entry->length, NULL);
+    host->vm.barrier = TRUE;
+    host->replica.barrier = sync.epoch.number;
+    if (!(apus_core_leads(host->core)
+          ? sim_lead_reached(host, sync.epoch.number)
+          : sim_stage_reached(host, sync.epoch.number))) {
+        pause_for(host, entry->index);
+    }
+}
+
 ApusDeliver sim_user_deliver(void *opaque, const ApusEntry *entry)
 {
     SimHost *host = opaque;
@@ -70,8 +82,13 @@ ApusDeliver sim_user_deliver(void *opaque, const ApusEntry *entry)
     sim_check_committed(host, entry);
     host->vm.delivered = entry->index;
     if (entry->kind == APUS_ENTRY_SYNC) {
-        pause_for(host, entry->index);
+        reach(host, entry);
         return APUS_DELIVER_GO_ON;
+    }
+    if (entry->kind == APUS_ENTRY_INPUT &&
+        !sim_guest_input(host, entry->index)) {
+        host->vm.barrier = TRUE;
+        return APUS_DELIVER_PAUSE;
     }
     if (sim_chance(&sim->random, sim->plan.pause_chance)) {
         pause_for(host, entry->index);
@@ -95,6 +112,7 @@ void sim_user_skipped(void *opaque, const ApusSnapshot *snapshot)
     host->vm.broken = TRUE;
     host->vm.delivered = snapshot->index;
     host->vm.barrier = FALSE; /* nothing is left to wait for */
+    host->replica.runs = FALSE;
 }
 
 static SimSubmission *submission(Sim *sim, uint64_t number)
@@ -119,7 +137,8 @@ void sim_user_completed(void *opaque, void *token, ApusFate fate,
     mine->state = fate == APUS_FATE_COMMITTED ? SIM_SUBMISSION_COMMITTED
                                               : SIM_SUBMISSION_UNKNOWN;
     if (mine->kind == APUS_ENTRY_ROLE) {
-        host->user.letting_go = FALSE;
+        sim_lead_role_done(host, GPOINTER_TO_SIZE(token),
+                           fate == APUS_FATE_COMMITTED);
     }
     if (fate != APUS_FATE_COMMITTED) {
         return;
@@ -167,15 +186,18 @@ void sim_user_changed(void *opaque)
         core->state != APUS_STATE_LEADER) {
         if (vm->hold_term) {
             lost_leadership(host);
+            sim_lead_reset(host, FALSE);
         }
         vm->hold = FALSE;
         vm->hold_term = 0;
+        sim_stage_look(host);
         return;
     }
     if (vm->hold_term != core->term) {
         if (vm->hold_term) {
             memset(&host->user, 0, sizeof(host->user));
         }
+        sim_lead_reset(host, FALSE);
         vm->hold = TRUE;
         vm->hold_term = core->term;
     }
@@ -186,16 +208,40 @@ void sim_user_changed(void *opaque)
     }
 }
 
+/* Its ROLE is committed: now it may go to work (R3). */
+static void settle(SimHost *host)
+{
+    if (host->core->state != APUS_STATE_LEADER) {
+        return;
+    }
+    host->vm.hold = FALSE;
+    sim_stage_take_over(host);
+    sim_lead_reset(host, TRUE);
+    sim_guest_check(host, "takes over");
+    sim_world_check(host, "takes over");
+}
+
+void sim_user_go_on(SimHost *host)
+{
+    if (host->vm.barrier) {
+        sim_push_for(host, host->sim->now, SIM_EVENT_RESUME, 0,
+                     host->vm.delivered, 0);
+    }
+}
+
 static void resume(SimHost *host, const SimEvent *event)
 {
     SimVm *vm = &host->vm;
 
     if (event->arg2 ? !vm->hold || vm->hold_term != event->arg2
-                    : !vm->barrier || vm->delivered != event->arg) {
+                    : !vm->barrier || vm->delivered != event->arg ||
+                      host->replica.full ||
+                      (vm->hold && host->core->state == APUS_STATE_LEADER)) {
         return;
     }
-    if (host->core->state == APUS_STATE_LEADER) {
-        vm->hold = FALSE;
+    if (event->arg2) {
+        settle(host);
+        apus_core_settled(host->core, sim_clock(host));
     }
     vm->barrier = FALSE;
     sim_trace(host->sim, "%u goes on", host->id);
@@ -251,24 +297,27 @@ uint64_t sim_user_submit_input(SimHost *host)
     return number;
 }
 
-static void submit_sync(SimHost *host, const ApusStatus *status)
+uint64_t sim_user_submit_sync(SimHost *host, uint64_t epoch, uint64_t base)
 {
     g_autoptr(GByteArray) payload = g_byte_array_new();
+    uint64_t number;
     ApusSync sync = {
-        .epoch = { .term = status->term, .number = ++host->sim->epochs },
+        .epoch = { .term = host->core->term, .number = epoch },
+        .base = { .term = base ? host->core->term : 0, .number = base },
     };
 
-    sync.base = (ApusEpoch) { 0 };
     apus_sync_append(payload, &sync);
-    if (submit(host, APUS_ENTRY_SYNC, payload->data, payload->len)) {
+    number = submit(host, APUS_ENTRY_SYNC, payload->data, payload->len);
+    if (number) {
         host->sim->count.syncs++;
         sim_trigger(host->sim, SIM_TRIGGER_SYNC, host->id,
-                    status->role.secondary);
+                    host->replica.lead.peer);
     }
+    return number;
 }
 
-static uint64_t submit_role(SimHost *host, ApusId secondary,
-                            uint64_t incarnation)
+uint64_t sim_user_submit_role(SimHost *host, ApusId secondary,
+                              uint64_t incarnation)
 {
     g_autoptr(GByteArray) payload = g_byte_array_new();
     ApusRole role = {
@@ -289,145 +338,6 @@ static uint64_t submit_role(SimHost *host, ApusId secondary,
                     host->id, secondary);
     }
     return number;
-}
-
-/* --- protection --------------------------------------------------------- */
-
-static const ApusPeerStatus *find_peer(const ApusStatus *status, ApusId id)
-{
-    for (unsigned i = 0; i < status->peers; i++) {
-        if (status->peer[i].id == id) {
-            return &status->peer[i];
-        }
-    }
-    return NULL;
-}
-
-static gboolean can_be_named(const SimHost *leader,
-                             const ApusPeerStatus *peer)
-{
-    const SimHost *host = &leader->sim->host[peer->id];
-
-    return peer->connected && !peer->suspected && !peer->amnesiac &&
-           peer->incarnation && host->can_run && host->core &&
-           host->incarnation == peer->incarnation &&
-           (!host->vm.runs || leader->sim->plan.seed % 2);
-}
-
-static void stop_protecting(SimHost *leader)
-{
-    leader->user.protect = SIM_PROTECT_IDLE;
-    apus_core_pin(leader->core, 0);
-}
-
-static void begin_copy(SimHost *leader, const ApusStatus *status)
-{
-    Sim *sim = leader->sim;
-    SimUser *user = &leader->user;
-    unsigned first = sim_below(&sim->random, APUS_MAX_MEMBERS);
-
-    if (leader->vm.delivered == 0 || status->role.secondary ||
-        leader->user.stop || status->role.stopped ||
-        !sim_chance(&sim->random, sim->plan.protect_chance)) {
-        return;
-    }
-    for (unsigned i = 0; i < status->peers; i++) {
-        const ApusPeerStatus *peer =
-            &status->peer[(first + i) % status->peers];
-
-        if (apus_members_find(&status->members, peer->id) >= 0 &&
-            can_be_named(leader, peer)) {
-            user->protect = SIM_PROTECT_COPYING;
-            user->target = peer->id;
-            user->target_incarnation = peer->incarnation;
-            user->copied = leader->vm.delivered;
-            user->protect_until = sim->now + PROTECT_TIME;
-            apus_core_pin(leader->core, user->copied);
-            sim_push_for(leader, sim->now + sim_between(&sim->random, SIM_MS,
-                                                        sim->plan.copy_max),
-                         SIM_EVENT_COPIED, peer->id, 0, 0);
-            return;
-        }
-    }
-}
-
-/* The target takes over the state: all that the leader's VM was given. */
-static void copied(SimHost *leader, const SimEvent *event)
-{
-    Sim *sim = leader->sim;
-    SimUser *user = &leader->user;
-    SimHost *target = &sim->host[event->peer];
-    g_autoptr(GError) error = NULL;
-
-    if (user->protect != SIM_PROTECT_COPYING ||
-        user->target != event->peer || !target->core || target->frozen ||
-        target->incarnation != user->target_incarnation ||
-        target->core->state == APUS_STATE_ELECTED ||
-        target->core->state == APUS_STATE_LEADER ||
-        sim->link[leader->id][target->id].cut) {
-        return;
-    }
-    if (!apus_core_deliver_from(target->core, user->copied,
-                                sim_clock(target), &error)) {
-        sim_trace(sim, "%u cannot go on from a copy: %s", target->id,
-                  error->message);
-        if (sim->now < user->protect_until) {
-            sim_push_for(leader, sim->now + 3 * SIM_MS, SIM_EVENT_COPIED,
-                         target->id, 0, 0);
-        }
-        return;
-    }
-    sim_trace(sim, "%u has a copy of the VM as of %" PRIu64, target->id,
-              user->copied);
-    target->vm = (SimVm) { .runs = TRUE, .delivered = user->copied };
-    sim->count.copies++;
-    sim_host_done(target);
-    user->protect = SIM_PROTECT_COPIED;
-    sim_trigger(sim, SIM_TRIGGER_COPY, leader->id, target->id);
-}
-
-static void go_on_protecting(SimHost *leader, const ApusStatus *status)
-{
-    SimUser *user = &leader->user;
-    const ApusPeerStatus *peer = find_peer(status, user->target);
-
-    if (user->protect == SIM_PROTECT_IDLE) {
-        begin_copy(leader, status);
-    } else if (status->role.secondary == user->target) {
-        leader->sim->count.protected++;
-        stop_protecting(leader);
-    } else if (leader->sim->now > user->protect_until || !peer ||
-               !peer->connected ||
-               peer->incarnation != user->target_incarnation) {
-        /* A ROLE that is under way may still be committed. */
-        if (user->protect != SIM_PROTECT_NAMED) {
-            stop_protecting(leader);
-        }
-    } else if (user->protect == SIM_PROTECT_COPIED && !user->stop &&
-               peer->delivered >= user->copied &&
-               submit_role(leader, user->target, user->target_incarnation)) {
-        user->protect = SIM_PROTECT_NAMED;
-    }
-}
-
-static void watch_secondary(SimHost *leader, const ApusStatus *status)
-{
-    SimUser *user = &leader->user;
-    const ApusPeerStatus *peer = find_peer(status, status->role.secondary);
-
-    if (user->letting_go || status->role.stopped ||
-        (status->role.secondary == APUS_NOBODY && !user->stop)) {
-        user->let_go &= user->letting_go;
-        return;
-    }
-    if (user->let_go || user->stop || !peer || peer->suspected ||
-        (peer->connected &&
-         peer->incarnation != status->role.secondary_incarnation)) {
-        if (submit_role(leader, APUS_NOBODY, 0)) {
-            user->letting_go = TRUE;
-            user->let_go = FALSE;
-        }
-    }
 }
 
 /* --- members ------------------------------------------------------------ */
@@ -521,15 +431,14 @@ static void lead(SimHost *host)
     if (!status.accepts) {
         return;
     }
-    if (!sim->quiet && sim_chance(&sim->random, sim->plan.sync_chance)) {
-        submit_sync(host, &status);
-    } else {
+    if (!host->replica.lead.session && !sim->quiet &&
+        sim_chance(&sim->random, sim->plan.sync_chance / 4)) {
+        /* For nobody; whoever delivers it has to go on by itself. */
+        sim_user_submit_sync(host, ++sim->epochs, 0);
+    } else if (status.room > sim->plan.ring / 2) {
         sim_user_submit_input(host);
     }
-    watch_secondary(host, &status);
-    if (!sim->quiet || host->user.protect != SIM_PROTECT_IDLE) {
-        go_on_protecting(host, &status);
-    }
+    sim_lead_turn(host, &status);
     replace_lost(host, &status);
     dismiss(host, &status);
 }
@@ -542,6 +451,7 @@ static void turn(SimHost *host)
     if (!host->stuck) {
         apus_core_alive(host->core, sim_clock(host));
     }
+    sim_stage_turn(host);
     if (host->core->state == APUS_STATE_LEADER) {
         lead(host);
     } else if (sim_chance(&sim->random, 100)) {
@@ -565,9 +475,6 @@ void sim_user_event(SimHost *host, const SimEvent *event)
     switch (event->type) {
     case SIM_EVENT_RESUME:
         resume(host, event);
-        break;
-    case SIM_EVENT_COPIED:
-        copied(host, event);
         break;
     default:
         if (event->arg == TURN) {
