@@ -62,7 +62,7 @@ gboolean compare_parts(const Compare *compare)
 static HoldFrame *part_of(const HoldFrame *frame, const Packet *packet,
                           uint32_t from, uint32_t length)
 {
-    HoldFrame *part = hold_frame_new(packet->payload + length);
+    HoldFrame *part = hold_frame_new(packet_slice_size(packet, from, length));
 
     part->after = frame->after;
     part->flags = frame->flags;
@@ -87,10 +87,10 @@ static void part_leave(Compare *compare, Flow *flow)
                    part_of(item->frame, &packet, 0, length));
     held_replace(&compare->held, item,
                  part_of(item->frame, &packet, length,
-                         packet.payload_size - length));
+                         item->length - length));
     item->seq += length;
     item->length -= length;
-    item->payload_size -= length;
+    item->payload_size -= MIN(length, item->payload_size);
     flow->out = MAX(flow->out, flow->hashed);
     compare->stats.cut++;
 }

@@ -273,24 +273,41 @@ static void slice_vnet(const Packet *packet, uint8_t *out, uint32_t length)
     }
 }
 
-size_t packet_slice(const Packet *packet, const uint8_t *frame,
-                    uint32_t from, uint32_t length, uint8_t *out)
+/* So many of the positions are bytes. */
+static uint32_t slice_bytes(const Packet *packet, uint32_t from,
+                            uint32_t length)
+{
+    return MIN(from + length, packet->payload_size) -
+           MIN(from, packet->payload_size);
+}
+
+size_t packet_slice_size(const Packet *packet, uint32_t from, uint32_t length)
+{
+    return packet->payload + slice_bytes(packet, from, length);
+}
+
+void packet_slice(const Packet *packet, const uint8_t *frame, uint32_t from,
+                  uint32_t length, uint8_t *out)
 {
     uint8_t *tcp = out + packet->l4;
-    uint32_t end = packet->payload + length;
+    uint32_t bytes = slice_bytes(packet, from, length);
+    uint32_t end = packet->payload + bytes;
 
     g_assert(!(packet->flags & TCP_SYN));
-    g_assert(from <= packet->payload_size &&
-             length <= packet->payload_size - from);
+    g_assert(length && from <= packet_length(packet) &&
+             length <= packet_length(packet) - from);
 
     memcpy(out, frame, packet->payload);
-    memcpy(out + packet->payload, frame + packet->payload + from, length);
+    memcpy(out + packet->payload, frame + packet->payload +
+           MIN(from, packet->payload_size), bytes);
+    if (from + length < packet_length(packet)) {
+        tcp[TCP_FLAGS] &= ~TCP_FIN;
+    }
     if (from + length < packet->payload_size) {
-        tcp[TCP_FLAGS] &= ~(TCP_FIN | TCP_PSH);
+        tcp[TCP_FLAGS] &= ~TCP_PSH;
     }
     store32(tcp + TCP_SEQ, packet->seq + from);
     slice_ip(packet, out, end);
     slice_checksum(packet, out, end);
-    slice_vnet(packet, out, length);
-    return end;
+    slice_vnet(packet, out, bytes);
 }

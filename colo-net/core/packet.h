@@ -122,11 +122,13 @@ uint32_t packet_stamp_value(const Packet *packet, const uint8_t *frame);
 uint32_t packet_stamp_echo(const Packet *packet, const uint8_t *frame);
 
 /*
- * Write the segment with only @length bytes of payload, those from @from on,
- * to @out; @out has room for @packet->size bytes. FIN and PSH stay with the
- * last byte. A segment with SYN cannot be cut. Returns how long the frame is.
+ * Write the segment with only @length (> 0) positions from @from on to @out,
+ * which has room for packet_slice_size() bytes: that is how long the frame is.
+ * FIN is the last position, PSH stays with the last byte. A segment with SYN
+ * cannot be cut.
  */
-size_t packet_slice(const Packet *packet, const uint8_t *frame,
-                    uint32_t from, uint32_t length, uint8_t *out);
+size_t packet_slice_size(const Packet *packet, uint32_t from, uint32_t length);
+void packet_slice(const Packet *packet, const uint8_t *frame, uint32_t from,
+                  uint32_t length, uint8_t *out);
 
 #endif

@@ -225,6 +225,11 @@ uint8_t net_flags(const HoldFrame *frame)
     return tcp_of(frame)[13];
 }
 
+uint16_t net_window(const HoldFrame *frame)
+{
+    return read16(tcp_of(frame) + 14);
+}
+
 size_t net_payload(const HoldFrame *frame, const uint8_t **payload)
 {
     const uint8_t *tcp = tcp_of(frame);

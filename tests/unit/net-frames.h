@@ -57,6 +57,7 @@ gboolean net_sums_right(const uint8_t *frame, size_t size, unsigned vnet);
 uint32_t net_seq(const HoldFrame *frame);
 uint32_t net_ack(const HoldFrame *frame);
 uint8_t net_flags(const HoldFrame *frame);
+uint16_t net_window(const HoldFrame *frame);
 size_t net_payload(const HoldFrame *frame, const uint8_t **payload);
 
 /* SYN options: MSS 1460, SACK permitted, timestamps, NOP, window scale 7 */
