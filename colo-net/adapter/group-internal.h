@@ -120,6 +120,7 @@ struct ApusGroup {
 
     /* Any thread, with qatomic_*() */
     bool hush; /* nothing may be said, whatever the lease */
+    bool kicked; /* deliver_bh is scheduled by the member's thread */
     unsigned astray; /* batches whose fate is unknown */
     bool hurry; /* a sync point is waited for */
 };

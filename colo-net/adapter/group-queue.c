@@ -42,6 +42,14 @@ static GroupItem *new_item(ApusEntryKind kind, const uint8_t *data,
     return item;
 }
 
+/* Each wake-up of the main loop is a system call: one is enough. */
+static void kick(ApusGroup *group)
+{
+    if (!qatomic_xchg(&group->kicked, true)) {
+        qemu_bh_schedule(group->deliver_bh);
+    }
+}
+
 ApusDeliver group_queue_deliver(void *opaque, const ApusEntry *entry)
 {
     ApusGroup *group = opaque;
@@ -50,7 +58,6 @@ ApusDeliver group_queue_deliver(void *opaque, const ApusEntry *entry)
     GroupItem *item = new_item(entry->kind, entry->payload,
                                wanted ? entry->length : 0);
     ApusSync sync;
-    bool first;
 
     item->index = entry->index;
     if (entry->kind == APUS_ENTRY_SYNC &&
@@ -58,14 +65,11 @@ ApusDeliver group_queue_deliver(void *opaque, const ApusEntry *entry)
         item->epoch = sync.epoch;
     }
     WITH_QEMU_LOCK_GUARD(&group->lock) {
-        first = QSIMPLEQ_EMPTY(&group->entries);
         QSIMPLEQ_INSERT_TAIL(&group->entries, item, next);
         group->queued += sizeof(*item) + item->size;
         group->paused = group->queued > QUEUE_LIMIT;
     }
-    if (first) {
-        qemu_bh_schedule(group->deliver_bh);
-    }
+    kick(group);
     return group->paused ? APUS_DELIVER_PAUSE : APUS_DELIVER_GO_ON;
 }
 
@@ -74,7 +78,6 @@ void group_queue_told(void *opaque, ApusId from, uint64_t term,
 {
     ApusGroup *group = opaque;
     GroupItem *item;
-    bool first;
 
     if (!size) {
         return;
@@ -86,13 +89,10 @@ void group_queue_told(void *opaque, ApusId from, uint64_t term,
             g_free(item);
             return;
         }
-        first = QSIMPLEQ_EMPTY(&group->notes);
         QSIMPLEQ_INSERT_TAIL(&group->notes, item, next);
         group->notes_queued += size;
     }
-    if (first) {
-        qemu_bh_schedule(group->deliver_bh);
-    }
+    kick(group);
 }
 
 /* --- in the main loop ---------------------------------------------------- */
@@ -321,9 +321,12 @@ void group_queue_tick(ApusGroup *group)
 
 static void deliver_bh(void *opaque)
 {
-    run_notes(opaque);
-    group_queue_run(opaque);
-    submit_bh(opaque);
+    ApusGroup *group = opaque;
+
+    qatomic_xchg(&group->kicked, false); /* before the queues are looked at */
+    run_notes(group);
+    group_queue_run(group);
+    submit_bh(group);
 }
 
 bool apus_group_submit(ApusGroup *group, ApusSink *sink, unsigned flags,
