@@ -72,7 +72,7 @@ void flow_table_save(const FlowTable *table, GByteArray *out)
 {
     uint8_t header[HEADER] = MAGIC;
     size_t at = out->len;
-    uint32_t n;
+    uint32_t n = 0;
 
     put16(header + 4, VERSION);
     put64(header + 8, table->seed);
@@ -179,8 +179,8 @@ static FlowTable *load_table(const uint8_t *data, size_t size, size_t limit,
                              int64_t now, GError **error)
 {
     g_autoptr(FlowTable) table = NULL;
-    uint64_t seed;
-    uint32_t n;
+    uint64_t seed = 0;
+    uint32_t n = 0;
 
     if (!read_header(data, size, &seed, &n, error)) {
         return NULL;
