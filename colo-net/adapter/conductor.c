@@ -112,7 +112,7 @@ static void begin_to_lead(ApusGroup *group)
 {
     conductor_set_part(group, APUS_PART_LEADER);
     conductor_tell_role(group);
-    apus_resume(group->apus);
+    apus_settled(group->apus);
     /* It was fenced when it was to start. */
     if (autostart && runstate_check(RUN_STATE_PRELAUNCH)) {
         vm_start();

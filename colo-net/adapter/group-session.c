@@ -136,7 +136,7 @@ void apus_group_taken_over(void)
     conductor_set_part(group, APUS_PART_LEADER);
     group->was_protected = true;
     apus_group_sync_done(UINT64_MAX);
-    apus_resume(group->apus);
+    apus_settled(group->apus);
     conductor_tell_role(group);
     conductor_tell_unprotected(group, group->why);
     conductor_tell_ears(group);

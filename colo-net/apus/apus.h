@@ -174,6 +174,7 @@ gboolean apus_tell(Apus *apus, ApusId to, const uint8_t *data, size_t size,
 
 /* core.h says what these do; they take effect soon, in the member's thread. */
 void apus_resume(Apus *apus);
+void apus_settled(Apus *apus);
 void apus_alive(Apus *apus);
 void apus_pin(Apus *apus, uint64_t index);
 void apus_resign(Apus *apus);

@@ -135,6 +135,7 @@ static void changed(void *opaque, const ApusStatus *status)
         trace_point(node->trace, apus_state_name(status->state));
         if (leads) {
             apus_resume(node->apus);
+            apus_settled(node->apus);
         }
     }
     load_accepting(node->load, node->apus, status->accepts, status->term);

@@ -88,6 +88,7 @@ static void changed(void *opaque, const ApusStatus *status)
     pthread_mutex_unlock(&member->group->lock);
     if (leads) {
         apus_resume(member->apus);
+        apus_settled(member->apus);
     }
     if (member->also) {
         member->also(member->also_opaque, member->apus, status);

@@ -259,6 +259,7 @@ static void turn(WorldMember *member)
     apus_core_status(member->core, &member->status, world->now);
     if (member->status.state == APUS_STATE_LEADER && !member->status.accepts) {
         apus_core_resume(member->core, world->now);
+        apus_core_settled(member->core, world->now);
         apus_core_flush(member->core, world->now);
     }
 }

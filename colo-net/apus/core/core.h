@@ -102,9 +102,10 @@ typedef struct {
                       uint64_t index);
     /*
      * The state, term, known leader or role has changed: apus_core_status().
-     * On APUS_STATE_LEADER the new leader settles an open sync and calls
-     * apus_core_resume(); inherited entries are then delivered, then its own
-     * ROLE, and only then are submissions accepted (R3).
+     * On APUS_STATE_LEADER the new leader settles an open sync, which may
+     * need an apus_core_resume(), and calls apus_core_settled(); inherited
+     * entries are then delivered, then its own ROLE, and only then are
+     * submissions accepted (R3).
      */
     void (*changed)(void *opaque);
     /*
@@ -249,8 +250,10 @@ gboolean apus_core_replace(ApusCore *core, ApusId old, const ApusMember *new,
  */
 gboolean apus_core_force(ApusCore *core, uint64_t now, GError **errp);
 
-/* Deliver again: after a pause, a SYNC, an election. */
+/* Deliver again after a pause or a SYNC; nothing else is ended by it. */
 void apus_core_resume(ApusCore *core, uint64_t now);
+/* New leader: what it runs is ready for what was inherited (R3). */
+void apus_core_settled(ApusCore *core, uint64_t now);
 
 /*
  * Begin to deliver behind @index, or begin anew: what this member runs has

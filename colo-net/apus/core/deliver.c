@@ -64,6 +64,11 @@ void apus_core_resume(ApusCore *core, uint64_t now)
 {
     core->now = MAX(core->now, now);
     core->paused = FALSE;
+}
+
+void apus_core_settled(ApusCore *core, uint64_t now)
+{
+    core->now = MAX(core->now, now);
     if (core->hold && core->state == APUS_STATE_LEADER) {
         core->hold = FALSE;
         apus_core_tell(core);

@@ -573,16 +573,21 @@ static gboolean check_role(ApusCore *core, const uint8_t *payload,
 }
 
 /*
- * INPUT and SYNC leave room for a ROLE: without it nothing could be trimmed
- * when the secondary is dead.
+ * SYNC leaves room for a ROLE: without it nothing could be trimmed when the
+ * secondary is dead. INPUT leaves room for a SYNC, too: the VM may stand until
+ * there is one, and deliver nothing.
  */
 static gboolean has_room(const ApusCore *core, ApusEntryKind kind,
                          uint32_t length)
 {
     uint32_t reserve = MIN(4096, core->config.log_size / 8);
 
-    return apus_log_fits(core->log,
-                         kind == APUS_ENTRY_ROLE ? length : length + reserve);
+    if (kind == APUS_ENTRY_SYNC) {
+        length += reserve;
+    } else if (kind == APUS_ENTRY_INPUT) {
+        length += 2 * reserve;
+    }
+    return apus_log_fits(core->log, length);
 }
 
 static gboolean check_submission(ApusCore *core, ApusEntryKind kind,

@@ -69,6 +69,11 @@ void apus_resume(Apus *apus)
     wish(apus, APUS_WISH_RESUME);
 }
 
+void apus_settled(Apus *apus)
+{
+    wish(apus, APUS_WISH_SETTLED);
+}
+
 void apus_alive(Apus *apus)
 {
     uint64_t now, before;
@@ -121,6 +126,9 @@ static void serve_wishes(Apus *apus)
     }
     if (wishes & APUS_WISH_RESUME) {
         apus_core_resume(apus->core, now);
+    }
+    if (wishes & APUS_WISH_SETTLED) {
+        apus_core_settled(apus->core, now);
     }
     if (wishes & APUS_WISH_RESIGN) {
         atomic_store(&apus->lease, 0);

@@ -40,6 +40,7 @@ enum {
     APUS_WISH_PIN = 4,
     APUS_WISH_RESIGN = 8,
     APUS_WISH_DELIVER_STOP = 16,
+    APUS_WISH_SETTLED = 32,
 };
 
 struct Apus {

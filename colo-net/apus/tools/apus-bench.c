@@ -182,7 +182,7 @@ static void status_changed(void *opaque, const ApusStatus *status)
         return;
     }
     if (!status->accepts) {
-        apus_resume(member->apus);
+        apus_settled(member->apus);
         return;
     }
     if (member->named || !complete(status, &secondary)) {
