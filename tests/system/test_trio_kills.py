@@ -38,7 +38,7 @@ def note_gaps(preset, gaps):
 @pytest.mark.parametrize('preset', ('plover', 'hybrid'))
 def test_200_kills_lose_nothing(client, start_trio, preset, seed):
     dice = random.Random(f'{preset} {seed}')
-    trio = start_trio(preset=preset, settings={'timeout': 100})
+    trio = start_trio(preset=preset)
     crowd = Crowd(client, seed=seed)
     writer = Writer(client, ADDRESS)
     hosts = [trio.leader.host.name]

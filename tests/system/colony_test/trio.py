@@ -21,7 +21,7 @@ from .qemu import Qemu
 GROUP_PORT = 7000
 MIGRATION_PORT = 9998
 # A machine that runs several tests at once is silent at times.
-TIMEOUT_MS = 400
+TIMEOUT_MS = 800
 TRACE = ('apus_group_*', 'filter_apus_*', 'filter_guard_begin',
          'filter_guard_end', 'filter_guard_full', 'colo_failover_set_state',
          'plover_send', 'plover_receive', 'plover_leader_stop',
