@@ -113,9 +113,11 @@ class Trio:
     third is the witness.  protect() has the guest protected from then on.
 
     leader, secondary: who was that when the test last looked, see
-    wait_leader().  sniffer: watches, see conftest.py.  witness_kind: apusd or qemu.  disks: see disks.py.
-    settings: of the group, with the same names in all members: timeout,
-    durability....; timeout is longer than the default.  binaries: host number -> emulator, if not the usual one.
+    wait_leader().  sniffer: watches, see conftest.py.
+    witness_kind: apusd or qemu.  disks: see disks.py.
+    settings: of the group, with the same names in all members: timeout, which
+    is longer than the default, durability....
+    binaries: host number -> emulator, if not the usual one.
     """
 
     def __init__(self, lab, guest=Guest(), preset='hybrid',
