@@ -147,12 +147,11 @@ class Matrix:
             return []
         kills = options.kills
         faults = []
-        for name in self._some(OUTAGES):
-            share = 1 if name == OUTAGES[0] else 4
+        for number, name in enumerate(self._some(OUTAGES)):
+            share = 4 if number else 1
             faults.append((SUBJECTS[name], 'kill', -(-kills // share)))
-        if kills:
-            faults += [(SUBJECTS[name], 'freeze', scale.freezes)
-                       for name in self._some(OUTAGES[:1])]
+            if kills and not number:
+                faults.append((SUBJECTS[name], 'freeze', scale.freezes))
         return faults
 
 

@@ -4,6 +4,7 @@ The load: a client of the guest's services, in tests/bench/load.
 """
 
 import os
+import signal
 import subprocess
 
 from colony_test.follow import Follower
@@ -100,6 +101,10 @@ class Load:
         if code and not self._ended_early:
             raise LoadFailed(f'the load client failed ({code})')
         return True
+
+    def mark(self):
+        """Gaps that are over do not count."""
+        self._process.send_signal(signal.SIGUSR1)
 
     def end(self):
         """End it early: there are no more answers."""

@@ -29,9 +29,10 @@ BEFORE, AFTER = 0.4, 1.4        # the fault, under load, s
 PAUSE = 0.001                   # of the single client, between requests
 SETTLED = 0.3                   # protected so long before the next fault
 # What the new leader goes through, and the line of its trace that ends it.
-STEPS = (('detection', r'apus_group_log .*\basking\b'),
-         ('election', r'apus_group_log .*\bleader\b'),
-         ('takeover', r'runstate_set .*\(running\)'))
+STEPS = (('detection', r'apus_group_state asking'),
+         ('election', r'apus_group_state leader'),
+         ('role', r'apus_group_takeover'),
+         ('takeover', r'runstate_set .*new_state \d+ \(running\)'))
 _STAMP = re.compile(r'@(\d+\.\d+):')
 
 
@@ -155,6 +156,7 @@ class Campaign:
             many.end()
             raise Stuck('no load')
         time.sleep(BEFORE)
+        many.mark()
         when, moment = time.time(), time.monotonic()
         if self._fault == 'kill':
             old.strike_dead()

@@ -5,7 +5,7 @@ What the presets are to reach, and whether they do.
 
 import math
 
-from .presets import NAMES
+from .presets import NAMES, TIMEOUT_MS
 
 # Of unreplicated throughput, 64 connections, 1 vCPU: (workload, op) -> share.
 SHARES = {('nginx', None): 0.80, ('redis', 'get'): 0.80,
@@ -14,7 +14,6 @@ SLOWER = ('mc', 'str', 'colo-repaired')
 MEAN_OF = ('mc', 'str', 'colo-stock')
 MEAN_FACTOR = 2.2
 TRAFFIC_FACTOR = 9
-TIMEOUT_MS = 100
 # (fault, connections) -> (percentile, ms at most).
 GAPS = {('kill', 64): (('p50', 60), ('p99', 200)),
         ('kill', 1): (('p99', 450),),

@@ -55,10 +55,17 @@ def _add_result(report, subject, work, results):
     report.samples(*about, 'latency', 'ms', params,
                    [1000 * latency for result in whole
                     for latency in result.latencies])
-    for replica in dict.fromkeys(name for result in whole
-                                 for name in result.cpu):
-        used = [(result, result.cpu[replica]) for result in whole
-                if replica in result.cpu]
+    for name in dict.fromkeys(name for result in whole
+                              for name in result.cpu):
+        used = [(result, result.cpu[name]) for result in whole
+                if name in result.cpu]
+        replica, _, thread = name.partition(' ')
+        if thread:
+            median('thread-cpu-per-request', 'us',
+                   [1e6 * per_request(result, seconds)
+                    for result, seconds in used], replica=replica,
+                   thread=thread)
+            continue
         median('cpu', '%', [100 * seconds / result.seconds
                             for result, seconds in used], replica=replica)
         median('cpu-per-request', 'us',
@@ -129,6 +136,8 @@ def _add_tables(report):
                  _WORK, who, only=busy)
     report.table('CPU time for each request', 'cpu-per-request',
                  (*_WORK, 'replica'), who, only=busy)
+    report.table('The same of the leader\'s threads',
+                 'thread-cpu-per-request', (*_WORK, 'thread'), who, only=busy)
     report.table('CPU time', 'cpu', (*_WORK, 'replica'), who)
     report.table('Syncs', 'syncs', _WORK, who)
     report.table('Pause of the guest', 'pause', _WORK, who, ('p50', 'p99'))

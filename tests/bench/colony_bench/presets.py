@@ -19,6 +19,7 @@ MEMORY = 256                    # MiB
 # PostgreSQL keeps its database in memory.
 DATABASE_MEMORY = 512
 CHECKPOINT_MS = 100             # of COLO
+TIMEOUT_MS = 100                # after which a silent leader is replaced
 REDIS, NGINX, SQLITE, POSTGRESQL, CHATTY = NAMES = (
     'redis', 'nginx', 'sqlite', 'postgresql', 'chatty')
 # Which guest has which service.

@@ -33,7 +33,8 @@
  *   LATENCY ...         of each answered request, in microseconds
  *
  * SIGTERM ends it early, with the same output: a server that no longer
- * answers is something to measure.
+ * answers is something to measure. With SIGUSR1 gaps that are over are
+ * forgotten.
  */
 
 #define _GNU_SOURCE
@@ -91,11 +92,15 @@ static struct {
 static uint32_t *latencies;
 static size_t answered, room;
 static volatile sig_atomic_t ending;
+static volatile sig_atomic_t marked;
 
-static void on_term(int number)
+static void on_signal(int number)
 {
-    (void)number;
-    ending = 1;
+    if (number == SIGTERM) {
+        ending = 1;
+    } else {
+        marked = 1;
+    }
 }
 
 _Noreturn void die(const char *what, const char *why)
@@ -323,6 +328,10 @@ static bool answer(Connection *c, uint64_t now, uint64_t *due)
 
 static void note_gap(uint64_t begin, uint64_t end)
 {
+    if (marked) {
+        marked = 0;
+        gap.length = 0;
+    }
     if (end - begin > gap.length) {
         gap.length = end - begin;
         gap.begin = begin;
@@ -412,7 +421,7 @@ static int connect_all(const struct sockaddr_in *to)
 int main(int argc, char **argv)
 {
     struct sockaddr_in to = { .sin_family = AF_INET };
-    struct sigaction term = { .sa_handler = on_term };
+    struct sigaction handler = { .sa_handler = on_signal };
     uint64_t rate, start, last;
     double warmup, measured;
     int epoll;
@@ -453,7 +462,8 @@ int main(int argc, char **argv)
     if (!load.request || !load.all) {
         die("cannot start", "out of memory");
     }
-    sigaction(SIGTERM, &term, NULL);
+    sigaction(SIGTERM, &handler, NULL);
+    sigaction(SIGUSR1, &handler, NULL);
     epoll = connect_all(&to);
 
     start = now_ns();
