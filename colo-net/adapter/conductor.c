@@ -27,6 +27,7 @@
 #include "qemu/main-loop.h"
 #include "system/runstate.h"
 #include "system/system.h"
+#include "colony/colo-net/apus/core/payload.h"
 #include "group-internal.h"
 #include "trace.h"
 
@@ -170,8 +171,20 @@ static void named(void *opaque, ApusFate fate, uint64_t index)
     qemu_bh_schedule(group->conduct_bh);
 }
 
+/*
+ * As the process that has joined, and no other: one that was started since has
+ * another incarnation, and no VM (R1).
+ */
 static void name(ApusGroup *group, ApusId secondary)
 {
+    g_autoptr(GByteArray) payload = g_byte_array_new();
+    ApusRole role = {
+        .leader = group->id,
+        .leader_incarnation = group->incarnation,
+        .secondary = secondary,
+        .secondary_incarnation = secondary == APUS_NOBODY
+                                 ? 0 : group->partner_incarnation,
+    };
     GError *error = NULL;
 
     if (group->naming || group->status.state != APUS_STATE_LEADER) {
@@ -180,7 +193,9 @@ static void name(ApusGroup *group, ApusId secondary)
     group->naming = true;
     group->forsaking = secondary == APUS_NOBODY;
     trace_apus_group_name(secondary);
-    if (!apus_submit_role(group->apus, secondary, named, group, &error)) {
+    apus_role_append(payload, &role);
+    if (!apus_submit(group->apus, APUS_ENTRY_ROLE, payload->data, payload->len,
+                     named, group, &error)) {
         /* tick() tries again */
         trace_apus_group_refused(error->message);
         g_error_free(error);

@@ -55,6 +55,7 @@ typedef enum GroupSession {
 struct ApusGroup {
     Apus *apus;
     ApusId id;
+    uint64_t incarnation;
     bool can_run;
     ApusUnprotected unprotected; /* what a leader without secondary does */
 
@@ -97,6 +98,7 @@ struct ApusGroup {
     ApusStatus status; /* the newest that was handled */
     GroupSession session;
     ApusId partner; /* of the session; APUS_NOBODY: not known yet */
+    uint64_t partner_incarnation; /* leader: of what has joined */
     uint64_t synced_epoch;
     bool naming; /* a ROLE is under way */
     bool forsaking; /* it names nobody */
@@ -157,7 +159,8 @@ void group_queue_drop(ApusGroup *group);
 /* The first byte of a note. */
 typedef enum GroupNote {
     GROUP_NOTE_GUARD = 1, /* for filter-guard */
-    GROUP_NOTE_JOINED, /* the sender has the receiver's VM */
+    /* The sender has the receiver's VM; 8 bytes: its incarnation. */
+    GROUP_NOTE_JOINED,
 } GroupNote;
 
 bool group_tell(ApusGroup *group, ApusId to, GroupNote kind,
@@ -193,7 +196,8 @@ void conductor_tell_ears(ApusGroup *group);
 /* --- group-session.c ----------------------------------------------------- */
 
 /* @from says that it has our VM. */
-void group_session_joined(ApusGroup *group, ApusId from);
+void group_session_joined(ApusGroup *group, ApusId from,
+                          uint64_t incarnation);
 
 /* --- group-machine.c ----------------------------------------------------- */
 

@@ -117,7 +117,7 @@ static void machine_shutdown(Notifier *notifier, void *data)
     }
     role = (ApusRole) {
         .leader = group->id,
-        .leader_incarnation = group->status.role.leader_incarnation,
+        .leader_incarnation = group->incarnation,
         .stopped = TRUE,
     };
     payload = g_byte_array_new();

@@ -7,6 +7,7 @@
 #include "qemu/osdep.h"
 #include "migration/vmstate.h"
 #include "qapi/error.h"
+#include "qemu/bswap.h"
 #include "qemu/error-report.h"
 #include "qemu/iov.h"
 #include "qemu/lockable.h"
@@ -221,7 +222,10 @@ static void run_notes(ApusGroup *group)
             }
             break;
         case GROUP_NOTE_JOINED:
-            group_session_joined(group, item->from);
+            if (item->size == 1 + 8) {
+                group_session_joined(group, item->from,
+                                     ldq_le_p(item->data + 1));
+            }
             break;
         default:
             warn_report_once("apus-group: member %u tells what this version "

@@ -6,15 +6,17 @@
 
 #include "qemu/osdep.h"
 #include "qapi/error.h"
+#include "qemu/bswap.h"
 #include "qemu/lockable.h"
 #include "qemu/main-loop.h"
 #include "group-internal.h"
 
-void group_session_joined(ApusGroup *group, ApusId from)
+void group_session_joined(ApusGroup *group, ApusId from, uint64_t incarnation)
 {
     if (group->part == APUS_PART_LEADER &&
         group->session != GROUP_SESSION_NONE) {
         group->partner = from;
+        group->partner_incarnation = incarnation;
         conductor_look(group);
     }
 }
@@ -88,11 +90,13 @@ void apus_group_session_end(void)
 bool apus_group_session_joined(uint64_t term, Error **errp)
 {
     ApusGroup *group = apus_group();
+    uint8_t incarnation[8];
     GError *error = NULL;
 
     if (!group) {
         return true;
     }
+    stq_le_p(incarnation, group->incarnation);
     BQL_LOCK_GUARD();
     if (group->part == APUS_PART_DEPOSED ||
         group->status.leader == APUS_NOBODY || group->status.term > term) {
@@ -114,7 +118,8 @@ bool apus_group_session_joined(uint64_t term, Error **errp)
         group->stood = 0; /* before this session, and the term is not older */
     }
     conductor_set_part(group, APUS_PART_SECONDARY);
-    if (!group_tell(group, group->partner, GROUP_NOTE_JOINED, NULL, 0)) {
+    if (!group_tell(group, group->partner, GROUP_NOTE_JOINED, incarnation,
+                    sizeof(incarnation))) {
         error_setg(errp, "the leader, member %u, cannot be told that its VM "
                    "is here", group->partner);
         return false;

@@ -275,6 +275,7 @@ static bool start_member(ApusGroupObject *obj, Error **errp)
         return false;
     }
     obj->group->id = config.id;
+    obj->group->incarnation = config.incarnation;
     config.can_run = can_run(&members, config.id);
     obj->group->can_run = config.can_run;
     /* A VM that comes by migration brings the place in the log with it. */
