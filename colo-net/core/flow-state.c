@@ -72,7 +72,7 @@ void flow_table_save(const FlowTable *table, GByteArray *out)
 {
     uint8_t header[HEADER] = MAGIC;
     size_t at = out->len;
-    uint32_t n = 0;
+    uint32_t n;
 
     put16(header + 4, VERSION);
     put64(header + 8, table->seed);

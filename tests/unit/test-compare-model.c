@@ -6,12 +6,18 @@
 
 #include "tests/unit/compare-world.h"
 
+/* With -m slow there are many. */
+static unsigned worlds(void)
+{
+    return g_test_slow() ? 50 : 3;
+}
+
 /* Some worlds with these options; what happened in all of them together. */
 static CompareWorldStats run(const CompareWorldOptions *options)
 {
     CompareWorldStats all = { 0 };
 
-    for (unsigned i = 0; i < 12; i++) {
+    for (unsigned i = 0; i < worlds(); i++) {
         CompareWorld *world = compare_world_new(options);
         CompareWorldStats stats;
 
@@ -46,9 +52,9 @@ static void test_equal_guests_need_no_sync(void)
     CompareWorldStats stats = run(&options);
 
     /* one that each of the worlds began with */
-    g_assert_cmpuint(stats.syncs, ==, 12);
+    g_assert_cmpuint(stats.syncs, ==, worlds());
     g_assert_cmpuint(stats.diverged, ==, 0);
-    g_assert_cmpuint(stats.equal, >, 1000);
+    g_assert_cmpuint(stats.equal, >, 100);
     g_assert_cmpuint(stats.learned, >, 0);
     g_assert_cmpuint(stats.cut, >, 0);
 }
@@ -58,7 +64,7 @@ static void test_frames_may_be_lost(void)
     CompareWorldOptions options = { .frames_lost = TRUE };
     CompareWorldStats stats = run(&options);
 
-    g_assert_cmpuint(stats.syncs, ==, 12);
+    g_assert_cmpuint(stats.syncs, ==, worlds());
     g_assert_cmpuint(stats.diverged, ==, 0);
 }
 
@@ -67,8 +73,8 @@ static void test_syncs_disturb_nothing(void)
     CompareWorldOptions options = { .syncs = TRUE, .failures = TRUE };
     CompareWorldStats stats = run(&options);
 
-    g_assert_cmpuint(stats.syncs, >, 20);
-    g_assert_cmpuint(stats.reverts, >, 5);
+    g_assert_cmpuint(stats.syncs, >, worlds());
+    g_assert_cmpuint(stats.reverts, >, 0);
     g_assert_cmpuint(stats.diverged, ==, 0);
 }
 
@@ -94,7 +100,7 @@ static void test_clients_live_through_takeovers(void)
                              .takeovers = TRUE };
     CompareWorldStats stats = run(&options);
 
-    g_assert_cmpuint(stats.takeovers, >, 5);
+    g_assert_cmpuint(stats.takeovers, >, 0);
     g_assert_cmpuint(stats.diverged, ==, 0);
 }
 
@@ -103,7 +109,7 @@ static void test_all_at_once(void)
     CompareWorldOptions options = { TRUE, TRUE, TRUE, TRUE, TRUE, TRUE };
     CompareWorldStats stats = run(&options);
 
-    g_assert_cmpuint(stats.takeovers, >, 5);
+    g_assert_cmpuint(stats.takeovers, >, 0);
 }
 
 int main(int argc, char **argv)
