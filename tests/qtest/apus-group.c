@@ -15,6 +15,7 @@
 #include "test-deadline.h"
 
 #define DEADLINE 30 /* seconds */
+#define POLL 1000 /* microseconds */
 #define MACHINE "-M none -nodefaults"
 
 /* Members that nobody plays. */
@@ -319,6 +320,69 @@ static void one_leads_and_the_others_do_not_run(void)
     test_deadline(0, NULL);
 }
 
+static QDict *force(QTestState *qts)
+{
+    return qtest_qmp(qts, "{ 'execute': 'x-colo-lost-heartbeat',"
+                     "  'arguments': { 'force': true } }");
+}
+
+static void who_has_a_majority_is_not_forced(void)
+{
+    ApusTrio *trio = apus_trio_new();
+    QTestState *one, *two;
+
+    test_deadline(DEADLINE, "nobody is forced");
+    apus_trio_start(trio);
+    one = start(trio->options[0]);
+    two = start(trio->options[1]);
+    apus_wait_leads(one);
+    apus_wait_part(two, "witness");
+    check_error(qtest_qmp(one, "{ 'execute': 'x-colo-lost-heartbeat' }"),
+                "*decide by themselves*");
+    check_error(force(one), "*decide by themselves");
+    check_error(force(two), "*no VM that could go on*");
+    check_error(force(trio->witness), "*no VM that could go on*");
+    test_deadline_quit(two);
+    test_deadline_quit(one);
+    apus_trio_free(trio);
+    test_deadline(0, NULL);
+}
+
+/* Once it is certain that nobody else may speak any more. */
+static void who_is_left_alone_can_be_forced(void)
+{
+    ApusTrio *trio = apus_trio_new();
+    QTestState *one;
+    QDict *is, *reply;
+
+    test_deadline(DEADLINE, "member 1 goes on alone");
+    apus_trio_start(trio);
+    one = start(trio->options[0]);
+    apus_wait_leads(one);
+    test_deadline_quit(trio->witness);
+    trio->witness = NULL;
+    while (reply = force(one), qdict_haskey(reply, "error")) {
+        qobject_unref(reply);
+        g_usleep(POLL);
+    }
+    qobject_unref(reply);
+    for (;;) {
+        is = info(one);
+        if (qdict_get_int(is, "generation") &&
+            qdict_get_bool(is, "may-speak")) {
+            break;
+        }
+        qobject_unref(is);
+        g_usleep(POLL);
+    }
+    g_assert_cmpstr(qdict_get_str(is, "part"), ==, "leader");
+    g_assert_cmpuint(qlist_size(qdict_get_qlist(is, "members")), ==, 1);
+    qobject_unref(is);
+    test_deadline_quit(one);
+    apus_trio_free(trio);
+    test_deadline(0, NULL);
+}
+
 #define TEST(name) qtest_add_func("/apus-group/" #name, name)
 
 int main(int argc, char **argv)
@@ -330,5 +394,7 @@ int main(int argc, char **argv)
     TEST(a_directory_belongs_to_one_member);
     TEST(members_are_listed_with_dots);
     TEST(one_leads_and_the_others_do_not_run);
+    TEST(who_has_a_majority_is_not_forced);
+    TEST(who_is_left_alone_can_be_forced);
     return g_test_run();
 }
