@@ -12,6 +12,14 @@ What all benchmarks share.  See docs/reference/benchmarks.rst.
   sync_report what bench-sync found, as rows and text
   sync_goals  what the syncs are to reach, and whether they do
   hash_pool   the speed of page hashing
+  presets     what bench-presets compares, under which work
+  images      the initramfs of its guests
+  preset_session
+              one start of a preset: alone, a pair, or three replicas
+  outages     how long clients wait when the leader dies
+  preset_report, preset_goals, plots
+              what bench-presets found, and whether that is enough
+  options     options that name some of what there is
   traffic     bytes that a host has sent
   commits     entries that a group commits, beside bare TCP and libraft
   fio         the load on a disk

@@ -71,15 +71,15 @@ class Load:
 
     When finished() is true: latencies (of each answered request, in seconds),
     elapsed (the time in which they were answered: to the end, or to the last
-    answer if the server no longer answers) and gap (the longest time in which
-    nothing was answered, in seconds, and when it began, as time.time()).
+    answer if the server no longer answers) and gaps (after mark(): each time in
+    which nothing was answered, in seconds, and when it began, as time.time()).
     """
 
     def __init__(self, host, address, kind, connections, rate, size, keys,
                  warmup, seconds, on_start, on_end, pipeline=1):
         self.latencies = []
         self.elapsed = None
-        self.gap = None
+        self.gaps = []
         self._ended_early = False
         self._output = Follower('load', host.lab.folder / 'load')
         self._output.at('^start', lambda line: on_start())
@@ -103,7 +103,7 @@ class Load:
         return True
 
     def mark(self):
-        """Gaps that are over do not count."""
+        """Gaps are told from now on, the one that is going on first."""
         self._process.send_signal(signal.SIGUSR1)
 
     def end(self):
@@ -122,6 +122,6 @@ class Load:
             elif word == 'last' and self._ended_early:
                 self.elapsed = int(rest[0]) / 1e9
             elif word == 'gap':
-                self.gap = tuple(int(number) / 1e9 for number in rest)
+                self.gaps.append(tuple(int(number) / 1e9 for number in rest))
             elif word.isdigit():
                 self.latencies.append(int(word) / 1e6)

@@ -6,8 +6,8 @@
  *
  * KIND is what is asked for:
  *
- *   set, get  a random one of KEYS keys of Redis (item:0, item:1, ...), values of
- *             SIZE bytes
+ *   set, get  a random one of KEYS keys of Redis (item:0, item:1, ...), values
+ *             of SIZE bytes
  *   grow      a key that Redis does not have yet is set, to SIZE bytes
  *   http      GET of the file of SIZE bytes, whole KiB: /1k, /10k, ...
  *   rows      by turns, a row with SIZE bytes of text is added over HTTP, and
@@ -28,13 +28,13 @@
  *   end REQUESTS NS     when it is over: how many requests were answered, and
  *                       the time from the start to the end
  *   last NS             the time from the start to the last answer
- *   gap NS WHEN         the longest time in which nothing was answered on any
- *                       connection, and when it began: time since 1970, in ns
+ *   gap NS WHEN ...     after SIGUSR1: each time of a millisecond or more in
+ *                       which nothing was answered on any connection, and when
+ *                       it began: since 1970, in ns
  *   LATENCY ...         of each answered request, in microseconds
  *
  * SIGTERM ends it early, with the same output: a server that no longer
- * answers is something to measure. With SIGUSR1 gaps that are over are
- * forgotten.
+ * answers is something to measure.
  */
 
 #define _GNU_SOURCE
@@ -59,6 +59,8 @@
 #define SECOND 1000000000ull
 #define PATIENCE_MS 30000
 #define DEPTH 64
+#define MIN_GAP 1000000ull      /* ns */
+#define MAX_GAPS 10000
 
 typedef struct Connection {
     int fd;
@@ -83,11 +85,13 @@ static struct {
     size_t answer_max;
 } load;
 
-/* The longest time without an answer. */
+/* Times without an answer, once they are asked for. */
 static struct {
-    uint64_t length;
-    uint64_t begin;
-} gap;
+    struct {
+        uint64_t begin, length;
+    } all[MAX_GAPS];
+    size_t count;
+} gaps;
 
 static uint32_t *latencies;
 static size_t answered, room;
@@ -328,13 +332,9 @@ static bool answer(Connection *c, uint64_t now, uint64_t *due)
 
 static void note_gap(uint64_t begin, uint64_t end)
 {
-    if (marked) {
-        marked = 0;
-        gap.length = 0;
-    }
-    if (end - begin > gap.length) {
-        gap.length = end - begin;
-        gap.begin = begin;
+    if (marked && end - begin >= MIN_GAP && gaps.count < MAX_GAPS) {
+        gaps.all[gaps.count].begin = begin;
+        gaps.all[gaps.count++].length = end - begin;
     }
 }
 
@@ -374,19 +374,26 @@ static uint64_t run(int epoll, uint64_t since, uint64_t end, bool measure)
     return last;
 }
 
-static void print_results(uint64_t start, uint64_t last, uint64_t end)
+static void print_gaps(void)
 {
     struct timespec real;
-    uint64_t ago;
+    uint64_t offset;
 
-    note_gap(last, end);
     clock_gettime(CLOCK_REALTIME, &real);
-    ago = now_ns() - gap.begin;
-    printf("end %zu %llu\nlast %llu\ngap %llu %llu\n", answered,
+    offset = real.tv_sec * SECOND + real.tv_nsec - now_ns();
+    for (size_t i = 0; i < gaps.count; i++) {
+        printf("gap %llu %llu\n", (unsigned long long)gaps.all[i].length,
+               (unsigned long long)(gaps.all[i].begin + offset));
+    }
+}
+
+static void print_results(uint64_t start, uint64_t last, uint64_t end)
+{
+    note_gap(last, end);
+    printf("end %zu %llu\nlast %llu\n", answered,
            (unsigned long long)(end - start),
-           (unsigned long long)(last - start),
-           (unsigned long long)gap.length,
-           (unsigned long long)(real.tv_sec * SECOND + real.tv_nsec - ago));
+           (unsigned long long)(last - start));
+    print_gaps();
     fflush(stdout);
     for (size_t i = 0; i < answered; i++) {
         printf("%u\n", latencies[i]);
