@@ -97,3 +97,23 @@ def test_flood_of_inputs_is_bounded(client, start_trio, preset, size):
         assert not names & {'APUS_ROLE_CHANGED', 'COLO_EXIT',
                             'APUS_DEPOSED', 'APUS_MAJORITY_LOST'}, names
     trio.sniffer.assert_one_voice('a')
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize('preset', ('plover', 'hybrid'))
+def test_takeover_in_a_flood(client, start_trio, preset):
+    """The heir may be far behind, and leads at once all the same."""
+    trio = start_trio(preset=preset)
+    crowd = Crowd(client)
+    crowd.wait_each()
+    flood = Flood(client, 1400)
+    time.sleep(FLOOD_SECONDS / 2)
+    heir = trio.secondary
+    mark = heir.qmp.mark()
+    trio.leader.kill()
+    trio.wait_leader(heir, since=mark)
+    flood.stop()
+    crowd.wait_each()
+    crowd.stop()
+    crowd.judge()
+    trio.sniffer.assert_one_voice('a', 'b')
