@@ -110,6 +110,16 @@ static size_t apus_pending(ApusSink *sink)
     return container_of(sink, FilterApus, sink)->feed.queue.bytes;
 }
 
+static void apus_listen(ApusSink *sink, bool on)
+{
+    FilterApus *a = container_of(sink, FilterApus, sink);
+    NetClientState *netdev = NETFILTER(a)->netdev;
+
+    if (netdev->info->poll) {
+        netdev->info->poll(netdev, on);
+    }
+}
+
 /* --- from the network to the log ------------------------------------------*/
 
 /* Whether it answers to what the guest has never said */
@@ -203,6 +213,7 @@ static void apus_setup(NetFilterState *nf, Error **errp)
         .netdev = nf->netdev_id,
         .deliver = apus_deliver,
         .pending = apus_pending,
+        .listen = apus_listen,
         .limit = a->limit * SECONDARY_WAITS,
     };
     if (!apus_group_add_sink(group, &a->sink, errp)) {

@@ -60,10 +60,12 @@ struct ApusGroup {
     ApusUnprotected unprotected; /* what a leader without secondary does */
 
     /* --- group-queue.c --- */
-    QEMUBH *deliver_bh, *submit_bh;
+    QEMUBH *deliver_bh;
     QTAILQ_HEAD(, ApusSink) sinks;
     GByteArray *batch; /* frames that are to be submitted */
     unsigned in_flight; /* batches that were not delivered yet */
+    bool deaf; /* frames wait in the network meanwhile */
+    Notifier poll; /* of the main loop */
     uint64_t delivered; /* to the sinks: index of the last entry */
     ApusRole last_role; /* that was delivered */
     uint64_t last_role_index; /* 0: none yet */

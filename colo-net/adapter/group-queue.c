@@ -254,6 +254,16 @@ void group_queue_drop(ApusGroup *group)
 
 /* --- frames of the network ----------------------------------------------- */
 
+static void set_listen(ApusGroup *group, bool on)
+{
+    ApusSink *sink;
+
+    group->deaf = !on;
+    QTAILQ_FOREACH(sink, &group->sinks, next) {
+        sink->listen(sink, on);
+    }
+}
+
 bool apus_group_add_sink(ApusGroup *group, ApusSink *sink, Error **errp)
 {
     ApusSink *other;
@@ -273,6 +283,9 @@ bool apus_group_add_sink(ApusGroup *group, ApusSink *sink, Error **errp)
 
 void apus_group_remove_sink(ApusGroup *group, ApusSink *sink)
 {
+    if (group->deaf) {
+        set_listen(group, true);
+    }
     QTAILQ_REMOVE(&group->sinks, sink, next);
     apus_group_consumed(group);
 }
@@ -306,11 +319,23 @@ static void submit_batch(ApusGroup *group)
     inputs_begin(group->batch, 0);
 }
 
-static void submit_bh(void *opaque)
+/*
+ * The main loop is about to wait: what was read in this round is submitted. If
+ * more may have come while the last batch was ordered, it is read first.
+ */
+static void about_to_poll(Notifier *notifier, void *data)
 {
-    ApusGroup *group = opaque;
+    ApusGroup *group = container_of(notifier, ApusGroup, poll);
+    MainLoopPoll *poll = data;
 
-    if (group->in_flight < IN_FLIGHT) {
+    if (poll->state != MAIN_LOOP_POLL_FILL ||
+        group->in_flight >= IN_FLIGHT) {
+        return;
+    }
+    if (group->deaf) {
+        set_listen(group, true);
+        poll->timeout = 0;
+    } else {
         submit_batch(group);
     }
 }
@@ -320,7 +345,9 @@ void group_queue_tick(ApusGroup *group)
     unsigned astray = qatomic_xchg(&group->astray, 0);
 
     group->in_flight -= MIN(group->in_flight, astray);
-    submit_bh(group);
+    if (group->part != APUS_PART_LEADER && group->deaf) {
+        set_listen(group, true);
+    }
 }
 
 static void deliver_bh(void *opaque)
@@ -330,7 +357,6 @@ static void deliver_bh(void *opaque)
     qatomic_xchg(&group->kicked, false); /* before the queues are looked at */
     run_notes(group);
     group_queue_run(group);
-    submit_bh(group);
 }
 
 bool apus_group_submit(ApusGroup *group, ApusSink *sink, unsigned flags,
@@ -353,8 +379,9 @@ bool apus_group_submit(ApusGroup *group, ApusSink *sink, unsigned flags,
     if (!inputs_fits(group->batch, frame.size)) {
         submit_batch(group);
     }
-    if (!inputs_count(group->batch) && group->in_flight < IN_FLIGHT) {
-        qemu_bh_schedule(group->submit_bh);
+    if (group->in_flight >= IN_FLIGHT && !group->deaf) {
+        /* Each frame would wake the main loop, for nothing. */
+        set_listen(group, false);
     }
     room = inputs_append(group->batch, &frame);
     iov_to_buf(iov, iovcnt, 0, room, frame.size);
@@ -424,7 +451,8 @@ void group_queue_init(ApusGroup *group)
     group->batch = g_byte_array_new();
     inputs_begin(group->batch, 0);
     group->deliver_bh = qemu_bh_new(deliver_bh, group);
-    group->submit_bh = qemu_bh_new(submit_bh, group);
+    group->poll.notify = about_to_poll;
+    main_loop_poll_add_notifier(&group->poll);
     vmstate_register(NULL, 0, &vmstate_place, group);
 }
 
@@ -433,7 +461,7 @@ void group_queue_clear(ApusGroup *group)
     vmstate_unregister(NULL, &vmstate_place, group);
     group_queue_drop(group);
     qemu_bh_delete(group->deliver_bh);
-    qemu_bh_delete(group->submit_bh);
+    main_loop_poll_remove_notifier(&group->poll);
     g_byte_array_unref(group->batch);
     qemu_mutex_destroy(&group->lock);
 }

@@ -63,6 +63,8 @@ typedef struct ApusSink {
                     const uint8_t *frame, size_t size);
     /* What deliver() was given and is not consumed yet, in bytes of memory. */
     size_t (*pending)(struct ApusSink *sink);
+    /* Whether what the network sends is to be read now, or may wait there. */
+    void (*listen)(struct ApusSink *sink, bool on);
     size_t limit; /* a secondary is given no more while that is pending */
     uint32_t key; /* the group's */
     QTAILQ_ENTRY(ApusSink) next;

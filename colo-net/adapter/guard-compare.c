@@ -24,6 +24,11 @@
 
 /* After so long the part of a segment that was said leaves alone. */
 #define CUT_US 1000
+/*
+ * Notes are at least so far apart: a wake-up of the leader's main
+ * loop costs more than reading what is in a note. The first goes at once.
+ */
+#define NOTE_US 300
 /* No state is larger, whatever a stream says. */
 #define STATE_MAX (256 * MiB)
 
@@ -58,7 +63,11 @@ void guard_compare_say(FilterGuard *g, HoldFrame *frame, size_t vnet_len)
 
     if (guard_is_secondary()) {
         echo_output(g->echo, frame, vnet_len, now);
-        guard_schedule(); /* to tell, and to see who waited for this */
+        if (now - guards.told >= NOTE_US || g->waits_since >= 0) {
+            guard_schedule(); /* to tell, and to see who waited for this */
+        } else {
+            guard_schedule_in((guards.told + NOTE_US - now) * SCALE_US);
+        }
         return;
     }
     compare_output(g->compare, frame, vnet_len, now);
@@ -74,13 +83,26 @@ void guard_compare_say(FilterGuard *g, HoldFrame *frame, size_t vnet_len)
 
 /* --- in the main loop ------------------------------------------------------*/
 
-static void tell(FilterGuard *g)
+void guard_compare_tell(void)
 {
-    const uint8_t *note;
-    size_t size;
+    int64_t now = guard_now();
+    FilterGuard *g;
 
-    while (echo_take(g->echo, &note, &size)) {
-        apus_group_tell(g->group, note, size);
+    if (!guards.active || guards.leader) {
+        return;
+    }
+    if (now - guards.told < NOTE_US) {
+        guard_schedule_in((guards.told + NOTE_US - now) * SCALE_US);
+        return;
+    }
+    QTAILQ_FOREACH(g, &guards.list, next) {
+        const uint8_t *note;
+        size_t size;
+
+        while (g->echo && echo_take(g->echo, &note, &size)) {
+            apus_group_tell(g->group, note, size);
+            guards.told = now;
+        }
     }
 }
 
@@ -97,14 +119,16 @@ static void request_sync(FilterGuard *g, const char *why)
     colo_request_checkpoint();
 }
 
-/* Leader: is what the secondary says still equal, and does it come in time? */
-static void watch(FilterGuard *g)
+void guard_compare_watch(FilterGuard *g)
 {
     int64_t now = guard_now();
     int64_t oldest = compare_oldest(g->compare);
     int64_t timeout = guard_timeout_us(g);
     CompareWhy why = compare_diverged(g->compare);
 
+    if (!guards.active || !guards.leader) {
+        return;
+    }
     if (compare_parts(g->compare)) {
         compare_cut(g->compare, now - CUT_US);
         if (compare_parts(g->compare)) {
@@ -120,18 +144,6 @@ static void watch(FilterGuard *g)
         request_sync(g, "nothing was said in time");
     } else if (oldest >= 0) {
         guard_schedule_in((oldest + timeout - now) * SCALE_US);
-    }
-}
-
-void guard_compare_look(FilterGuard *g)
-{
-    if (!guards.active) {
-        return;
-    }
-    if (guards.leader) {
-        watch(g);
-    } else {
-        tell(g);
     }
 }
 

@@ -69,7 +69,6 @@ static void look_at_clock(FilterGuard *g)
     if (left <= 0) {
         trace_filter_guard_stuck(guard_id(g));
         echo_stuck(g->echo);
-        guard_schedule(); /* to tell */
         g->waits_since = now;
         left = guard_timeout_us(g);
     }

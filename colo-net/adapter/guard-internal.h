@@ -75,6 +75,7 @@ typedef struct Guards {
     bool leader; /* in this session, or in the last one */
     uint64_t sealed; /* the last epoch */
     bool syncing; /* it is neither committed nor known to have failed */
+    int64_t told; /* us, when the last note was */
     bool requested; /* a sync, since the last commit, by a comparison */
 
     bool awaiting; /* a frame has come since the last seal */
@@ -146,8 +147,10 @@ bool guard_compare_setup(FilterGuard *g, Error **errp);
 void guard_compare_cleanup(FilterGuard *g);
 /* The guest says this; it is the guard's from now on. */
 void guard_compare_say(FilterGuard *g, HoldFrame *frame, size_t vnet_len);
-/* In the main loop, when something may have to be told or asked for. */
-void guard_compare_look(FilterGuard *g);
+/* In the main loop. Secondary: tell what was said, for all guards. */
+void guard_compare_tell(void);
+/* Leader: is what the secondary says still equal, and does it come in time? */
+void guard_compare_watch(FilterGuard *g);
 /* The other replica has told this. */
 void guard_compare_told(const uint8_t *note, size_t size);
 /* A session begins, or is over. */

@@ -14,6 +14,7 @@
 Guards guards = {
     .list = QTAILQ_HEAD_INITIALIZER(guards.list),
     .timer_at = INT64_MAX,
+    .told = INT64_MIN / 2,
 };
 
 /* --- the VM, and who listens ----------------------------------------------*/
@@ -72,11 +73,12 @@ static void look_after_all(void *opaque)
             guard_clear(g);
         }
         if (g->compare) {
-            guard_compare_look(g);
+            guard_compare_watch(g);
         }
         guard_drain(g);
     }
     guard_inputs_look();
+    guard_compare_tell();
     if (guards.notify_first) {
         guards.notify_first = false;
         if (guards.fn) {
