@@ -17,8 +17,8 @@ import signal
 import sys
 import time
 
-from colony_bench import images, load, machine, outages, preset_report
-from colony_bench import presets, session
+from colony_bench import load, machine, outages, preset_report, presets
+from colony_bench import session
 from colony_bench.options import names_of, numbers_of
 from colony_bench.preset_session import PresetSession
 from colony_bench.report import Report
@@ -268,7 +268,6 @@ def main():
     plan = machine.plan()
     plan.take_own_place()
     load.build()
-    images.build()
     report = Report(options.name, machine.meta(
         plan, {'qemu': session.QEMU, 'stock': session.STOCK},
         accel=paths.ACCEL, memory=presets.MEMORY, seconds=options.seconds,

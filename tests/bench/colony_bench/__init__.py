@@ -13,7 +13,6 @@ What all benchmarks share.  See docs/reference/benchmarks.rst.
   sync_goals  what the syncs are to reach, and whether they do
   hash_pool   the speed of page hashing
   presets     what bench-presets compares, under which work
-  images      the initramfs of its guests
   preset_session
               one start of a preset: alone, a pair, or three replicas
   outages     how long clients wait when the leader dies

@@ -3,14 +3,16 @@
 One start of a preset: a virtual machine alone, a pair, or three replicas.
 """
 
+import dataclasses
 import os
 import pathlib
 import re
 
+from colony_test.guest import initrd_with
 from colony_test.trio import Trio
 
 from . import checkpoints, traffic
-from .presets import TIMEOUT_MS
+from .presets import SEGMENTS, TIMEOUT_MS
 from .session import FIRST_INTERVAL, Session
 
 REPLICAS, WITNESS = 'replicas', 'witness'
@@ -49,6 +51,11 @@ class PresetSession(Session):
     A Session that counts all bytes between replicas: what one of them sends
     and receives by TCP.
     """
+
+    def _look(self):
+        segments = SEGMENTS[self.subject.guest]
+        return dataclasses.replace(self.subject.look, initrd=initrd_with(
+            self._lab, *segments))
 
     def _make_pair(self, look, images, plan):
         subject = self.subject

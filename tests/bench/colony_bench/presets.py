@@ -12,7 +12,6 @@ from colony_test import trio
 from colony_test.colo import PRESETS as PAIRS
 from colony_test.guest import Guest
 
-from . import images
 from .session import QEMU, STOCK, Subject, Workload, may_favour_vcpus
 
 MEMORY = 256                    # MiB
@@ -22,7 +21,9 @@ CHECKPOINT_MS = 100             # of COLO
 TIMEOUT_MS = 100                # after which a silent leader is replaced
 REDIS, NGINX, SQLITE, POSTGRESQL, CHATTY = NAMES = (
     'redis', 'nginx', 'sqlite', 'postgresql', 'chatty')
-# Which guest has which service.
+# Of each guest: what is put together, what runs.
+SEGMENTS = {'redis': (), 'small': ('nginx', 'sqlite3'),
+            'database': ('postgresql',)}
 _SERVICES = {
     'redis': ('redis',),
     'small': ('redis', 'nginx', 'sqlhttp', 'echo'),
@@ -50,8 +51,7 @@ class Replicated(Subject):
         memory = DATABASE_MEMORY if self.guest == 'database' else MEMORY
         return Guest(smp=self.vcpus, memory=memory,
                      services=_SERVICES[self.guest],
-                     arguments=(('pgbench', '-i -q'),),
-                     initrd=images.path(self.guest))
+                     arguments=(('pgbench', '-i -q'),))
 
     @property
     def params(self):

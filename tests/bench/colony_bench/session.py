@@ -220,9 +220,13 @@ class Session:
         """name -> bytes so far, of what is counted for this subject."""
         return {}
 
+    def _look(self):
+        """The Guest."""
+        return self.subject.look
+
     def _start(self, plan):
         subject = self.subject
-        look = subject.look
+        look = self._look()
         images = self._images() if subject.disk else None
         if subject.interval:
             self.pair = self._make_pair(look, images, plan)
