@@ -183,14 +183,16 @@ void guard_compare_told(const uint8_t *note, size_t size)
 
 /* --- the session -----------------------------------------------------------*/
 
+/*
+ * Nothing is compared before the first sync. What a secondary tells until then
+ * must not be taken for a word of an epoch: there is none with number 0. What
+ * a former secondary kept is of a session that is over.
+ */
 void guard_compare_begin(FilterGuard *g)
 {
+    echo_applied(g->echo, 0);
     if (guards.leader) {
-        /* What a former secondary kept is of a session that is over. */
-        echo_applied(g->echo, 0);
         compare_begin(g->compare, 0);
-    } else {
-        echo_applied(g->echo, g->epoch);
     }
 }
 
