@@ -148,7 +148,12 @@ static void leave(SimHost *host, const char *why)
     sim_stage_look(host);
 }
 
-/* A ROLE that is newer than what it has leaves it out: it is outdated. */
+/*
+ * A ROLE that is newer than what it has leaves it out: it is outdated. It must
+ * not wait until that is delivered: its VM may have been paused by its guard,
+ * which nobody empties any more, and then its log fills up, and the group may
+ * be without a majority.
+ */
 void sim_stage_look(SimHost *host)
 {
     SimReplica *replica = &host->replica;
@@ -156,12 +161,17 @@ void sim_stage_look(SimHost *host)
     uint64_t newest = apus_log_newest_of(log, APUS_ENTRY_ROLE);
     ApusSnapshot snapshot;
 
-    if (!replica->runs || replica->outdated || replica->stage.session ||
+    if (!replica->runs || replica->outdated ||
+        (replica->stage.session && !replica->applied) ||
         newest > host->core->commit || newest <= replica->base) {
         return;
     }
     apus_log_snapshot(log, host->core->commit, &snapshot);
     if (!sim_names(&snapshot.role, host)) {
+        if (replica->stage.session) {
+            leave(host, "it was let go");
+            return;
+        }
         sim_trace(host->sim, "the VM of %u is outdated", host->id);
         replica->outdated = TRUE;
         replica->holds = 0;
@@ -268,6 +278,7 @@ static void begin(SimHost *host)
     memset(host->image.intent, 0, sizeof(host->image.intent));
     sim_guest_check(host, "was migrated");
     send(host, &ready);
+    go_on(host); /* the first sync follows */
     sim_guest_wake(host);
 }
 
