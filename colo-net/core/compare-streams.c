@@ -187,7 +187,24 @@ static void verify(Compare *compare, Flow *flow, const Pending *heard,
 
 /* --- reports that are ahead -----------------------------------------------*/
 
-/* When there is no room every other one goes, never the last. */
+/* The one that is missed least: its neighbours are nearest to each other. */
+static unsigned pending_spare(const Pending *pending)
+{
+    unsigned best = 1;
+
+    for (unsigned i = 2; i < PENDING_MAX - 1; i++) {
+        if (pending[i + 1].position - pending[i - 1].position <
+            pending[best + 1].position - pending[best - 1].position) {
+            best = i;
+        }
+    }
+    return best;
+}
+
+/*
+ * If the leader's guest must not go as far as the secondary's has gone before
+ * a client acknowledges something, it needs reports on the way, too.
+ */
 static void pending_add(Compare *compare, Pending *pending, unsigned *n,
                         const Pending *heard)
 {
@@ -195,11 +212,12 @@ static void pending_add(Compare *compare, Pending *pending, unsigned *n,
         return;
     }
     if (*n == PENDING_MAX) {
-        for (unsigned i = 0; i < PENDING_MAX / 2; i++) {
-            pending[i] = pending[2 * i + 1];
-        }
-        *n = PENDING_MAX / 2;
-        compare->stats.forgotten += PENDING_MAX / 2;
+        unsigned spare = pending_spare(pending);
+
+        memmove(pending + spare, pending + spare + 1,
+                (PENDING_MAX - spare - 1) * sizeof(*pending));
+        (*n)--;
+        compare->stats.forgotten++;
     }
     pending[(*n)++] = *heard;
 }

@@ -128,16 +128,16 @@ static void anchor(Compare *compare)
         Flow *flow = item->flow;
 
         next = item->newer;
-        if (!flow || (flow->flags & FLOW_GONE)) {
+        if (!flow) {
             continue;
         }
-        if (!(flow->flags & FLOW_ANCHORED)) {
+        if (flow->held.first == item &&
+            (item->length == 0 || ((flow->flags & FLOW_ANCHORED) &&
+                                   held_end(item) <= 0))) {
+            compare->stats.staged++;
+            compare_leave(compare, item);
+        } else if (!(flow->flags & (FLOW_ANCHORED | FLOW_GONE))) {
             compare_set_diverged(compare, COMPARE_STRANGE, flow);
-        } else if (item->length == 0 || held_end(item) <= 0) {
-            if (flow->held.first == item) {
-                compare->stats.staged++;
-                compare_leave(compare, item);
-            }
         }
     }
 }

@@ -150,19 +150,18 @@ void flow_remove(FlowTable *table, Flow *flow)
     }
 }
 
-/* Forget the one that is oldest in @list and has no frames, if there is one. */
+/* Forget one that is old and has no frames; those that have are passed by. */
 static gboolean evict(FlowTable *table, FlowList *list)
 {
-    Flow *flow = list->oldest;
-
-    for (unsigned i = 0; flow && i < TRIES; i++) {
-        Flow *newer = flow->newer;
+    for (unsigned i = 0; list->oldest && i < TRIES; i++) {
+        Flow *flow = list->oldest;
 
         if (!flow->pins) {
             flow_remove(table, flow);
             return TRUE;
         }
-        flow = newer;
+        list_remove(flow);
+        list_append(list, flow);
     }
     return FALSE;
 }
