@@ -320,6 +320,58 @@ static void one_leads_and_the_others_do_not_run(void)
     test_deadline(0, NULL);
 }
 
+#define KEY "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
+
+/* Members 1 and 2, both with @key, an option, and the object that it names. */
+static void check_key(const char *key, const char *object)
+{
+    ApusTrio *trio = apus_trio_new();
+    QTestState *qts[2];
+
+    test_deadline(DEADLINE, "members with a key find each other");
+    for (int i = 0; i < ARRAY_SIZE(qts); i++) {
+        g_autofree char *properties = properties_of(trio->options[i]);
+        g_autofree char *with_key = g_strdup_printf("%s, %s", properties, key);
+        g_autofree char *options = g_strdup_printf("-object %s", object);
+        QDict *reply;
+
+        qts[i] = start(options);
+        reply = add(qts[i], "apus", with_key);
+        g_assert_true(qdict_haskey(reply, "return"));
+        qobject_unref(reply);
+    }
+    apus_wait_leads(qts[0]);
+    test_deadline_quit(qts[1]);
+    test_deadline_quit(qts[0]);
+    apus_trio_free(trio);
+    test_deadline(0, NULL);
+}
+
+/* As it stands in a file that apusd reads, too: with the end of its line. */
+static void a_secret_is_a_key(void)
+{
+    g_autofree char *dir = g_dir_make_tmp("colony-apus-XXXXXX", NULL);
+    g_autofree char *file = g_build_filename(dir, "key", NULL);
+    g_autofree char *object = g_strdup_printf("secret,id=key,file=%s", file);
+
+    g_assert_true(g_file_set_contents(file, KEY "\n", -1, NULL));
+    check_key("'key-secret': 'key'", object);
+    remove_folder(dir);
+}
+
+static void tls_takes_the_key_of_its_credentials(void)
+{
+    g_autofree char *dir = g_dir_make_tmp("colony-apus-XXXXXX", NULL);
+    g_autofree char *file = g_build_filename(dir, "keys.psk", NULL);
+    g_autofree char *object = g_strdup_printf(
+        "tls-creds-psk,id=tls,endpoint=server,dir=%s", dir);
+
+    g_assert_true(g_file_set_contents(file, "other:00\nqemu:" KEY "\n", -1,
+                                      NULL));
+    check_key("'tls-creds': 'tls'", object);
+    remove_folder(dir);
+}
+
 static QDict *force(QTestState *qts)
 {
     return qtest_qmp(qts, "{ 'execute': 'x-colo-lost-heartbeat',"
@@ -394,6 +446,8 @@ int main(int argc, char **argv)
     TEST(a_directory_belongs_to_one_member);
     TEST(members_are_listed_with_dots);
     TEST(one_leads_and_the_others_do_not_run);
+    TEST(a_secret_is_a_key);
+    TEST(tls_takes_the_key_of_its_credentials);
     TEST(who_has_a_majority_is_not_forced);
     TEST(who_is_left_alone_can_be_forced);
     return g_test_run();
