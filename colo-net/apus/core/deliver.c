@@ -36,6 +36,7 @@ void apus_core_skip(ApusCore *core, const ApusSnapshot *snapshot)
         core->delivers = TRUE;
         core->behind = 0;
     }
+    apus_core_tell(core);
     if (misses) {
         core->ops->skipped(core->opaque, snapshot);
     }

@@ -62,6 +62,7 @@ struct ApusLoop {
     void *round_opaque;
     GArray *ends; /* of End */
     gboolean in_round;
+    gboolean looked; /* for events before this round */
     void (*woken)(void *opaque);
     void *woken_opaque;
 
@@ -410,8 +411,17 @@ static int wait_for_events(ApusLoop *loop, struct epoll_event *events)
             return n;
         }
     }
-    atomic_store(&loop->sleeping, true);
     now = apus_clock();
+    /*
+     * Who is called need not look for events as well: that is for the next
+     * round, unless it was for this one, or a timer is due.
+     */
+    if (loop->looked && timer > now && is_called(loop)) {
+        loop->looked = FALSE;
+        return 0;
+    }
+    loop->looked = TRUE;
+    atomic_store(&loop->sleeping, true);
     if (is_called(loop) || timer <= now) {
         n = wait_once(loop, events, 0);
     } else {
@@ -463,7 +473,9 @@ static void run_round(ApusLoop *loop)
             watch->ready(watch->opaque, events[i].events);
         }
     }
-    call_timers(loop);
+    if (loop->looked) {
+        call_timers(loop);
+    }
     if (atomic_load(&loop->wake) && atomic_exchange(&loop->wake, false)) {
         loop->busy_since = loop->now;
         if (loop->woken) {
