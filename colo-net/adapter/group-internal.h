@@ -66,6 +66,9 @@ struct ApusGroup {
     unsigned in_flight; /* batches that were not delivered yet */
     bool deaf; /* frames wait in the network meanwhile */
     Notifier poll; /* of the main loop */
+    bool busy; /* the last batch was big */
+    int64_t submitted_at; /* the last batch, in nanoseconds */
+    QEMUTimer *pace_timer;
     uint64_t delivered; /* to the sinks: index of the last entry */
     ApusRole last_role; /* that was delivered */
     uint64_t last_role_index; /* 0: none yet */

@@ -26,6 +26,13 @@
  * nothing.
  */
 #define IN_FLIGHT 1
+/*
+ * Of a leader with much to do, which is one whose batches have so many frames,
+ * batches are so far apart: it has no time to lose, and what ordering takes is
+ * by the batch.
+ */
+#define BUSY_FRAMES 3
+#define PACE_NS (500 * SCALE_US)
 /* Notes; what comes then is lost, and the next sync cures it. */
 #define NOTES_LIMIT (8 * MiB)
 
@@ -308,6 +315,8 @@ static void submit_batch(ApusGroup *group)
         return;
     }
     /* What was lost is sent again by its sender, as with any network. */
+    group->busy = inputs_count(group->batch) >= BUSY_FRAMES;
+    group->submitted_at = qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
     if (apus_submit(group->apus, APUS_ENTRY_INPUT, group->batch->data,
                     group->batch->len, ordered, group, &error)) {
         group->in_flight++;
@@ -332,12 +341,24 @@ static void about_to_poll(Notifier *notifier, void *data)
         group->in_flight >= IN_FLIGHT) {
         return;
     }
-    if (group->deaf) {
+    if (group->busy && inputs_count(group->batch) &&
+        qemu_clock_get_ns(QEMU_CLOCK_REALTIME) <
+        group->submitted_at + PACE_NS) {
+        if (!group->deaf) {
+            set_listen(group, false);
+        }
+        timer_mod_ns(group->pace_timer, group->submitted_at + PACE_NS);
+    } else if (group->deaf) {
         set_listen(group, true);
         poll->timeout = 0;
     } else {
         submit_batch(group);
     }
+}
+
+/* about_to_poll() does it. */
+static void pace_over(void *opaque)
+{
 }
 
 void group_queue_tick(ApusGroup *group)
@@ -453,6 +474,7 @@ void group_queue_init(ApusGroup *group)
     group->deliver_bh = qemu_bh_new(deliver_bh, group);
     group->poll.notify = about_to_poll;
     main_loop_poll_add_notifier(&group->poll);
+    group->pace_timer = timer_new_ns(QEMU_CLOCK_REALTIME, pace_over, group);
     vmstate_register(NULL, 0, &vmstate_place, group);
 }
 
@@ -462,6 +484,7 @@ void group_queue_clear(ApusGroup *group)
     group_queue_drop(group);
     qemu_bh_delete(group->deliver_bh);
     main_loop_poll_remove_notifier(&group->poll);
+    timer_free(group->pace_timer);
     g_byte_array_unref(group->batch);
     qemu_mutex_destroy(&group->lock);
 }
