@@ -686,6 +686,77 @@ static void test_a_secondary_far_ahead(void)
     check_equal(pair);
 }
 
+/* --- cost -----------------------------------------------------------------*/
+
+/*
+ * Frames of 64 connections, said by both guests: what a frame costs the leader
+ * and the secondary. Making the frame is not counted.
+ */
+static void measure(size_t size)
+{
+    enum { FLOWS = 64, ROUNDS = 500 };
+    FlowTable *tables[] = { flow_table_new(1024, 1), flow_table_new(1024, 1) };
+    Compare *compare = compare_new(tables[0]);
+    Echo *echo = echo_new(tables[1], 5, 1 << 30);
+    g_autofree char *bytes = g_strnfill(size, 'x');
+    gint64 leader = 0, secondary = 0;
+
+    compare_begin(compare, 0);
+    compare_seal(compare, 1);
+    compare_commit(compare, 1, 0);
+    echo_applied(echo, 1);
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        HoldFrame *said[2][FLOWS];
+        const uint8_t *note;
+        gint64 start;
+        size_t length;
+
+        for (unsigned j = 0; j < 2 * FLOWS; j++) {
+            said[j / FLOWS][j % FLOWS] = net_segment(&(NetSegment) {
+                .client = j % FLOWS,
+                .ack = 501,
+                .seq = i ? 1 + (i - 1) * size : 0,
+                .flags = NET_ACK | (i ? 0 : NET_SYN),
+                .payload = bytes,
+                .size = i ? size : 0,
+            });
+        }
+        start = g_get_monotonic_time();
+        for (unsigned j = 0; j < FLOWS; j++) {
+            echo_output(echo, said[1][j], 0, 0);
+        }
+        secondary += g_get_monotonic_time() - start;
+        start = g_get_monotonic_time();
+        for (unsigned j = 0; j < FLOWS; j++) {
+            compare_output(compare, said[0][j], 0, 0);
+        }
+        while (echo_take(echo, &note, &length)) {
+            g_assert_true(compare_told(compare, note, length, 0, NULL));
+        }
+        leader += g_get_monotonic_time() - start;
+        g_assert_cmpuint(compare_held_frames(compare), ==, 0);
+        hold_queue_clear(compare_leaving(compare));
+    }
+    g_test_message("%zu bytes: leader %.0f ns, secondary %.0f ns", size,
+                   1000.0 * leader / FLOWS / ROUNDS,
+                   1000.0 * secondary / FLOWS / ROUNDS);
+    compare_free(compare);
+    echo_free(echo);
+    flow_table_free(tables[0]);
+    flow_table_free(tables[1]);
+}
+
+static void test_cost(void)
+{
+    if (!g_test_perf()) {
+        g_test_skip("only with -m perf");
+        return;
+    }
+    measure(64);
+    measure(1448);
+    measure(60000);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -724,6 +795,7 @@ int main(int argc, char **argv)
     add("told/bytes", counts_bytes);
     add("bounds/connections", more_connections_than_there_is_room_for);
     add("bounds/ahead", a_secondary_far_ahead);
+    add("cost", cost);
 #undef add
     return g_test_run();
 }
