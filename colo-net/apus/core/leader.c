@@ -529,12 +529,6 @@ void apus_core_pin(ApusCore *core, uint64_t index)
 
 /* --- submissions (R10) --------------------------------------------------- */
 
-static gboolean refuse(GError **errp, ApusError code, const char *text)
-{
-    g_set_error_literal(errp, APUS_ERROR, code, text);
-    return FALSE;
-}
-
 static gboolean check_role(ApusCore *core, const uint8_t *payload,
                            uint32_t length, GError **errp)
 {
@@ -548,26 +542,26 @@ static gboolean check_role(ApusCore *core, const uint8_t *payload,
     }
     if (role.leader != core->config.id ||
         role.leader_incarnation != core->config.incarnation) {
-        return refuse(errp, APUS_ERROR_ROLE, "a leader can only name itself "
-                      "as leader");
+        return apus_refuse(errp, APUS_ERROR_ROLE, "a leader can only name "
+                           "itself as leader");
     }
     if (apus_log_newest_of(core->log, APUS_ENTRY_ROLE) > core->commit) {
-        return refuse(errp, APUS_ERROR_BUSY, "the last change of roles is not "
-                      "committed yet");
+        return apus_refuse(errp, APUS_ERROR_BUSY, "the last change of roles is "
+                           "not committed yet");
     }
     if (role.secondary == APUS_NOBODY) {
         return TRUE;
     }
     if (role.secondary == newest->members.leaving ||
         (core->changing && role.secondary == core->change_old)) {
-        return refuse(errp, APUS_ERROR_ROLE, "the secondary is about to leave "
-                      "the group");
+        return apus_refuse(errp, APUS_ERROR_ROLE, "the secondary is about to "
+                           "leave the group");
     }
     peer = apus_core_peer(core, role.secondary);
     if (!peer || !peer->connected || peer->amnesiac ||
         peer->incarnation != role.secondary_incarnation) {
-        return refuse(errp, APUS_ERROR_ROLE, "the secondary has to be "
-                      "connected and up to date");
+        return apus_refuse(errp, APUS_ERROR_ROLE, "the secondary has to be "
+                           "connected and up to date");
     }
     return TRUE;
 }
@@ -597,21 +591,21 @@ static gboolean check_submission(ApusCore *core, ApusEntryKind kind,
     ApusEntry entry = { .kind = kind, .payload = payload, .length = length };
 
     if (!apus_core_accepts(core)) {
-        return refuse(errp, APUS_ERROR_NOT_LEADER, "this member does not "
-                      "lead, or not yet");
+        return apus_refuse(errp, APUS_ERROR_NOT_LEADER, "this member does not "
+                           "lead, or not yet");
     }
     if (length > APUS_RECORD_MAX_PAYLOAD) {
-        return refuse(errp, APUS_ERROR_TOO_LONG, "the entry is too long");
+        return apus_refuse(errp, APUS_ERROR_TOO_LONG, "the entry is too long");
     }
     if (kind == APUS_ENTRY_MEMBER || !apus_log_valid(&entry)) {
-        return refuse(errp, APUS_ERROR_CORRUPT, "this is no entry that can be "
-                      "submitted");
+        return apus_refuse(errp, APUS_ERROR_CORRUPT, "this is no entry that "
+                           "can be submitted");
     }
     if (kind == APUS_ENTRY_ROLE && !check_role(core, payload, length, errp)) {
         return FALSE;
     }
     if (!has_room(core, kind, length)) {
-        return refuse(errp, APUS_ERROR_FULL, "the log is full");
+        return apus_refuse(errp, APUS_ERROR_FULL, "the log is full");
     }
     return TRUE;
 }

@@ -19,42 +19,30 @@
 /* A queue has to hold at least one of the longest submissions. */
 #define MIN_QUEUE (2u * APUS_RECORD_MAX_PAYLOAD)
 
-static gboolean refuse(GError **errp, const char *format, ...)
-    G_GNUC_PRINTF(2, 3);
-
-static gboolean refuse(GError **errp, const char *format, ...)
-{
-    va_list args;
-
-    va_start(args, format);
-    if (errp) {
-        *errp = g_error_new_valist(APUS_ERROR, APUS_ERROR_CONFIG, format,
-                                   args);
-    }
-    va_end(args);
-    return FALSE;
-}
-
 static gboolean check_identity(const ApusConfig *config, GError **errp)
 {
     size_t length = config->cluster ? strlen(config->cluster) : 0;
 
     if (length == 0 || length > APUS_CLUSTER_MAX) {
-        return refuse(errp, "the group's name has %zu characters: give it 1 "
-                      "to %d", length, APUS_CLUSTER_MAX);
+        return apus_refuse(errp, APUS_ERROR_CONFIG, "the group's name has %zu "
+                           "characters: give it 1 to %d", length,
+                           APUS_CLUSTER_MAX);
     }
     for (size_t i = 0; i < length; i++) {
         if (!g_ascii_isgraph(config->cluster[i])) {
-            return refuse(errp, "the group's name contains byte 0x%02x: only "
-                          "printable ASCII characters without spaces are "
-                          "possible", (unsigned char)config->cluster[i]);
+            return apus_refuse(errp, APUS_ERROR_CONFIG, "the group's name "
+                               "contains byte 0x%02x: only printable ASCII "
+                               "characters without spaces are possible",
+                               (unsigned char)config->cluster[i]);
         }
     }
     if (config->id == APUS_NOBODY) {
-        return refuse(errp, "a member cannot have the id 0: ids begin at 1");
+        return apus_refuse(errp, APUS_ERROR_CONFIG, "a member cannot have the "
+                           "id 0: ids begin at 1");
     }
     if (!config->directory || !config->directory[0]) {
-        return refuse(errp, "no directory is given for the member's state");
+        return apus_refuse(errp, APUS_ERROR_CONFIG, "no directory is given for "
+                           "the member's state");
     }
     return TRUE;
 }
@@ -87,16 +75,18 @@ gboolean apus_addresses_check(const ApusMembers *members, GError **errp)
 static gboolean check_key(const ApusConfig *config, GError **errp)
 {
     if (!config->key && config->key_size) {
-        return refuse(errp, "a key has a size but no bytes");
+        return apus_refuse(errp, APUS_ERROR_CONFIG, "a key has a size but no "
+                           "bytes");
     }
     if (config->key && (config->key_size < APUS_KEY_MIN ||
                         config->key_size > APUS_KEY_MAX)) {
-        return refuse(errp, "the group's key has %zu bytes: %d to %d are "
-                      "possible", config->key_size, APUS_KEY_MIN,
-                      APUS_KEY_MAX);
+        return apus_refuse(errp, APUS_ERROR_CONFIG, "the group's key has %zu "
+                           "bytes: %d to %d are possible", config->key_size,
+                           APUS_KEY_MIN, APUS_KEY_MAX);
     }
     if (config->tls && !config->key) {
-        return refuse(errp, "TLS needs a key: give all members the same one");
+        return apus_refuse(errp, APUS_ERROR_CONFIG, "TLS needs a key: give all "
+                           "members the same one");
     }
     return TRUE;
 }
@@ -105,19 +95,21 @@ static gboolean check_sizes(const ApusConfig *config, GError **errp)
 {
     if (config->durability != APUS_DURABILITY_MEMORY &&
         config->durability != APUS_DURABILITY_DISK) {
-        return refuse(errp, "there is no durability %d", config->durability);
+        return apus_refuse(errp, APUS_ERROR_CONFIG, "there is no durability "
+                           "%d", config->durability);
     }
     if (config->log_size &&
         ((config->log_size & (config->log_size - 1)) ||
          config->log_size < APUS_LOG_MIN_SIZE ||
          config->log_size > MAX_LOG_SIZE)) {
-        return refuse(errp, "a log of %zu bytes is impossible: the size has "
-                      "to be a power of two, 4 MiB to 1 TiB",
-                      config->log_size);
+        return apus_refuse(errp, APUS_ERROR_CONFIG, "a log of %zu bytes is "
+                           "impossible: the size has to be a power of two, 4 "
+                           "MiB to 1 TiB", config->log_size);
     }
     if (config->queue_limit && config->queue_limit < MIN_QUEUE) {
-        return refuse(errp, "a queue of %zu bytes is too short: %u are the "
-                      "least", config->queue_limit, MIN_QUEUE);
+        return apus_refuse(errp, APUS_ERROR_CONFIG, "a queue of %zu bytes is "
+                           "too short: %u are the least", config->queue_limit,
+                           MIN_QUEUE);
     }
     return TRUE;
 }
@@ -126,9 +118,11 @@ static gboolean check_time(const char *name, uint64_t time, uint64_t min,
                            uint64_t max, GError **errp)
 {
     if (time < min || time > max) {
-        return refuse(errp, "%s of %g ms is impossible: %g to %g ms are "
-                      "possible", name, (double)time / MILLISECOND,
-                      (double)min / MILLISECOND, (double)max / MILLISECOND);
+        return apus_refuse(errp, APUS_ERROR_CONFIG, "%s of %g ms is "
+                           "impossible: %g to %g ms are possible", name,
+                           (double)time / MILLISECOND,
+                           (double)min / MILLISECOND,
+                           (double)max / MILLISECOND);
     }
     return TRUE;
 }
@@ -163,8 +157,8 @@ gboolean apus_config_check(const ApusConfig *config,
         return FALSE;
     }
     if (handlers && config->delivers && !handlers->deliver) {
-        return refuse(errp, "a member that delivers needs a deliver() "
-                      "handler");
+        return apus_refuse(errp, APUS_ERROR_CONFIG, "a member that delivers "
+                           "needs a deliver() handler");
     }
     return TRUE;
 }

@@ -206,29 +206,24 @@ static gboolean submit_directly(Apus *apus, ApusEntryKind kind,
 
 /* --- in any thread ------------------------------------------------------- */
 
-static gboolean refuse(GError **errp, ApusError code, const char *text)
-{
-    g_set_error_literal(errp, APUS_ERROR, code, text);
-    return FALSE;
-}
-
 static gboolean check(Apus *apus, ApusEntryKind kind, const uint8_t *payload,
                       uint32_t length, GError **errp)
 {
     ApusEntry entry = { .kind = kind, .payload = payload, .length = length };
 
     if (length > APUS_RECORD_MAX_PAYLOAD) {
-        return refuse(errp, APUS_ERROR_TOO_LONG, "the entry is too long");
+        return apus_refuse(errp, APUS_ERROR_TOO_LONG, "the entry is too long");
     }
     if (kind == APUS_ENTRY_MEMBER || !apus_log_valid(&entry)) {
-        return refuse(errp, APUS_ERROR_CORRUPT, "this is no entry that can be "
-                      "submitted");
+        return apus_refuse(errp, APUS_ERROR_CORRUPT, "this is no entry that "
+                           "can be submitted");
     }
     if (!atomic_load(&apus->accepts)) {
         return atomic_load(&apus->submitted) == &closed
-               ? refuse(errp, APUS_ERROR_STOPPED, "the member has stopped")
-               : refuse(errp, APUS_ERROR_NOT_LEADER, "this member does not "
-                        "lead, or not yet");
+               ? apus_refuse(errp, APUS_ERROR_STOPPED, "the member has "
+                             "stopped")
+               : apus_refuse(errp, APUS_ERROR_NOT_LEADER, "this member does "
+                             "not lead, or not yet");
     }
     return TRUE;
 }
@@ -266,8 +261,8 @@ static gboolean enqueue(Apus *apus, ApusSubmission *submission, GError **errp)
 {
     if (!charge(apus, submission)) {
         submission_free(submission);
-        return refuse(errp, APUS_ERROR_FULL, "the queue of submissions is "
-                      "full");
+        return apus_refuse(errp, APUS_ERROR_FULL, "the queue of submissions is "
+                           "full");
     }
     if (submission->own) {
         apus->own++;
@@ -276,7 +271,7 @@ static gboolean enqueue(Apus *apus, ApusSubmission *submission, GError **errp)
     if (!push(apus, submission)) {
         uncharge(apus, submission);
         submission_free(submission);
-        return refuse(errp, APUS_ERROR_STOPPED, "the member has stopped");
+        return apus_refuse(errp, APUS_ERROR_STOPPED, "the member has stopped");
     }
     return TRUE;
 }

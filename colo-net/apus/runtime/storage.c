@@ -20,26 +20,11 @@
 #define LOCK_PATIENCE SECOND
 #define LOCK_PAUSE 5000 /* microseconds */
 
-static gboolean refuse(GError **errp, ApusError code, const char *format, ...)
-    G_GNUC_PRINTF(3, 4);
-
-static gboolean refuse(GError **errp, ApusError code, const char *format, ...)
-{
-    g_autofree char *text = NULL;
-    va_list arguments;
-
-    va_start(arguments, format);
-    text = g_strdup_vprintf(format, arguments);
-    va_end(arguments);
-    g_set_error_literal(errp, APUS_ERROR, code, text);
-    return FALSE;
-}
-
 static gboolean cannot(GError **errp, const char *what, const char *path,
                        int error)
 {
-    return refuse(errp, APUS_ERROR_IO, "cannot %s %s: %s", what, path,
-                  g_strerror(-error));
+    return apus_refuse(errp, APUS_ERROR_IO, "cannot %s %s: %s", what, path,
+                       g_strerror(-error));
 }
 
 static gboolean check_config(const ApusStorageConfig *config, GError **errp)
@@ -50,15 +35,16 @@ static gboolean check_config(const ApusStorageConfig *config, GError **errp)
         return FALSE;
     }
     if (config->id == APUS_NOBODY) {
-        return refuse(errp, APUS_ERROR_CONFIG, "the id of a member is not 0");
+        return apus_refuse(errp, APUS_ERROR_CONFIG, "the id of a member is not "
+                           "0");
     }
     if (config->segment_size != 0 &&
         (config->segment_size < least ||
          config->segment_size > MAX_SEGMENT_SIZE ||
          config->segment_size % APUS_BLOCK != 0)) {
-        return refuse(errp, APUS_ERROR_CONFIG, "a segment has %zu to %u bytes,"
-                      " a multiple of %d, not %zu", least, MAX_SEGMENT_SIZE,
-                      APUS_BLOCK, config->segment_size);
+        return apus_refuse(errp, APUS_ERROR_CONFIG, "a segment has %zu to %u "
+                           "bytes, a multiple of %d, not %zu", least,
+                           MAX_SEGMENT_SIZE, APUS_BLOCK, config->segment_size);
     }
     return TRUE;
 }
@@ -79,12 +65,12 @@ static gboolean take_lock(const ApusFileOps *files, const char *directory,
         *lock = files->lock(files->opaque, path);
     }
     if (*lock == -EWOULDBLOCK) {
-        return refuse(errp, APUS_ERROR_IN_USE, "%s is in use by another "
-                      "process, or by one that still writes", directory);
+        return apus_refuse(errp, APUS_ERROR_IN_USE, "%s is in use by another "
+                           "process, or by one that still writes", directory);
     }
     if (*lock == -ENOENT || *lock == -ENOTDIR) {
-        return refuse(errp, APUS_ERROR_MISSING, "there is no directory %s",
-                      directory);
+        return apus_refuse(errp, APUS_ERROR_MISSING, "there is no directory "
+                           "%s", directory);
     }
     return *lock >= 0 || cannot(errp, "lock", path, *lock);
 }
@@ -101,8 +87,8 @@ static gboolean check_empty(const ApusFileOps *files, const char *directory,
 
     if (fd >= 0) {
         files->close(files->opaque, fd);
-        return refuse(errp, APUS_ERROR_IN_USE, "%s has the state of a member "
-                      "already", directory);
+        return apus_refuse(errp, APUS_ERROR_IN_USE, "%s has the state of a "
+                           "member already", directory);
     }
     if (fd != -ENOENT) {
         return cannot(errp, "open", path, fd);
@@ -112,8 +98,8 @@ static gboolean check_empty(const ApusFileOps *files, const char *directory,
         return cannot(errp, "list", directory, result);
     }
     if (numbers->len > 0) {
-        return refuse(errp, APUS_ERROR_IN_USE, "%s has the log of a member, "
-                      "whose state is missing", directory);
+        return apus_refuse(errp, APUS_ERROR_IN_USE, "%s has the log of a "
+                           "member, whose state is missing", directory);
     }
     return TRUE;
 }
@@ -211,8 +197,8 @@ static gboolean open_state(ApusStorage *storage,
 
     storage->slots = files->open(files->opaque, path, O_RDWR | O_DIRECT);
     if (storage->slots == -ENOENT) {
-        return refuse(errp, APUS_ERROR_MISSING, "%s has no state of a member",
-                      storage->directory);
+        return apus_refuse(errp, APUS_ERROR_MISSING, "%s has no state of a "
+                           "member", storage->directory);
     }
     if (storage->slots < 0) {
         return cannot(errp, "open", path, storage->slots);
@@ -224,10 +210,10 @@ static gboolean open_state(ApusStorage *storage,
     }
     if (storage->slot.id != config->id ||
         strcmp(storage->slot.cluster, config->cluster) != 0) {
-        return refuse(errp, APUS_ERROR_FOREIGN, "%s belongs to member %u of "
-                      "cluster %s, not to member %u of %s", path,
-                      storage->slot.id, storage->slot.cluster, config->id,
-                      config->cluster);
+        return apus_refuse(errp, APUS_ERROR_FOREIGN, "%s belongs to member %u "
+                           "of cluster %s, not to member %u of %s", path,
+                           storage->slot.id, storage->slot.cluster, config->id,
+                           config->cluster);
     }
     return TRUE;
 }

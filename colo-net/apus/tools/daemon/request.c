@@ -14,22 +14,6 @@ static const char *const commands[] = {
     [APUSD_REPLACE] = "replace",
 };
 
-static gboolean refuse(GError **errp, const char *format, ...)
-    G_GNUC_PRINTF(2, 3);
-
-static gboolean refuse(GError **errp, const char *format, ...)
-{
-    va_list args;
-
-    va_start(args, format);
-    if (errp) {
-        *errp = g_error_new_valist(APUS_ERROR, APUS_ERROR_CORRUPT, format,
-                                   args);
-    }
-    va_end(args);
-    return FALSE;
-}
-
 /* The value of @name, of @type; NULL if there is none, or another. */
 static JsonNode *get(JsonObject *object, const char *name, GType type)
 {
@@ -45,7 +29,8 @@ static gboolean check_names(JsonObject *object, const char *const *known,
 
     for (GList *name = names; name; name = name->next) {
         if (!g_strv_contains(known, name->data)) {
-            return refuse(errp, "\"%s\" is unknown here", (char *)name->data);
+            return apus_refuse(errp, APUS_ERROR_CORRUPT, "\"%s\" is unknown "
+                               "here", (char *)name->data);
         }
     }
     return TRUE;
@@ -58,8 +43,8 @@ static gboolean get_id(JsonObject *object, const char *name, ApusId *id,
     gint64 value = node ? json_node_get_int(node) : -1;
 
     if (value < 1 || value > G_MAXUINT16) {
-        return refuse(errp, "\"%s\" has to be a number from 1 to %d", name,
-                      G_MAXUINT16);
+        return apus_refuse(errp, APUS_ERROR_CORRUPT, "\"%s\" has to be a "
+                           "number from 1 to %d", name, G_MAXUINT16);
     }
     *id = value;
     return TRUE;
@@ -72,7 +57,8 @@ static gboolean get_member(JsonNode *node, ApusMember *member, GError **errp)
     JsonObject *object;
 
     if (!JSON_NODE_HOLDS_OBJECT(node)) {
-        return refuse(errp, "\"new\" has to be an object");
+        return apus_refuse(errp, APUS_ERROR_CORRUPT, "\"new\" has to be an "
+                           "object");
     }
     object = json_node_get_object(node);
     address = get(object, "address", G_TYPE_STRING);
@@ -84,11 +70,13 @@ static gboolean get_member(JsonNode *node, ApusMember *member, GError **errp)
     if (!address ||
         g_strlcpy(member->address, json_node_get_string(address),
                   sizeof(member->address)) >= sizeof(member->address)) {
-        return refuse(errp, "\"address\" has to be HOST:PORT, of at most %d "
-                      "characters", APUS_MAX_ADDRESS - 1);
+        return apus_refuse(errp, APUS_ERROR_CORRUPT, "\"address\" has to be "
+                           "HOST:PORT, of at most %d characters",
+                           APUS_MAX_ADDRESS - 1);
     }
     if (!can_run && json_object_has_member(object, "can-run")) {
-        return refuse(errp, "\"can-run\" has to be true or false");
+        return apus_refuse(errp, APUS_ERROR_CORRUPT, "\"can-run\" has to be "
+                           "true or false");
     }
     member->can_run = can_run && json_node_get_boolean(can_run);
     return TRUE;
@@ -113,7 +101,8 @@ static gboolean get_replace(JsonObject *object, ApusdRequest *request,
     }
     return request->old != APUS_NOBODY ||
            request->new_member.id != APUS_NOBODY ||
-           refuse(errp, "replace needs \"old\", \"new\" or both");
+           apus_refuse(errp, APUS_ERROR_CORRUPT, "replace needs \"old\", "
+                       "\"new\" or both");
 }
 
 static gboolean get_request(JsonObject *object, ApusdRequest *request,
@@ -130,7 +119,8 @@ static gboolean get_request(JsonObject *object, ApusdRequest *request,
                                       : check_names(object, known, errp);
         }
     }
-    return refuse(errp, "\"command\" has to be one of status, trace, replace");
+    return apus_refuse(errp, APUS_ERROR_CORRUPT, "\"command\" has to be one of "
+                       "status, trace, replace");
 }
 
 gboolean apusd_request_parse(ApusdRequest *request, const char *text,
@@ -142,11 +132,12 @@ gboolean apusd_request_parse(ApusdRequest *request, const char *text,
     *request = (ApusdRequest) { .old = APUS_NOBODY };
     if (size > APUSD_REQUEST_MAX || !g_utf8_validate(text, size, NULL) ||
         !json_parser_load_from_data(parser, text, size, NULL)) {
-        return refuse(errp, "this is no JSON");
+        return apus_refuse(errp, APUS_ERROR_CORRUPT, "this is no JSON");
     }
     root = json_parser_get_root(parser);
     if (!root || !JSON_NODE_HOLDS_OBJECT(root)) {
-        return refuse(errp, "a request has to be a JSON object");
+        return apus_refuse(errp, APUS_ERROR_CORRUPT, "a request has to be a "
+                           "JSON object");
     }
     return get_request(json_node_get_object(root), request, errp);
 }
