@@ -224,7 +224,8 @@ static gboolean has_said(const CompareWorld *world, const Guest *guest,
     return TRUE;
 }
 
-static void check_stream(CompareWorld *world, const HoldFrame *frame, unsigned flow)
+static void check_stream(CompareWorld *world, const HoldFrame *frame,
+                         unsigned flow)
 {
     Client *client = &world->clients[flow];
     const uint8_t *payload;
@@ -372,7 +373,10 @@ static gboolean tell_note(CompareWorld *world)
 
 static void protect(CompareWorld *world)
 {
-    while (leave_one(world)) {
+    gboolean more = TRUE;
+
+    while (more) {
+        more = leave_one(world);
     }
     world->secondary = replica_new();
     world->protected = FALSE;
@@ -482,6 +486,8 @@ static void check_clients(const CompareWorld *world)
 
 static void take_over(CompareWorld *world)
 {
+    gboolean more = TRUE;
+
     if (world->sync.phase == SYNC_SEALED && chance(2)) {
         apply(world);
     }
@@ -494,7 +500,8 @@ static void take_over(CompareWorld *world)
     world->lossy = TRUE;
     world->stats.takeovers++;
     check_clients(world);
-    while (consume(world, world->leader)) {
+    while (more) {
+        more = consume(world, world->leader);
     }
     check_clients(world);
     echo_release(world->leader->echo,
