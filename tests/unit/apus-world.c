@@ -22,6 +22,7 @@ static void send(void *opaque, const ApusMessage *message)
     g_assert_cmpuint(message->term -
                      (message->type == APUS_MESSAGE_ASK_VOTE &&
                       message->ask_vote.pre), <=, member->term);
+    member->sent[message->to]++;
     g_byte_array_append(bytes, head, size);
     for (int i = 0; i < 2; i++) {
         if (records.size[i] > 0) {

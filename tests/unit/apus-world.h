@@ -31,6 +31,7 @@ typedef struct {
     GString *delivered; /* payloads of INPUTs, one after another */
     GString *told; /* notes, one after another */
     unsigned committed, unknown, skipped, barriers;
+    unsigned sent[WORLD_MEMBERS + 1]; /* messages, by id of the receiver */
     ApusStatus status;
 } WorldMember;
 
