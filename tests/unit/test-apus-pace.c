@@ -134,14 +134,16 @@ static void a_dead_secondary_is_not_waited_for(void)
 static void the_third_member_is_not_left_in_silence(void)
 {
     World world;
+    uint64_t before;
 
     begin(&world, TRUE);
+    before = world.member[2].status.elections;
     for (unsigned i = 0; i < 500; i++) {
         say(&world, "x");
         world_run(&world, WORLD_MS);
         g_assert_cmpuint(world.member[3].status.leader, ==, 1);
     }
-    g_assert_cmpuint(world.member[2].status.elections, ==, 0);
+    g_assert_cmpuint(world.member[2].status.elections, ==, before);
     world_free(&world);
 }
 
