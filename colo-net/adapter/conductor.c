@@ -39,6 +39,11 @@
  */
 #define PATIENCE 4
 #define TIMEOUT_MS 100 /* of a group that says nothing else */
+/*
+ * A secondary that the leader's newest ROLE does not name will be named at the
+ * next sync, which is asked for at once, or is not counted on any more.
+ */
+#define UNNAMED_MS 5000
 /* A majority that is not heard for so many ticks is lost. */
 #define LOST_TICKS 3
 
@@ -152,6 +157,7 @@ static void depose(ApusGroup *group, ApusId by, const char *why)
     apus_pin(group->apus, 0);
     apus_deliver_stop(group->apus);
     group_queue_drop(group);
+    /* COLO's failover of a secondary would make its disks a survivor's. */
     if (leads) {
         end_colo();
     }
@@ -328,6 +334,7 @@ static void notice_term(ApusGroup *group, uint64_t term)
         if (group->session == GROUP_SESSION_SYNCED) {
             group->session = GROUP_SESSION_BEGUN;
             group->protected = false;
+            colo_request_checkpoint();
         }
     }
 }
@@ -387,6 +394,32 @@ static bool is_left_out(ApusGroup *group)
     return role->secondary != group->id && role->leader != group->id;
 }
 
+/*
+ * Has it been left behind, and its session, which may hang, has not ended? Its
+ * log must not wait for a VM that nobody will ever need.
+ */
+static bool look_at_gap(ApusGroup *group)
+{
+    const ApusRole *role = &group->status.role;
+    int64_t now = qemu_clock_get_ms(QEMU_CLOCK_REALTIME);
+
+    if (role->secondary == group->id || role->leader == group->id) {
+        group->unnamed_since = 0;
+        return false;
+    }
+    if (!group->unnamed_since) {
+        group->unnamed_since = now;
+    }
+    if (qatomic_read(&group->gap)) {
+        depose(group, role->leader, "while it was cut off, the leader went on "
+               "without it; start it anew, and it can be secondary again");
+    } else if (now - group->unnamed_since >= UNNAMED_MS) {
+        depose(group, role->leader, "the leader does not count on it; start "
+               "it anew, and it can be secondary again");
+    }
+    return group->part == APUS_PART_DEPOSED;
+}
+
 static void conduct_secondary(ApusGroup *group)
 {
     const ApusRole *role = &group->status.role;
@@ -405,8 +438,7 @@ static void conduct_secondary(ApusGroup *group)
         }
         return;
     }
-    /* As long as the session lives, it may be named, or named again. */
-    if (group->session != GROUP_SESSION_FAILED) {
+    if (look_at_gap(group) || group->session != GROUP_SESSION_FAILED) {
         return;
     }
     /* What was to be synced never will be. */

@@ -111,6 +111,7 @@ struct ApusGroup {
     bool was_protected;
     bool takes_over; /* COLO's failover was asked for */
     int64_t patience; /* with a silent partner, in milliseconds */
+    int64_t unnamed_since; /* secondary: milliseconds; 0: it is named */
     int64_t suspected_since; /* milliseconds; 0: it is not */
     unsigned silent_ticks; /* in a row without a lease */
     bool told_lost; /* that the majority is lost */
@@ -127,6 +128,7 @@ struct ApusGroup {
 
     /* Any thread, with qatomic_*() */
     bool hush; /* nothing may be said, whatever the lease */
+    bool gap; /* entries will never be delivered: trimmed meanwhile */
     bool kicked; /* deliver_bh is scheduled by the member's thread */
     unsigned astray; /* batches whose fate is unknown */
     bool hurry; /* a sync point is waited for */
@@ -152,6 +154,7 @@ void group_queue_init(ApusGroup *group);
 void group_queue_clear(ApusGroup *group);
 /* For the member's thread. */
 ApusDeliver group_queue_deliver(void *opaque, const ApusEntry *entry);
+void group_queue_skipped(void *opaque, const ApusSnapshot *snapshot);
 void group_queue_told(void *opaque, ApusId from, uint64_t term,
                       const uint8_t *data, size_t size);
 /* Hand over what is there, up to the next sync point; main loop. */

@@ -65,17 +65,6 @@ void apus_group_force(bool force, Error **errp)
     }
 }
 
-bool apus_group_may_fail_over(bool force, Error **errp)
-{
-    ERRP_GUARD();
-
-    if (apus_group()) {
-        apus_group_force(force, errp);
-        return false;
-    }
-    return true;
-}
-
 /* --- the machine --------------------------------------------------------- */
 
 typedef struct Stopped {

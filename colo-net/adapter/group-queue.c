@@ -81,6 +81,14 @@ ApusDeliver group_queue_deliver(void *opaque, const ApusEntry *entry)
     return group->paused ? APUS_DELIVER_PAUSE : APUS_DELIVER_GO_ON;
 }
 
+void group_queue_skipped(void *opaque, const ApusSnapshot *snapshot)
+{
+    ApusGroup *group = opaque;
+
+    qatomic_set(&group->gap, true);
+    qemu_bh_schedule(group->conduct_bh);
+}
+
 void group_queue_told(void *opaque, ApusId from, uint64_t term,
                       const uint8_t *data, size_t size)
 {

@@ -113,6 +113,8 @@ bool apus_group_session_joined(uint64_t term, Error **errp)
     }
     group->session = GROUP_SESSION_BEGUN;
     group->session_leader = group->partner = group->status.leader;
+    group->unnamed_since = 0;
+    qatomic_set(&group->gap, false);
     WITH_QEMU_LOCK_GUARD(&group->lock) {
         group->staged = 0;
         group->stood = 0; /* before this session, and the term is not older */

@@ -65,6 +65,7 @@ static void member_failed(void *opaque, const GError *error)
 
 static const ApusHandlers handlers = {
     .deliver = group_queue_deliver,
+    .skipped = group_queue_skipped,
     .told = group_queue_told,
     .term_rises = group_sync_term_rises,
     .changed = conductor_changed,

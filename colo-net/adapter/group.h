@@ -172,12 +172,6 @@ void apus_group_taken_over(void);
  */
 void apus_group_force(bool force, Error **errp);
 
-/*
- * x-colo-lost-heartbeat with a group: an error if the group's majority can
- * decide by itself, or, without @force, in any case.
- */
-bool apus_group_may_fail_over(bool force, Error **errp);
-
 /* Why this replica's VM must not run, or NULL. */
 const char *apus_group_fenced(void);
 

@@ -366,6 +366,8 @@ static bool begin(QEMUFile *file, Error **errp)
     bql_lock();
     filter_guard_begin(true);
     start_triggers();
+    /* Before the first sync the secondary is no help. */
+    colo_request_checkpoint();
     bql_unlock();
     return true;
 }
