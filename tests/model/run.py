@@ -26,6 +26,16 @@ MEMORY = "TERMS=3 ENTRIES=4 DEATHS=2 RESTARTS=1 INPUTS=1 PARTINGS=0"
 DISK = "DISK TERMS=3 ENTRIES=4 DEATHS=1 RESTARTS=1 INPUTS=1 PARTINGS=0"
 LOSS = "TERMS=3 ENTRIES=4 DEATHS=1 RESTARTS=0 INPUTS=1 PARTINGS=0 LOSSES=1"
 
+# The whole protocol: lost outputs and torn VMs, without a lease; voices.
+PAIR = "LEASELESS TERMS=2 EPOCHS=1 UNITS=2 ENTRIES=3"
+PAIR2 = PAIR.replace("EPOCHS=1", "EPOCHS=2")
+COMPARE = PAIR + " COMPARE"
+ALONE = PAIR + " ALONE"
+RESTART = PAIR.replace("UNITS=2", "UNITS=1") + " RESTARTS=1"
+EARLY = ("LEASELESS TERMS=3 EPOCHS=1 UNITS=2 ENTRIES=4 REFUSALS=0 DEATHS=0 "
+         "PARTINGS=0")
+VOICE = "TERMS=2 EPOCHS=1 UNITS=2 ENTRIES=3 REFUSALS=0"
+
 # What has to hold: name, model, definitions.
 HOLDS = [
     ("no-restart", "apus", SMALL),
@@ -41,6 +51,11 @@ HOLDS = [
     # A firewall that refuses in a leader's name endangers single voice alone.
     ("false-refusal-else", "apus", SMALL + " FALSE_REFUSAL ANY_VOICE"),
     ("members", "members", "TERMS=3"),
+    ("protocol-pair", "protocol", PAIR),
+    ("protocol-compare", "protocol", COMPARE),
+    ("protocol-alone", "protocol", ALONE),
+    ("protocol-restart", "protocol", RESTART),
+    ("protocol-voice", "protocol", VOICE),
 ]
 
 # What must not, with one rule left out.
@@ -69,6 +84,28 @@ BROKEN = [
     ("TWO_CHANGES", "members", "TERMS=3"),
     ("OLD_MEMBERS_ELECT", "members", "TERMS=3"),
     ("OWN_TERM_ADOPTED", "members", "TERMS=3"),
+    ("R1_INCARNATION", "protocol", RESTART),
+    ("R2_TESTED_FIRST", "protocol", PAIR),
+    ("R2_NOT_ADOPTED", "protocol", PAIR),
+    ("R3_EARLY", "protocol", EARLY),
+    ("R9_UNASKED", "protocol", VOICE),
+    ("R12_SEAL_IGNORED", "protocol", PAIR),
+    ("R12_NONE_EARLY", "protocol", PAIR),
+    ("R12_OLD_REPORT", "protocol", COMPARE),
+    ("R12_UNTAGGED", "protocol", COMPARE),
+    ("R14_COPY_LATE", "protocol", PAIR),
+    ("R15_MEMORY_ALONE", "protocol", PAIR),
+    ("R15_STANDING", "protocol", PAIR),
+    ("R15_LOOKS_FIRST", "protocol", PAIR),
+    ("R16_IN_PARTS", "protocol", PAIR),
+    ("R16_STAGE_DROPPED", "protocol", PAIR),
+    ("R18_NO_MERGE", "protocol", PAIR2),
+    ("R18_NEXT_COMMIT", "protocol", PAIR2),
+    ("R20_SEALED_APPLIED", "protocol", PAIR),
+    ("R22_DISK_ALONE", "protocol", PAIR),
+    ("R23_OLD_SESSION", "protocol", PAIR),
+    ("R24_ROLE_EARLY", "protocol", ALONE),
+    ("R24_HELD_LATE", "protocol", ALONE),
 ]
 
 # Larger bounds. "bits": so many states that a part is looked at, for BITS
