@@ -5,7 +5,6 @@
  */
 
 #include "qemu/osdep.h"
-#include "hw/vmstate-if.h"
 #include "qapi/error.h"
 #include "qapi/visitor.h"
 #include "qemu/iov.h"
@@ -41,7 +40,7 @@ static ssize_t guard_receive_iov(NetFilterState *nf, NetClientState *sender,
     FilterGuard *g = FILTER_GUARD(nf);
     size_t size = iov_size(iov, iovcnt);
     uint64_t bytes = guard_bytes(g) + HOLD_OVERHEAD + size;
-    bool keeps_some = g->compare && guard_is_secondary(); /* see echo.h */
+    bool keeps_some = g->comparison && guard_is_secondary(); /* see echo.h */
     HoldFrame *frame;
 
     if (sender == nf->netdev || !size) {
@@ -74,7 +73,7 @@ static ssize_t guard_receive_iov(NetFilterState *nf, NetClientState *sender,
     frame->flags = flags;
     frame->context = nf->netdev->vnet_hdr_len;
     iov_to_buf(iov, iovcnt, 0, frame->data, size);
-    if (g->compare) {
+    if (g->comparison) {
         guard_compare_say(g, frame, flags & QEMU_NET_PACKET_FLAG_RAW ?
                                     0 : frame->context);
     } else if (guards.holding) {
@@ -83,7 +82,7 @@ static ssize_t guard_receive_iov(NetFilterState *nf, NetClientState *sender,
         /* behind what the netdev has not taken yet */
         hold_queue_add(&g->queue, frame);
     }
-    if (g->compare || !guards.holding) {
+    if (!guards.holding) {
         guard_drain(g);
     }
     if (guard_may_pause(g) && (guard_held_frames(g) || g->full)) {
@@ -150,7 +149,7 @@ static void guard_setup(NetFilterState *nf, Error **errp)
         }
     }
     if (g->release == FILTER_GUARD_RELEASE_COMPARE &&
-        !guard_compare_setup(g, errp)) {
+        !guard_compare_join(g, errp)) {
         return;
     }
     nf->direction = NET_FILTER_DIRECTION_RX;
@@ -173,12 +172,12 @@ static void guard_cleanup(NetFilterState *nf)
     if (g->group) {
         listen_to_group();
     }
-    if (guard_held_frames(g)) {
+    if (g->queue.held_frames) {
         /* nobody will ever know whether they may leave */
-        trace_filter_guard_removed(nf->netdev_id, guard_held_frames(g));
+        trace_filter_guard_removed(nf->netdev_id, g->queue.held_frames);
     }
     hold_queue_clear(&g->queue);
-    guard_compare_cleanup(g);
+    guard_compare_leave(g);
     /* the VM may have waited for this one */
     guard_schedule();
 }
@@ -327,12 +326,6 @@ static void guard_init(Object *obj)
                                    OBJ_PROP_FLAG_READ);
 }
 
-/* Replicas may have other names for a guard, but not for the netdev. */
-static char *guard_get_id(VMStateIf *obj)
-{
-    return g_strdup(NETFILTER(obj)->netdev_id);
-}
-
 static void guard_finalize(Object *obj)
 {
     g_free(FILTER_GUARD(obj)->group_id);
@@ -341,9 +334,7 @@ static void guard_finalize(Object *obj)
 static void guard_class_init(ObjectClass *oc, void *data)
 {
     NetFilterClass *nfc = NETFILTER_CLASS(oc);
-    VMStateIfClass *vc = VMSTATE_IF_CLASS(oc);
 
-    vc->get_id = guard_get_id;
     nfc->setup = guard_setup;
     nfc->cleanup = guard_cleanup;
     nfc->status_changed = guard_status_changed;
@@ -372,10 +363,6 @@ static const TypeInfo guard_info = {
     .instance_init = guard_init,
     .instance_finalize = guard_finalize,
     .class_init = guard_class_init,
-    .interfaces = (InterfaceInfo[]) {
-        { TYPE_VMSTATE_IF },
-        { }
-    },
 };
 
 static void register_types(void)

@@ -22,7 +22,7 @@ static FilterGuard *find(NetClientState *netdev)
 
     QTAILQ_FOREACH(g, &guards.list, next) {
         if (NETFILTER(g)->netdev == netdev) {
-            return g->compare ? g : NULL;
+            return g->comparison ? g : NULL;
         }
     }
     return NULL;
@@ -39,12 +39,12 @@ bool filter_guard_input(NetClientState *netdev, unsigned flags,
     }
     now = guard_now();
     if (!guard_is_secondary()) {
-        flow_inbound(g->table, frame, size, vnet_len, now);
-    } else if (echo_inbound(g->echo, frame, size, vnet_len, now) ==
-               ECHO_WAIT) {
+        flow_inbound(g->comparison->table, frame, size, vnet_len, now);
+    } else if (echo_inbound(g->comparison->echo, frame, size, vnet_len,
+                            now) == ECHO_WAIT) {
         if (g->waits_since < 0) {
             g->waits_since = now;
-            guard_schedule_in(guard_timeout_us(g) * SCALE_US);
+            guard_schedule_in(g->comparison->timeout * SCALE_US);
         }
         return false;
     }
@@ -57,20 +57,21 @@ bool filter_guard_noise(NetClientState *netdev, unsigned vnet_len,
 {
     FilterGuard *g = find(netdev);
 
-    return g && flow_noise(g->table, frame, size, vnet_len);
+    return g && flow_noise(g->comparison->table, frame, size, vnet_len);
 }
 
 /* An input that waits for too long is for the leader to know. */
 static void look_at_clock(FilterGuard *g)
 {
     int64_t now = guard_now();
-    int64_t left = g->waits_since + guard_timeout_us(g) - now;
+    int64_t timeout = g->comparison->timeout;
+    int64_t left = g->waits_since + timeout - now;
 
     if (left <= 0) {
         trace_filter_guard_stuck(guard_id(g));
-        echo_stuck(g->echo);
+        echo_stuck(g->comparison->echo);
         g->waits_since = now;
-        left = guard_timeout_us(g);
+        left = timeout;
     }
     guard_schedule_in(left * SCALE_US);
 }

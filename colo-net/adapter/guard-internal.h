@@ -33,6 +33,25 @@
 
 OBJECT_DECLARE_SIMPLE_TYPE(FilterGuard, FILTER_GUARD)
 
+/*
+ * What all guards with release=compare share: a connection may come in by one
+ * NIC and go out by another.
+ */
+typedef struct Comparison {
+    FlowTable *table;
+    Compare *compare;
+    Echo *echo;
+    ApusGroup *group;
+    int64_t timeout; /* us; the shortest of all guards */
+    unsigned users;
+    int64_t told; /* us, when the last note was */
+    bool requested; /* a sync, since the last commit */
+    /* what of it travels: */
+    uint64_t epoch; /* that the table is of */
+    uint32_t state_size;
+    uint8_t *state;
+} Comparison;
+
 struct FilterGuard {
     NetFilterState parent_obj;
 
@@ -42,18 +61,11 @@ struct FilterGuard {
     uint32_t timeout; /* ms; of a comparison */
     ApusGroup *group; /* NULL: there is no gate */
 
-    HoldQueue queue; /* with release=compare it is empty */
-
-    /* release=compare; else NULL */
-    FlowTable *table;
-    Compare *compare;
-    Echo *echo;
-    uint64_t number; /* of the netdev in notes */
+    /* What may leave, behind that what is held: by comparison if not NULL */
+    HoldQueue queue;
+    Comparison *comparison;
+    uint16_t number; /* of this guard, in frames that are compared */
     int64_t waits_since; /* us; an input has to wait; -1: none does */
-    /* what of it travels: */
-    uint64_t epoch; /* that the table is of */
-    uint32_t state_size;
-    uint8_t *state;
 
     bool draining; /* guard_drain() is active */
     bool pressed; /* pressure was reported since the last seal */
@@ -70,13 +82,13 @@ struct FilterGuard {
 
 typedef struct Guards {
     QTAILQ_HEAD(, FilterGuard) list;
+    Comparison *comparison; /* NULL: no guard compares */
+
     bool active; /* a session is on */
     bool holding; /* from its begin until it is decided who goes on */
     bool leader; /* in this session, or in the last one */
     uint64_t sealed; /* the last epoch */
     bool syncing; /* it is neither committed nor known to have failed */
-    int64_t told; /* us, when the last note was */
-    bool requested; /* a sync, since the last commit, by a comparison */
 
     bool awaiting; /* a frame has come since the last seal */
     bool notify_first;
@@ -97,11 +109,6 @@ extern Guards guards;
 static inline bool guard_is_secondary(void)
 {
     return guards.holding && !guards.leader;
-}
-
-static inline int64_t guard_timeout_us(FilterGuard *g)
-{
-    return (int64_t)g->timeout * 1000;
 }
 
 const char *guard_id(FilterGuard *g);
@@ -135,29 +142,37 @@ void guard_look(FilterGuard *g);
 
 /* Microseconds of a clock that does not go backwards. */
 int64_t guard_now(void);
-/* What may leave, in order. */
-HoldQueue *guard_leaving(FilterGuard *g);
-/* Memory of all that is held or may leave, and frames that are held. */
+/* Memory of all that is held or may leave. */
 uint64_t guard_bytes(FilterGuard *g);
+/* Frames that are held. */
 uint64_t guard_held_frames(FilterGuard *g);
 
-/* The rest is for guards with release=compare. */
-bool guard_compare_setup(FilterGuard *g, Error **errp);
-/* Does nothing for others. */
-void guard_compare_cleanup(FilterGuard *g);
-/* The guest says this; it is the guard's from now on. */
+/* A guard with release=compare comes, and goes. */
+bool guard_compare_join(FilterGuard *g, Error **errp);
+void guard_compare_leave(FilterGuard *g);
+/* Its guest says this; it is the comparison's from now on. */
 void guard_compare_say(FilterGuard *g, HoldFrame *frame, size_t vnet_len);
-/* In the main loop. Secondary: tell what was said, for all guards. */
+
+/* These do nothing if no guard compares. */
+
+/* Give what may leave to the guards, and have it sent. */
+void guard_compare_release(void);
+/* In the main loop. Secondary: tell what was said. */
 void guard_compare_tell(void);
 /* Leader: is what the secondary says still equal, and does it come in time? */
-void guard_compare_watch(FilterGuard *g);
+void guard_compare_watch(void);
 /* The other replica has told this. */
 void guard_compare_told(const uint8_t *note, size_t size);
-/* A session begins, or is over. */
-void guard_compare_begin(FilterGuard *g);
-void guard_compare_end(FilterGuard *g, bool release);
+/* As filter_guard_begin() and so on */
+void guard_compare_begin(void);
+void guard_compare_seal(uint64_t epoch);
+/* Returns the number of frames. */
+uint64_t guard_compare_commit(uint64_t epoch);
+void guard_compare_revert(void);
+void guard_compare_discard(void);
+void guard_compare_end(bool release);
 /* Throw everything away. */
-void guard_compare_clear(FilterGuard *g);
+void guard_compare_clear(void);
 
 /* --- guard-inputs.c ------------------------------------------------------- */
 

@@ -91,14 +91,13 @@ static bool pass_on(FilterGuard *g, const HoldFrame *frame)
 
 void guard_drain(FilterGuard *g)
 {
-    HoldQueue *leaving = guard_leaving(g);
     HoldFrame *frame;
 
     if (g->draining) {
         return; /* a receiver made the guest send something */
     }
     g->draining = true;
-    while ((frame = hold_queue_next(leaving))) {
+    while ((frame = hold_queue_next(&g->queue))) {
         /* R9, R12 */
         if (g->group && !apus_group_may_speak(g->group)) {
             guard_schedule_in(CLOSED_NS);
@@ -108,7 +107,7 @@ void guard_drain(FilterGuard *g)
             guard_schedule_in(BUSY_NS);
             break;
         }
-        hold_queue_pop(leaving);
+        hold_queue_pop(&g->queue);
     }
     g->draining = false;
 
@@ -120,9 +119,7 @@ void guard_drain(FilterGuard *g)
 
 void guard_clear(FilterGuard *g)
 {
-    if (g->compare) {
-        guard_compare_clear(g);
-    }
+    guard_compare_clear();
     g->discarded += g->queue.held_frames + g->queue.leaving_frames;
     hold_queue_clear(&g->queue);
     g->full = false;

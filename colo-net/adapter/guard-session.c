@@ -14,7 +14,6 @@
 Guards guards = {
     .list = QTAILQ_HEAD_INITIALIZER(guards.list),
     .timer_at = INT64_MAX,
-    .told = INT64_MIN / 2,
 };
 
 /* --- the VM, and who listens ----------------------------------------------*/
@@ -72,11 +71,9 @@ static void look_after_all(void *opaque)
         if (guard_deposed(g)) {
             guard_clear(g);
         }
-        if (g->compare) {
-            guard_compare_watch(g);
-        }
         guard_drain(g);
     }
+    guard_compare_watch();
     guard_inputs_look();
     guard_compare_tell();
     if (guards.notify_first) {
@@ -176,13 +173,10 @@ void filter_guard_begin(bool leader)
     guards.leader = leader;
     guards.sealed = 0;
     guards.syncing = false;
-    guards.requested = false;
     guards.awaiting = false;
+    guard_compare_begin();
     QTAILQ_FOREACH(g, &guards.list, next) {
         hold_queue_unseal(&g->queue);
-        if (g->compare) {
-            guard_compare_begin(g);
-        }
         g->pressed = false;
         if (leader && guard_held_frames(g)) {
             guard_look(g);
@@ -202,10 +196,8 @@ void filter_guard_seal(uint64_t epoch)
     guards.sealed = epoch;
     guards.syncing = true;
     guards.awaiting = false;
+    guard_compare_seal(epoch);
     QTAILQ_FOREACH(g, &guards.list, next) {
-        if (g->compare) {
-            compare_seal(g->compare, epoch);
-        }
         g->pressed = false;
     }
 }
@@ -213,7 +205,7 @@ void filter_guard_seal(uint64_t epoch)
 void filter_guard_commit(uint64_t epoch)
 {
     FilterGuard *g;
-    uint64_t frames = 0;
+    uint64_t frames;
 
     assert(bql_locked());
     if (!guards.active) {
@@ -223,14 +215,9 @@ void filter_guard_commit(uint64_t epoch)
     assert(epoch == guards.sealed);
 
     guards.syncing = false;
-    guards.requested = false;
+    frames = guard_compare_commit(epoch);
     QTAILQ_FOREACH(g, &guards.list, next) {
-        frames += guard_held_frames(g);
-        hold_queue_commit(&g->queue, epoch);
-        if (g->compare) {
-            compare_commit(g->compare, epoch, guard_now());
-        }
-        frames -= guard_held_frames(g);
+        frames += hold_queue_commit(&g->queue, epoch);
     }
     trace_filter_guard_commit(epoch, frames);
     drain_all();
@@ -238,8 +225,6 @@ void filter_guard_commit(uint64_t epoch)
 
 void filter_guard_revert(void)
 {
-    FilterGuard *g;
-
     assert(bql_locked());
     if (!guards.active || !guards.leader || !guards.syncing) {
         return;
@@ -247,11 +232,7 @@ void filter_guard_revert(void)
     trace_filter_guard_revert(guards.sealed);
 
     guards.syncing = false;
-    QTAILQ_FOREACH(g, &guards.list, next) {
-        if (g->compare) {
-            compare_revert(g->compare, guard_now());
-        }
-    }
+    guard_compare_revert();
     drain_all();
 }
 
@@ -263,13 +244,11 @@ void filter_guard_discard(void)
     assert(bql_locked());
     assert(guards.active && !guards.leader);
 
+    guard_compare_discard();
     QTAILQ_FOREACH(g, &guards.list, next) {
         uint64_t n = hold_queue_discard(&g->queue);
 
-        if (g->compare) {
-            echo_applied(g->echo, g->epoch);
-            g->waits_since = -1; /* what waits is another frame now */
-        }
+        g->waits_since = -1; /* what waits is another frame now */
         g->discarded += n;
         g->full = false;
         frames += n;
@@ -280,27 +259,25 @@ void filter_guard_discard(void)
 
 void filter_guard_end(bool release)
 {
+    FilterGuardStats stats;
     FilterGuard *g;
-    uint64_t frames = 0;
 
     assert(bql_locked());
     guards.active = false;
     if (!guards.holding) {
         return;
     }
+    filter_guard_stats(&stats);
+    trace_filter_guard_end(release ? "releases" : "keeps", stats.held_frames);
     guards.syncing = false;
     guards.holding = !release;
     QTAILQ_FOREACH(g, &guards.list, next) {
-        frames += guard_held_frames(g);
         if (release) {
             hold_queue_release(&g->queue);
         }
-        if (g->compare) {
-            guard_compare_end(g, release);
-        }
     }
+    guard_compare_end(release);
     guard_schedule();
-    trace_filter_guard_end(release ? "releases" : "keeps", frames);
     drain_all();
 }
 
@@ -311,13 +288,10 @@ bool filter_guard_holding(void)
 
 uint64_t filter_guard_held_bytes(void)
 {
-    FilterGuard *g;
-    uint64_t bytes = 0;
+    FilterGuardStats stats;
 
-    QTAILQ_FOREACH(g, &guards.list, next) {
-        bytes += guard_bytes(g);
-    }
-    return bytes;
+    filter_guard_stats(&stats);
+    return stats.held_bytes;
 }
 
 bool filter_guard_paused(void)

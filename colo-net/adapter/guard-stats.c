@@ -8,36 +8,35 @@
 #include "qapi/visitor.h"
 #include "guard-internal.h"
 
-static void add_compared(FilterGuard *g, FilterGuardStats *stats)
+static void add_compared(const Comparison *c, FilterGuardStats *stats)
 {
-    int64_t oldest = compare_oldest(g->compare);
+    int64_t oldest = compare_oldest(c->compare);
     CompareStats compare;
     EchoStats echo;
 
-    compare_stats(g->compare, &compare);
-    echo_stats(g->echo, &echo);
+    compare_stats(c->compare, &compare);
+    echo_stats(c->echo, &echo);
     if (oldest >= 0) {
-        stats->oldest = MAX(stats->oldest, guard_now() - oldest);
+        stats->oldest = guard_now() - oldest;
     }
-    stats->equal += compare.equal;
-    stats->staged += compare.staged;
-    stats->alone += compare.alone;
-    stats->diverged += compare.diverged;
-    stats->reports += echo.reports;
-    stats->waits += echo.waits;
+    stats->held_bytes += compare_bytes(c->compare) + echo_bytes(c->echo);
+    stats->held_frames += compare_held_frames(c->compare);
+    stats->equal = compare.equal;
+    stats->staged = compare.staged;
+    stats->alone = compare.alone;
+    stats->diverged = compare.diverged;
+    stats->reports = echo.reports;
+    stats->waits = echo.waits;
     stats->dropped += echo.evicted;
 }
 
-static void add(FilterGuard *g, FilterGuardStats *stats)
+static void add(const FilterGuard *g, FilterGuardStats *stats)
 {
-    stats->held_bytes += guard_bytes(g);
-    stats->held_frames += guard_held_frames(g);
+    stats->held_bytes += g->queue.bytes;
+    stats->held_frames += g->queue.held_frames;
     stats->released += g->released;
     stats->discarded += g->discarded;
     stats->dropped += g->dropped;
-    if (g->compare) {
-        add_compared(g, stats);
-    }
 }
 
 void filter_guard_stats(FilterGuardStats *stats)
@@ -47,6 +46,18 @@ void filter_guard_stats(FilterGuardStats *stats)
     *stats = (FilterGuardStats) { .oldest = -1 };
     QTAILQ_FOREACH(g, &guards.list, next) {
         add(g, stats);
+    }
+    if (guards.comparison) {
+        add_compared(guards.comparison, stats);
+    }
+}
+
+static void get_stats(const FilterGuard *g, FilterGuardStats *stats)
+{
+    *stats = (FilterGuardStats) { .oldest = -1 };
+    add(g, stats);
+    if (g->comparison) {
+        add_compared(g->comparison, stats);
     }
 }
 
@@ -73,10 +84,10 @@ static void get_counter(Object *obj, Visitor *v, const char *name,
                         void *opaque, Error **errp)
 {
     size_t offset = GPOINTER_TO_SIZE(opaque);
-    FilterGuardStats stats = { .oldest = -1 };
+    FilterGuardStats stats;
     uint64_t value;
 
-    add(FILTER_GUARD(obj), &stats);
+    get_stats(FILTER_GUARD(obj), &stats);
     memcpy(&value, (char *)&stats + offset, sizeof(value));
     visit_type_uint64(v, name, &value, errp);
 }
@@ -84,9 +95,9 @@ static void get_counter(Object *obj, Visitor *v, const char *name,
 static void get_oldest(Object *obj, Visitor *v, const char *name,
                        void *opaque, Error **errp)
 {
-    FilterGuardStats stats = { .oldest = -1 };
+    FilterGuardStats stats;
 
-    add(FILTER_GUARD(obj), &stats);
+    get_stats(FILTER_GUARD(obj), &stats);
     visit_type_int64(v, name, &stats.oldest, errp);
 }
 

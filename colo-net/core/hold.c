@@ -121,7 +121,7 @@ HoldFrame *hold_queue_next(const HoldQueue *queue)
     return queue->head == queue->held ? NULL : queue->head;
 }
 
-void hold_queue_pop(HoldQueue *queue)
+HoldFrame *hold_queue_take(HoldQueue *queue)
 {
     HoldFrame *frame = queue->head;
 
@@ -132,5 +132,10 @@ void hold_queue_pop(HoldQueue *queue)
     }
     queue->leaving_frames--;
     queue->bytes -= frame_bytes(frame);
-    g_free(frame);
+    return frame;
+}
+
+void hold_queue_pop(HoldQueue *queue)
+{
+    g_free(hold_queue_take(queue));
 }

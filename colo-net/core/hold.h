@@ -71,5 +71,7 @@ void hold_queue_unseal(HoldQueue *queue);
 HoldFrame *hold_queue_next(const HoldQueue *queue);
 /* It has left: free it. */
 void hold_queue_pop(HoldQueue *queue);
+/* The same, but it is the caller's now. */
+HoldFrame *hold_queue_take(HoldQueue *queue);
 
 #endif

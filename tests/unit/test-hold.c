@@ -137,6 +137,22 @@ static void test_release_keeps_the_order(void)
     hold_queue_clear(&queue);
 }
 
+static void test_a_frame_that_is_taken_is_whole(void)
+{
+    HoldQueue queue;
+    HoldFrame *frame;
+
+    hold_queue_init(&queue);
+    hold_queue_add(&queue, frame_new(1));
+    hold_queue_add(&queue, frame_new(2));
+    frame = hold_queue_take(&queue);
+    check_leave(&queue, 2, 2);
+    check_held(&queue, 0);
+    hold_queue_add(&queue, frame);
+    check_leave(&queue, 1, 1);
+    hold_queue_clear(&queue);
+}
+
 static void test_clear_frees_all(void)
 {
     HoldQueue queue;
@@ -204,6 +220,8 @@ int main(int argc, char **argv)
                     test_discard_spares_what_may_leave);
     g_test_add_func("/hold/release-keeps-the-order",
                     test_release_keeps_the_order);
+    g_test_add_func("/hold/a-frame-that-is-taken-is-whole",
+                    test_a_frame_that_is_taken_is_whole);
     g_test_add_func("/hold/clear-frees-all", test_clear_frees_all);
     g_test_add_func("/hold/random-sessions", test_random_sessions);
     return g_test_run();
