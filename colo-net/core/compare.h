@@ -1,7 +1,7 @@
 /*
  * Compare, the leader's side: a frame leaves when the secondary has said it
  *
- * A Compare holds what the leader's guest says on one NIC until it is known
+ * A Compare holds what the leader's guest says, on all NICs, until it is known
  * that it cannot be taken back: because the secondary's guest has said the
  * same, as the notes of its Echo tell (echo.h), or because the sync after it
  * is complete. Then it is moved to a queue of frames that may leave, from

@@ -1,7 +1,7 @@
 /*
  * Echo, the secondary's side: tell what the guest says, and let nothing out
  *
- * An Echo digests what the secondary's guest says on one NIC into notes for
+ * An Echo digests what the secondary's guest says, on all NICs, into notes for
  * the leader's Compare (compare.h), sees to it that the guest hears nothing
  * that it would not understand, and keeps what the guest has said until it is
  * known that clients have it, to say it again if this replica takes over.
@@ -38,7 +38,7 @@ typedef enum EchoPass {
 #define ECHO_DATAGRAM_US 200000
 
 /*
- * @netdev: a number for the NIC that the leader knows, too. @limit: how many
+ * @netdev: a number that the leader knows, too, if there are several. @limit: how many
  * bytes of frames are kept. @table outlives the Echo.
  */
 Echo *echo_new(FlowTable *table, uint64_t netdev, uint64_t limit);

@@ -1,9 +1,10 @@
 /*
- * The TCP connections of one NIC, as filter-guard knows them
+ * The TCP connections of a VM, as filter-guard knows them
  *
  * For each connection this says how far the guest's outbound stream has come
  * since the anchor, and how the guest's sequence numbers become those on the
- * wire. There is one table for each NIC; it outlives sessions and roles.
+ * wire. There is one table for all NICs, as what comes in by one may be answered
+ * by another; it outlives sessions and roles.
  *
  * Positions. The guest numbers what it says with sequence numbers; SYN and FIN
  * count. Two guests number a connection that began after the last sync point

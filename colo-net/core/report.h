@@ -23,7 +23,7 @@
 #define REPORT_POSITION_MAX ((1ull << 56) - 1)
 
 typedef struct ReportHeader {
-    uint64_t netdev; /* which NIC, see echo_new() */
+    uint64_t netdev; /* whose, see echo_new() */
     uint64_t epoch; /* applied last */
 } ReportHeader;
 
