@@ -426,6 +426,20 @@ gboolean sim_may_speak(const SimHost *host)
            apus_core_lease(host->core, now) > now;
 }
 
+/* Nobody beats, and so has a lease, whose main loop does not turn (R8). */
+static void check_turns(const SimHost *host)
+{
+    const SimPlan *plan = &host->sim->plan;
+    uint64_t most = plan->alive_timeout + 2 * plan->timeout;
+
+    if (plan->alive_timeout && sim_may_speak(host) &&
+        host->sim->now > host->turned + most) {
+        sim_fail(host->sim, "stuck", "the main loop of %u has not turned for "
+                 "%" PRIu64 " ms, and it has a lease", host->id,
+                 (host->sim->now - host->turned) / SIM_MS);
+    }
+}
+
 static void check_lease(SimHost *host)
 {
     Sim *sim = host->sim;
@@ -489,6 +503,7 @@ void sim_check_step(SimHost *host)
     host->term = core->term;
     check_accepts(host);
     check_lease(host);
+    check_turns(host);
     if (host->held_term == core->term && !sim->consequences &&
         apus_log_last_index(core->log) < host->held) {
         sim_fail(sim, "held", "%u has acknowledged up to %" PRIu64

@@ -412,6 +412,7 @@ void sim_host_thaw(SimHost *host)
     uint32_t life = host->lives;
 
     host->backlog = g_array_new(FALSE, FALSE, sizeof(SimEvent));
+    host->turned = host->sim->now; /* what was frozen is not stuck */
     for (unsigned i = 0; i < backlog->len; i++) {
         SimEvent *event = &g_array_index(backlog, SimEvent, i);
 

@@ -147,6 +147,7 @@ typedef struct SimHost {
     GArray *backlog; /* SimEvent, while it is frozen */
     uint64_t slow; /* everything is done so much later */
     unsigned stuck;
+    uint64_t turned; /* its main loop, last */
 
     /* The process; core is NULL when there is none. */
     ApusCore *core;

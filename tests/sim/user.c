@@ -449,6 +449,7 @@ static void turn(SimHost *host)
     uint64_t every = sim->plan.submit_every;
 
     if (!host->stuck) {
+        host->turned = sim->now;
         apus_core_alive(host->core, sim_clock(host));
     }
     sim_stage_turn(host);
@@ -465,6 +466,7 @@ static void turn(SimHost *host)
 
 void sim_user_start(SimHost *host)
 {
+    host->turned = host->sim->now;
     sim_push_for(host, host->sim->now + SIM_MS, SIM_EVENT_USER, 0, TURN, 0);
 }
 

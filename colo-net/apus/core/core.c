@@ -515,7 +515,7 @@ void apus_core_tell(ApusCore *core)
 gboolean apus_core_fit(const ApusCore *core)
 {
     return core->state != APUS_STATE_FAILED &&
-           (core->config.alive_timeout == 0 ||
+           (core->config.alive_timeout == 0 || APUS_BROKEN(STUCK_LEADS) ||
             core->now - core->alive <= core->config.alive_timeout);
 }
 

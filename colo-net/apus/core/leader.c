@@ -217,7 +217,7 @@ static void complete(ApusCore *core)
     Pending *pending;
 
     while ((pending = g_queue_peek_head(&core->pending)) &&
-           pending->index <= core->commit) {
+           (pending->index <= core->commit || APUS_BROKEN(FATE_EARLY))) {
         Pending done = *pending;
 
         g_free(g_queue_pop_head(&core->pending));

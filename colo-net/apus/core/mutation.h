@@ -19,7 +19,7 @@
     X(ELIGIBLE_FIRST, "eligibility is tested before the log is adopted"), \
     X(NO_ADOPTION, "the best log among the voters is not adopted"), \
     X(EACH_VOTER, "each voter's log is required to be no better"), \
-    X(COMMIT_UNSAFE, "a follower commits what is not safe with the leader"), \
+    X(COMMIT_UNSAFE, "a follower commits what is not safe yet"), \
     X(COMMIT_BY_TWO, "a follower takes itself and the leader for a majority"), \
     X(OLD_TERM_COMMIT, "entries of older terms are counted"), \
     X(OFFSET_COMPARED, "places in the ring are compared, not indices"), \
@@ -40,7 +40,9 @@
     X(TRIM_EARLY, "the log is trimmed beyond what the secondary has"), \
     X(BARRIER_IGNORED, "entries behind a SYNC are delivered at once (R11)"), \
     X(TWO_CHANGES, "a change of members does not wait for the last one"), \
-    X(OLD_MEMBERS_ELECT, "votes are not counted by the adopted members")
+    X(OLD_MEMBERS_ELECT, "votes are not counted by the adopted members"), \
+    X(STUCK_LEADS, "a leader whose main loop is stuck goes on (R8)"), \
+    X(FATE_EARLY, "a submission is said to be committed before it is (R10)")
 
 typedef enum {
     APUS_MUTATION_NONE,
