@@ -345,6 +345,27 @@ static void check_quorum(SimHost *host)
     }
 }
 
+/* A follower that is ahead of its leader: what both have safely. */
+static void check_ahead(SimHost *host)
+{
+    const ApusCore *core = host->core;
+    const SimHost *leader = &host->sim->host[core->leader];
+    uint64_t index = core->commit;
+
+    if (host->sim->consequences || core->leader == APUS_NOBODY ||
+        !leader->core || leader->core->config.life != core->leader_life ||
+        leader->core->term != core->term ||
+        leader->core->commit >= index) {
+        return;
+    }
+    if (!sim_log_is_safe(host, index) || !sim_log_is_safe(leader, index) ||
+        apus_log_last_index(leader->core->log) < index) {
+        sim_fail(host->sim, "commit-ahead", "%u commits up to %" PRIu64
+                 ", which is not safe with it and its leader, %u", host->id,
+                 index, leader->id);
+    }
+}
+
 static void check_commit(SimHost *host)
 {
     const ApusCore *core = host->core;
@@ -360,6 +381,8 @@ static void check_commit(SimHost *host)
         (core->state == APUS_STATE_ELECTED ||
          core->state == APUS_STATE_LEADER)) {
         check_quorum(host);
+    } else if (core->commit > host->commit) {
+        check_ahead(host);
     }
     if (core->commit > apus_log_last_index(core->log)) {
         sim_fail(host->sim, "commit", "%u: commit %" PRIu64

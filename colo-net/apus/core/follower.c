@@ -221,9 +221,9 @@ void apus_core_on_install(ApusCore *core, Peer *peer, const ApusMessage *m)
  */
 void apus_core_follower_commit(ApusCore *core)
 {
-    uint64_t safe = MIN(core->match, apus_core_safe(core));
-    uint64_t index = APUS_BROKEN(COMMIT_UNSAFE) ? safe
-                                                : MIN(safe, core->leader_safe);
+    uint64_t safe = MIN(core->leader_safe, apus_core_safe(core));
+    uint64_t index = APUS_BROKEN(COMMIT_UNSAFE) ? core->match
+                                                : MIN(core->match, safe);
     uint64_t term;
 
     if (index <= core->commit || core->state != APUS_STATE_FOLLOWER ||
