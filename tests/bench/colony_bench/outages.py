@@ -51,8 +51,8 @@ class Outage:
 
     many, single   the longest time without an answer: on any connection of
                    many, and on the single one
-    steps          name -> how long each took, from the fault to the first
-                   answer after it; less than 0: that came before the last step
+    steps          name -> how long each took, one after the other, from the
+                   fault to the first answer of the new leader's guest
     """
 
     many: float
@@ -191,8 +191,8 @@ class Campaign:
                     steps[step] = ended - before
                     before = ended
                     break
-        # It may have been answered before the virtual machine ran: by what
-        # the guard had held.
+        # What the guard had held may have been answered before the virtual
+        # machine ran: that is another gap.
         steps['first-reply'] = max([begin + length - before for length, begin
                                     in gaps if begin < before], default=0.0)
         return steps
