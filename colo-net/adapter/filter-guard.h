@@ -2,9 +2,11 @@
  * filter-guard: hold back what the guest sends until it is safe to say it
  *
  * While a session is on, the guards of all NICs hold every frame that the
- * guest sends, whole, whatever it is. Without a session, and for what the
- * guest receives, they are not there. A session belongs to whoever
- * synchronises the two VMs, called the driver here:
+ * guest sends, whole, whatever it is, until a sync is complete; with
+ * release=compare a frame that the secondary's guest has said, too, leaves
+ * before. Without a session they hold nothing. With a group, in a session or
+ * not, each frame leaves only while the group lets this replica speak. A
+ * session belongs to whoever synchronises the two VMs, called the driver here:
  *
  *   leader                                  secondary
  *     filter_guard_begin(true)                filter_guard_begin(false)
@@ -18,7 +20,7 @@
  * Everything here is called with the BQL held, from any thread, and nothing
  * waits, except where said.
  *
- * When a leader's guard is full, the VM is paused (RUN_STATE_PAUSED) from the
+ * When a guard is full, but for a secondary's, the VM is paused (RUN_STATE_PAUSED) from the
  * main loop. It goes on when there is room, but not between a seal and its
  * commit. The driver synchronises such a VM like a running one, and may or may
  * not start it afterwards. Before it stops the VM it calls
