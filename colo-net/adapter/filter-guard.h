@@ -20,11 +20,11 @@
  * Everything here is called with the BQL held, from any thread, and nothing
  * waits, except where said.
  *
- * When a guard is full, but for a secondary's, the VM is paused (RUN_STATE_PAUSED) from the
- * main loop. It goes on when there is room, but not between a seal and its
- * commit. The driver synchronises such a VM like a running one, and may or may
- * not start it afterwards. Before it stops the VM it calls
- * filter_guard_settle().
+ * When a guard is full, but for a secondary's, the VM is paused
+ * (RUN_STATE_PAUSED) from the main loop. It goes on when there is room, but not
+ * between a seal and its commit. The driver synchronises such a VM like a
+ * running one, and may or may not start it afterwards. Before it stops the VM
+ * it calls filter_guard_settle().
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
