@@ -125,6 +125,12 @@ LONG = [
     ("progress", "apus", "LIVE TERMS=4 ENTRIES=5 DEATHS=2 RESTARTS=2 "
      "INPUTS=2 PARTINGS=1 PAIRINGS=1"),
     ("members", "members", "TERMS=4"),
+    ("protocol-pair", "protocol", PAIR2),
+    ("protocol-compare", "protocol", PAIR2 + " COMPARE"),
+    ("protocol-alone", "protocol", PAIR2 + " ALONE"),
+    ("protocol-voice", "protocol", VOICE.replace("EPOCHS=1", "EPOCHS=2")),
+    ("bits-protocol", "protocol", "LEASELESS COMPARE TERMS=3 EPOCHS=2 "
+     "UNITS=2 ENTRIES=5 DEATHS=1 RESTARTS=1"),
     ("bits-disk", "apus", "DISK TERMS=4 ENTRIES=5 DEATHS=3 RESTARTS=2 "
      "INPUTS=2 PARTINGS=1 PAIRINGS=1"),
 ]
