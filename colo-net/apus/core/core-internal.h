@@ -118,6 +118,7 @@ struct ApusCore {
     /* leader.c */
     uint64_t elected_index; /* of the ROLE that began the term */
     gboolean relaxed; /* the secondary suffices */
+    gboolean tight; /* a submission found no room since the last trim */
     GQueue pending; /* Pending, by index */
     uint64_t pin;
     uint64_t alive;

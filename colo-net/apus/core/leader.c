@@ -502,7 +502,7 @@ static uint64_t needed_by_nobody(ApusCore *core)
         Peer *peer = &core->peer[i];
 
         if (peer->connected && !peer->guest && !peer->suspected &&
-            peer->match < floor &&
+            peer->match < floor && !core->tight &&
             apus_log_room(core->log) > core->config.log_size / 2) {
             floor = peer->match;
         }
@@ -520,6 +520,7 @@ void apus_core_leader_trim(ApusCore *core)
         return;
     }
     apus_core_trim(core, needed_by_nobody(core));
+    core->tight = FALSE;
 }
 
 void apus_core_pin(ApusCore *core, uint64_t index)
@@ -605,6 +606,7 @@ static gboolean check_submission(ApusCore *core, ApusEntryKind kind,
         return FALSE;
     }
     if (!has_room(core, kind, length)) {
+        core->tight = TRUE;
         return apus_refuse(errp, APUS_ERROR_FULL, "the log is full");
     }
     return TRUE;
