@@ -44,6 +44,8 @@
  * next sync, which is asked for at once, or is not counted on any more.
  */
 #define UNNAMED_MS 5000
+/* From the end of the copy to the beginning of a session. */
+#define BEGIN_MS 5000
 /* A majority that is not heard for so many ticks is lost. */
 #define LOST_TICKS 3
 
@@ -139,8 +141,6 @@ static void end_colo(void)
 
 static void depose(ApusGroup *group, ApusId by, const char *why)
 {
-    bool leads = group->part == APUS_PART_LEADER;
-
     conductor_set_why(group, why);
     conductor_set_part(group, APUS_PART_DEPOSED);
     set_hush(group);
@@ -157,10 +157,7 @@ static void depose(ApusGroup *group, ApusId by, const char *why)
     apus_pin(group->apus, 0);
     apus_deliver_stop(group->apus);
     group_queue_drop(group);
-    /* COLO's failover of a secondary would make its disks a survivor's. */
-    if (leads) {
-        end_colo();
-    }
+    end_colo();
 }
 
 /* --- naming a secondary, and nobody -------------------------------------- */
@@ -306,10 +303,33 @@ static void look_at_session(ApusGroup *group)
             group->session = GROUP_SESSION_SYNCED;
         }
     }
-    if (error && group->session != GROUP_SESSION_NONE &&
-        group->session != GROUP_SESSION_FAILED) {
+    if (error && group->session == GROUP_SESSION_NONE) {
+        /* It had not begun, so nobody can have been named. */
+        end_colo();
+    } else if (error && group->session != GROUP_SESSION_FAILED) {
         conductor_set_why(group, error);
         group->session = GROUP_SESSION_FAILED;
+    }
+}
+
+/*
+ * The guest stands from the end of its copy to the beginning of the session:
+ * the other side must not have it stand for ever.
+ */
+static void look_at_beginning(ApusGroup *group)
+{
+    int64_t now = qemu_clock_get_ms(QEMU_CLOCK_REALTIME);
+
+    if (group->session != GROUP_SESSION_NONE ||
+        get_colo_mode() != COLO_MODE_PRIMARY) {
+        group->begins_since = 0;
+    } else if (!group->begins_since) {
+        group->begins_since = now;
+    } else if (now - group->begins_since >= BEGIN_MS) {
+        group->begins_since = now;
+        warn_report("apus-group: the VM is not protected: the other side did "
+                    "not begin within %d ms", BEGIN_MS);
+        end_colo();
     }
 }
 
@@ -330,6 +350,8 @@ static void notice_term(ApusGroup *group, uint64_t term)
     if (group->part == APUS_PART_LEADER && term != group->last_term &&
         group->status.state == APUS_STATE_LEADER) {
         group->last_term = term;
+        /* Its VM is what it was: there is nothing to settle (R3). */
+        apus_settled(group->apus);
         group->session_synced = 0;
         if (group->session == GROUP_SESSION_SYNCED) {
             group->session = GROUP_SESSION_BEGUN;
@@ -366,6 +388,7 @@ static void conduct_leader(ApusGroup *group)
     look_at_naming(group);
     look_at_session(group);
     look_at_partner(group);
+    look_at_beginning(group);
     if (group->session == GROUP_SESSION_FAILED) {
         name(group, APUS_NOBODY);
     } else if (group->session == GROUP_SESSION_SYNCED && !group->protected &&

@@ -111,6 +111,7 @@ struct ApusGroup {
     bool was_protected;
     bool takes_over; /* COLO's failover was asked for */
     int64_t patience; /* with a silent partner, in milliseconds */
+    int64_t begins_since; /* leader: milliseconds; 0: no session is to begin */
     int64_t unnamed_since; /* secondary: milliseconds; 0: it is named */
     int64_t suspected_since; /* milliseconds; 0: it is not */
     unsigned silent_ticks; /* in a row without a lease */
