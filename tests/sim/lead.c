@@ -15,6 +15,7 @@
 #include "sim.h"
 
 #define MAX_FAILURES 3
+#define MAX_REJECTED 20 /* submissions, for want of room or other reasons */
 
 /* What an event for the leader's side is about. */
 enum {
@@ -123,7 +124,7 @@ static void begin_session(SimHost *host, const ApusPeerStatus *status)
     lead->copying = TRUE;
     lead->ready = lead->synced = lead->named = FALSE;
     lead->phase = SIM_SYNC_NONE;
-    lead->failures = lead->seals = 0;
+    lead->failures = lead->seals = lead->rejected = 0;
     lead->peer_base = 0;
     lead->migrate_at = sim->now + sim_between(&sim->random, SIM_MS,
                                               sim->plan.copy_max);
@@ -203,8 +204,10 @@ static void begin_sync(SimHost *host)
         return;
     }
     if (!sim_user_submit_sync(host, epoch, lead->peer_base)) {
+        lead->rejected++;
         return;
     }
+    lead->rejected = 0;
     lead->epoch = epoch;
     lead->phase = SIM_SYNC_ASKED;
     lead->wanted = lead->mapped = lead->cancelled = FALSE;
@@ -313,6 +316,7 @@ static void stop(SimHost *host)
     };
     replica->dirty = 0;
     lead->sealed = lead->epoch;
+    lead->stopped = host->vm.delivered;
     lead->copy = replica->guest;
     lead->copy_pending = replica->pending;
     if (!SIM_BROKEN(R24_HELD_LATE)) {
@@ -458,6 +462,9 @@ static void take_staged(SimHost *host, const SimWire *wire)
     settle_up_to(lead, epoch);
     lead->synced = TRUE;
     lead->failures = 0;
+    if (!lead->named && lead->epoch == epoch) {
+        apus_core_pin(host->core, lead->stopped);
+    }
     if (lead->phase != SIM_SYNC_NONE && lead->epoch == epoch) {
         let_run(host);
         lead->phase = SIM_SYNC_NONE;
@@ -592,6 +599,9 @@ void sim_lead_turn(SimHost *host, const ApusStatus *status)
     if (lead->session) {
         watch_peer(host, status);
     }
+    if (lead->rejected > MAX_REJECTED) {
+        sim_lead_fail(host, "it gets no further");
+    }
     if (lead->session && wants_sync(host)) {
         begin_sync(host);
     }
@@ -607,6 +617,7 @@ void sim_lead_turn(SimHost *host, const ApusStatus *status)
         name(host, APUS_NOBODY, 0);
     } else if (lead->session && synced && !lead->named) {
         name(host, lead->peer, lead->incarnation);
+        lead->rejected += !lead->role;
     } else if (!lead->session && !host->sim->quiet) {
         look_for_a_peer(host, status);
     }

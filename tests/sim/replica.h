@@ -178,7 +178,8 @@ typedef struct {
     uint64_t peer_base;
     SimGuest copy;
     SimPending copy_pending;
-    unsigned failures;
+    unsigned failures, rejected;
+    uint64_t stopped; /* delivered when it stopped */
 
     uint64_t sealed; /* the newest seal, of whatever session */
     uint64_t staged; /* the newest that is STAGED */
@@ -238,6 +239,7 @@ typedef struct {
     gboolean layered; /* writes go to svm */
     uint64_t applied; /* the epoch */
     uint64_t base; /* the index of that sync point */
+    uint64_t left; /* when its session ended */
     uint64_t barrier; /* the epoch of the SYNC that was delivered last */
     unsigned holds;
     SimHeld held[SIM_HELD];

@@ -379,6 +379,8 @@ void sim_user_start(SimHost *host);
 void sim_user_event(SimHost *host, const SimEvent *event);
 /* End the pause that delivery is in, soon. */
 void sim_user_go_on(SimHost *host);
+/* Another process takes its place, soon. */
+void sim_user_start_anew(SimHost *host);
 /* Numbers of submissions, or 0. */
 uint64_t sim_user_submit_sync(SimHost *host, uint64_t epoch, uint64_t base);
 uint64_t sim_user_submit_role(SimHost *host, ApusId secondary,

@@ -141,6 +141,7 @@ static void leave(SimHost *host, const char *why)
     }
     stage->session = 0;
     stage->progress++;
+    replica->left = host->sim->now;
     /* Before the first sync nobody can have named it (R24). */
     if (!replica->applied) {
         replica->runs = FALSE;
@@ -210,9 +211,28 @@ void sim_stage_take_over(SimHost *host)
     host->sim->count.takeovers++;
 }
 
+/* It may have been named, but nobody says so for too long. */
+static gboolean is_forgotten(const SimHost *host)
+{
+    const SimReplica *replica = &host->replica;
+    ApusSnapshot snapshot;
+
+    if (!replica->runs || replica->outdated || !replica->layered ||
+        replica->stage.session || host->sim->now < replica->left + SIM_S ||
+        host->core->state != APUS_STATE_FOLLOWER) {
+        return FALSE;
+    }
+    apus_log_snapshot(host->core->log, host->core->commit, &snapshot);
+    return !sim_names(&snapshot.role, host) &&
+           sim_hopeful(host->sim, host->id);
+}
+
 /* What is not to go on needs no inputs. */
 void sim_stage_turn(SimHost *host)
 {
+    if (is_forgotten(host)) {
+        sim_user_start_anew(host);
+    }
     if (host->vm.runs && !host->replica.stage.session &&
         (!host->replica.runs || host->replica.outdated) &&
         host->core->state == APUS_STATE_FOLLOWER) {

@@ -464,6 +464,11 @@ static void turn(SimHost *host)
                  SIM_EVENT_USER, 0, TURN, 0);
 }
 
+void sim_user_start_anew(SimHost *host)
+{
+    sim_push_for(host, host->sim->now + SIM_US, SIM_EVENT_USER, 0, DEPOSED, 1);
+}
+
 void sim_user_start(SimHost *host)
 {
     host->turned = host->sim->now;
@@ -481,9 +486,9 @@ void sim_user_event(SimHost *host, const SimEvent *event)
     default:
         if (event->arg == TURN) {
             turn(host);
-        } else if (host->core->state == APUS_STATE_FOLLOWER && !sim->quiet &&
-                   sim_hopeful(sim, host->id)) {
-            sim_trace(sim, "%u has led and starts anew", host->id);
+        } else if (host->core->state == APUS_STATE_FOLLOWER &&
+                   (!sim->quiet || event->arg2) && sim_hopeful(sim, host->id)) {
+            sim_trace(sim, "%u starts anew", host->id);
             sim_host_kill(host);
             sim_host_restart(host, sim_magnitude(&sim->random, SIM_MS,
                                                  100 * SIM_MS));
