@@ -418,6 +418,18 @@ static bool is_left_out(ApusGroup *group)
 }
 
 /*
+ * Who hears a leader all the time knows what is committed. Who does not may
+ * have been named, and be needed; who syncs will be.
+ */
+static bool would_know(ApusGroup *group)
+{
+    QEMU_LOCK_GUARD(&group->lock);
+    return group->status.state == APUS_STATE_FOLLOWER &&
+           group->status.leader != APUS_NOBODY && !group->stood &&
+           !group->syncing;
+}
+
+/*
  * Has it been left behind, and its session, which may hang, has not ended? Its
  * log must not wait for a VM that nobody will ever need.
  */
@@ -430,7 +442,7 @@ static bool look_at_gap(ApusGroup *group)
         group->unnamed_since = 0;
         return false;
     }
-    if (!group->unnamed_since) {
+    if (!group->unnamed_since || !would_know(group)) {
         group->unnamed_since = now;
     }
     if (qatomic_read(&group->gap)) {
@@ -502,6 +514,9 @@ void conductor_look(ApusGroup *group)
         conduct_secondary(group);
         break;
     case APUS_PART_DEPOSED:
+        if (group->status.state == APUS_STATE_LEADER) {
+            apus_resign(group->apus); /* there is no VM to lead with */
+        }
         break;
     }
 }

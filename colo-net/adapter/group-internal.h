@@ -88,6 +88,7 @@ struct ApusGroup {
     QemuCond cond;
     ApusEpoch barrier; /* the main loop has reached it; number 0: none */
     uint64_t barrier_index;
+    uint64_t syncing; /* the epoch that this replica takes part in, or 0 */
     uint64_t staged; /* index of the SYNC that was last decided; 0: none */
     char *sync_error; /* the sync point that was asked for will not come */
     uint64_t asked; /* leader: the epoch that is being synced, or 0 */

@@ -137,6 +137,7 @@ bool apus_group_sync_reached(uint64_t epoch, Error **errp)
         qemu_cond_timedwait(&group->cond, &group->lock, REACH_STEP_MS);
     }
     ok = group->barrier.number == epoch;
+    group->syncing = ok ? epoch : 0;
     qemu_mutex_unlock(&group->lock);
     qatomic_set(&group->hurry, false);
     return ok;
@@ -169,6 +170,9 @@ void apus_group_sync_done(uint64_t epoch)
     QEMU_LOCK_GUARD(&group->lock);
     if (group->asked <= epoch) {
         group->asked = 0;
+    }
+    if (group->syncing <= epoch) {
+        group->syncing = 0;
     }
     /* The next one may have been reached meanwhile. */
     if (group->barrier.number && group->barrier.number <= epoch) {

@@ -162,13 +162,14 @@ void compare_commit(Compare *compare, uint64_t epoch, int64_t now)
     if (!compare->open || epoch != compare->sealed) {
         return;
     }
+    /* First: a connection whose last frame leaves may be gone with it. */
+    streams_forget(compare);
+    frames_forget(compare);
     while (compare->held.oldest &&
            compare->held.oldest->frame->after < epoch) {
         compare->stats.staged++;
         compare_leave(compare, compare->held.oldest);
     }
-    streams_forget(compare);
-    frames_forget(compare);
     compare->why = COMPARE_EQUAL;
     g_clear_pointer(&compare->where, g_free);
 

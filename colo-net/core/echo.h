@@ -38,8 +38,8 @@ typedef enum EchoPass {
 #define ECHO_DATAGRAM_US 200000
 
 /*
- * @netdev: a number that the leader knows, too, if there are several. @limit: how many
- * bytes of frames are kept. @table outlives the Echo.
+ * @netdev: a number that the leader knows, too, if there are several. @limit:
+ * how many bytes of frames are kept. @table outlives the Echo.
  */
 Echo *echo_new(FlowTable *table, uint64_t netdev, uint64_t limit);
 void echo_free(Echo *echo);

@@ -3,7 +3,7 @@
  *
  * For each connection this says how far the guest's outbound stream has come
  * since the anchor, and how the guest's sequence numbers become those on the
- * wire. There is one table for all NICs, as what comes in by one may be answered
+ * wire. There is one table for all NICs: what comes in by one may be answered
  * by another; it outlives sessions and roles.
  *
  * Positions. The guest numbers what it says with sequence numbers; SYN and FIN

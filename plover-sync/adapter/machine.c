@@ -43,7 +43,7 @@ bool plover_machine_stop(void)
         if (runstate_check(RUN_STATE_RUNNING)) {
             break;
         }
-        /* Who stops it may still wait for the vCPUs. This lets go of the BQL. */
+        /* Who stops it may still wait for the vCPUs: this lets go of the BQL */
         pause_all_vcpus();
         if (!runstate_is_live(runstate_get())) {
             drain();

@@ -405,7 +405,7 @@ static void save_for_long(FakeVm *vm G_GNUC_UNUSED)
     fake_wire_pass(applying_wire, FAKE_LEADER, 700);
 }
 
-/* The secondary knows since when the leader's guest runs from the same state. */
+/* The secondary knows since when the leader's guest runs from that state. */
 static void the_secondary_knows_when_the_leader_went_on(void)
 {
     Replicas *replicas = replicas_start(&(Setup) { 0 });
