@@ -353,11 +353,11 @@ static void notice_term(ApusGroup *group, uint64_t term)
         /* Its VM is what it was: there is nothing to settle (R3). */
         apus_settled(group->apus);
         group->session_synced = 0;
+        group->protected = false;
         if (group->session == GROUP_SESSION_SYNCED) {
             group->session = GROUP_SESSION_BEGUN;
-            group->protected = false;
-            colo_request_checkpoint();
         }
+        colo_request_checkpoint(); /* does nothing without a session */
     }
 }
 
@@ -500,6 +500,11 @@ void conductor_look(ApusGroup *group)
                  "start it anew");
         return;
     }
+    if (group->part == APUS_PART_SECONDARY && qatomic_read(&group->vm_lost)) {
+        depose(group, APUS_NOBODY, "its VM was lost when a sync was applied; "
+               "start it anew, and it can be secondary again");
+        return;
+    }
     switch (group->part) {
     case APUS_PART_WITNESS:
         if (group->status.state == APUS_STATE_LEADER &&
@@ -597,7 +602,11 @@ static void tick(void *opaque)
     ApusGroup *group = opaque;
 
     apus_alive(group->apus);
+    if (group->part == APUS_PART_SECONDARY && group->unnamed_since) {
+        group_session_tell_joined(group);
+    }
     group_queue_tick(group);
+    group_machine_tick(group);
     look_at_majority(group);
     conductor_look(group);
     timer_mod(group->timer,

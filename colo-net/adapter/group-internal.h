@@ -112,6 +112,7 @@ struct ApusGroup {
     bool was_protected;
     bool takes_over; /* COLO's failover was asked for */
     int64_t patience; /* with a silent partner, in milliseconds */
+    bool copying; /* leader: the VM migrates, and a session is to begin */
     int64_t begins_since; /* leader: milliseconds; 0: no session is to begin */
     int64_t unnamed_since; /* secondary: milliseconds; 0: it is named */
     int64_t suspected_since; /* milliseconds; 0: it is not */
@@ -130,6 +131,7 @@ struct ApusGroup {
 
     /* Any thread, with qatomic_*() */
     bool hush; /* nothing may be said, whatever the lease */
+    bool vm_lost; /* secondary: half of another state is in it */
     bool gap; /* entries will never be delivered: trimmed meanwhile */
     bool kicked; /* deliver_bh is scheduled by the member's thread */
     unsigned astray; /* batches whose fate is unknown */
@@ -209,9 +211,14 @@ void conductor_tell_ears(ApusGroup *group);
 void group_session_joined(ApusGroup *group, ApusId from,
                           uint64_t incarnation);
 
+/* Tell the partner; a note may be lost, so until it is answered by a ROLE. */
+void group_session_tell_joined(ApusGroup *group);
+
 /* --- group-machine.c ----------------------------------------------------- */
 
 void group_machine_init(ApusGroup *group);
 void group_machine_clear(ApusGroup *group);
+/* Now and then; main loop. */
+void group_machine_tick(ApusGroup *group);
 
 #endif

@@ -27,6 +27,9 @@ const char *apus_group_fenced(void)
     if (!group) {
         return NULL;
     }
+    if (qatomic_read(&group->vm_lost)) {
+        return "this replica's VM was lost when a sync was applied";
+    }
     switch (group->part) {
     case APUS_PART_DEPOSED:
         return group->why;
@@ -137,13 +140,25 @@ static void vm_state(void *opaque, bool running, RunState state)
     }
 }
 
-/* What is ordered while the VM is copied has to be there afterwards (R24). */
+/*
+ * The copy says last how far inputs were delivered, when the VM stands. What
+ * was delivered before is not needed.
+ */
+void group_machine_tick(ApusGroup *group)
+{
+    if (group->copying && runstate_is_running()) {
+        apus_pin(group->apus, MAX(group->delivered, 1));
+    }
+}
+
+/* What is ordered when the VM was copied has to be there afterwards (R24). */
 static int migration_event(NotifierWithReturn *notifier, MigrationEvent *event,
                            Error **errp)
 {
     ApusGroup *group = apus_group();
 
     if (group && event->type == MIG_EVENT_PRECOPY_FAILED) {
+        group->copying = false;
         apus_pin(group->apus, 0);
     }
     if (!group || event->type != MIG_EVENT_PRECOPY_SETUP) {
@@ -158,7 +173,8 @@ static int migration_event(NotifierWithReturn *notifier, MigrationEvent *event,
                    "x-colo and x-plover, or not at all");
         return -1;
     }
-    apus_pin(group->apus, MAX(group->delivered, 1));
+    group->copying = true;
+    group_machine_tick(group);
     return 0;
 }
 

@@ -66,6 +66,7 @@ ApusDeliver group_queue_deliver(void *opaque, const ApusEntry *entry)
     GroupItem *item = new_item(entry->kind, entry->payload,
                                wanted ? entry->length : 0);
     ApusSync sync;
+    bool full;
 
     item->index = entry->index;
     if (entry->kind == APUS_ENTRY_SYNC &&
@@ -75,10 +76,12 @@ ApusDeliver group_queue_deliver(void *opaque, const ApusEntry *entry)
     WITH_QEMU_LOCK_GUARD(&group->lock) {
         QSIMPLEQ_INSERT_TAIL(&group->entries, item, next);
         group->queued += sizeof(*item) + item->size;
-        group->paused = group->queued > QUEUE_LIMIT;
+        /* A SYNC stops the delivery by itself, and something else resumes it. */
+        full = entry->kind == APUS_ENTRY_INPUT && group->queued > QUEUE_LIMIT;
+        group->paused = full;
     }
     kick(group);
-    return group->paused ? APUS_DELIVER_PAUSE : APUS_DELIVER_GO_ON;
+    return full ? APUS_DELIVER_PAUSE : APUS_DELIVER_GO_ON;
 }
 
 void group_queue_skipped(void *opaque, const ApusSnapshot *snapshot)
@@ -152,17 +155,22 @@ static void deliver_frames(ApusGroup *group, const GroupItem *item)
 
 /*
  * A secondary may be behind: then the log keeps what it cannot take. A leader's
- * filters refuse frames before they are ordered.
+ * filters refuse frames before they are ordered. What the NICs have not taken
+ * at a sync point is part of the state, so a secondary that is waited for takes
+ * somewhat more.
  */
 static bool has_room(ApusGroup *group)
 {
+    bool hurry = qatomic_read(&group->hurry);
     ApusSink *sink;
 
     if (group->part != APUS_PART_SECONDARY) {
         return true;
     }
     QTAILQ_FOREACH(sink, &group->sinks, next) {
-        if (sink->pending(sink) >= sink->limit) {
+        size_t limit = sink->limit + (hurry ? sink->limit / 6 : 0);
+
+        if (sink->pending(sink) >= limit) {
             return false;
         }
     }
@@ -193,9 +201,7 @@ void group_queue_run(ApusGroup *group)
     bool resume = false;
     GroupItem *item;
 
-    /* What the NICs have not taken at a sync point is part of the state. */
-    while ((qatomic_read(&group->hurry) || has_room(group)) &&
-           (item = take_entry(group, &resume))) {
+    while (has_room(group) && (item = take_entry(group, &resume))) {
         group->delivered = item->index;
         if (item->kind == APUS_ENTRY_INPUT && runs) {
             group->in_flight -= group->in_flight > 0;
@@ -355,7 +361,10 @@ static void about_to_poll(Notifier *notifier, void *data)
         if (!group->deaf) {
             set_listen(group, false);
         }
-        timer_mod_ns(group->pace_timer, group->submitted_at + PACE_NS);
+        /* Setting it wakes the main loop, which is about to come here. */
+        if (!timer_pending(group->pace_timer)) {
+            timer_mod_ns(group->pace_timer, group->submitted_at + PACE_NS);
+        }
     } else if (group->deaf) {
         set_listen(group, true);
         poll->timeout = 0;

@@ -35,6 +35,7 @@ bool apus_group_session_begin(uint64_t *term, uint64_t *epoch, Error **errp)
                    "replica's VM cannot be protected now");
         return false;
     }
+    group->copying = false;
     group->session = GROUP_SESSION_BEGUN;
     group->protected = false;
     QEMU_LOCK_GUARD(&group->lock);
@@ -87,19 +88,26 @@ void apus_group_session_end(void)
     }
 }
 
+void group_session_tell_joined(ApusGroup *group)
+{
+    uint8_t incarnation[8];
+
+    stq_le_p(incarnation, group->incarnation);
+    group_tell(group, group->partner, GROUP_NOTE_JOINED, incarnation,
+               sizeof(incarnation));
+}
+
 bool apus_group_session_joined(uint64_t term, Error **errp)
 {
     ApusGroup *group = apus_group();
-    uint8_t incarnation[8];
     GError *error = NULL;
 
     if (!group) {
         return true;
     }
-    stq_le_p(incarnation, group->incarnation);
     BQL_LOCK_GUARD();
     if (group->part == APUS_PART_DEPOSED ||
-        group->status.leader == APUS_NOBODY || group->status.term > term) {
+        group->status.leader == APUS_NOBODY || group->status.term != term) {
         error_setg(errp, "the leader of term %" PRIu64 " is not the one that "
                    "this member of the group follows, in term %" PRIu64, term,
                    group->status.term);
@@ -120,14 +128,19 @@ bool apus_group_session_joined(uint64_t term, Error **errp)
         group->stood = 0; /* before this session, and the term is not older */
     }
     conductor_set_part(group, APUS_PART_SECONDARY);
-    if (!group_tell(group, group->partner, GROUP_NOTE_JOINED, incarnation,
-                    sizeof(incarnation))) {
-        error_setg(errp, "the leader, member %u, cannot be told that its VM "
-                   "is here", group->partner);
-        return false;
-    }
+    group_session_tell_joined(group);
     conductor_tell_ears(group);
     return true;
+}
+
+void apus_group_vm_lost(void)
+{
+    ApusGroup *group = apus_group();
+
+    if (group) {
+        qatomic_set(&group->vm_lost, true);
+        qemu_bh_schedule(group->conduct_bh);
+    }
 }
 
 void apus_group_taken_over(void)

@@ -155,6 +155,8 @@ void apus_group_session_failed(const char *why);
 void apus_group_session_end(void);
 /* Secondary: a session of @term has begun here. */
 bool apus_group_session_joined(uint64_t term, Error **errp);
+/* Secondary: it has failed to apply what it had staged. Any thread. */
+void apus_group_vm_lost(void);
 /*
  * Secondary: the stage is settled, applied or dropped, and COLO is about to
  * start the VM as the leader's successor. With the BQL.

@@ -228,6 +228,7 @@ static gboolean vm_load(void *opaque, const PloverSections *want,
         colo_notify_filters_event(COLO_EVENT_CHECKPOINT, &err);
     }
     if (err) {
+        apus_group_vm_lost();
         self.applying = false;
         filter_guard_discard();
         colo_incoming_end_load();

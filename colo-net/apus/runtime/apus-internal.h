@@ -70,6 +70,7 @@ struct Apus {
     uint64_t stop_half; /* until when to wait for that */
     ApusTimer *stop_timer;
     GQueue waiting; /* ApusSubmission: not given to the core yet */
+    unsigned urgent; /* of them are no INPUT: they need not wait for room */
     gboolean more; /* of them could be, but that is for the next round */
     unsigned own; /* submissions of this thread that are queued */
 

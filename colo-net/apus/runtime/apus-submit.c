@@ -97,6 +97,14 @@ void apus_submit_completed(Apus *apus, void *token, ApusFate fate,
 
 /* --- in the member's thread ---------------------------------------------- */
 
+static void take_out(Apus *apus, GList *link)
+{
+    const ApusSubmission *submission = link->data;
+
+    apus->urgent -= submission->kind != APUS_ENTRY_INPUT;
+    g_queue_delete_link(&apus->waiting, link);
+}
+
 static void uncharge(Apus *apus, const ApusSubmission *submission)
 {
     atomic_fetch_sub(&apus->queued, submission->charged);
@@ -119,6 +127,7 @@ static void collect(Apus *apus, ApusSubmission *newest)
     }
     for (; oldest; oldest = oldest->next) {
         g_queue_push_tail(&apus->waiting, oldest);
+        apus->urgent += oldest->kind != APUS_ENTRY_INPUT;
     }
 }
 
@@ -128,19 +137,30 @@ static gboolean expired(const Apus *apus, const ApusSubmission *submission)
            submission->when + apus->config.submit_timeout;
 }
 
+/*
+ * What is no INPUT has room of its own in the log, and may be what makes room
+ * for them: it overtakes those that wait.
+ */
 unsigned apus_submit_take(Apus *apus)
 {
-    ApusSubmission *submission;
     unsigned count = 0, taken = 0;
+    gboolean full = FALSE;
     size_t bytes = 0;
+    GList *next;
 
     if (atomic_load(&apus->submitted)) {
         collect(apus, atomic_exchange(&apus->submitted, NULL));
     }
     apus->more = FALSE;
-    while ((submission = g_queue_peek_head(&apus->waiting))) {
+    for (GList *link = apus->waiting.head; link; link = next) {
+        ApusSubmission *submission = link->data;
+        gboolean is_input = submission->kind == APUS_ENTRY_INPUT;
         g_autoptr(GError) error = NULL;
 
+        next = link->next;
+        if (full && is_input) {
+            continue;
+        }
         if (++count > ROUND_COUNT || bytes > ROUND_BYTES) {
             apus->more = TRUE;
             break;
@@ -149,7 +169,7 @@ unsigned apus_submit_take(Apus *apus)
         if (apus_core_submit(apus->core, submission->kind,
                              submission->payload, submission->length,
                              submission, apus_loop_now(apus->loop), &error)) {
-            g_queue_pop_head(&apus->waiting);
+            take_out(apus, link);
             uncharge(apus, submission);
             forget_payload(submission);
             taken++;
@@ -157,9 +177,13 @@ unsigned apus_submit_take(Apus *apus)
         }
         if ((error->code == APUS_ERROR_FULL ||
              error->code == APUS_ERROR_BUSY) && !expired(apus, submission)) {
-            break;
+            full = is_input;
+            if (!full || !apus->urgent) {
+                break;
+            }
+            continue;
         }
-        g_queue_pop_head(&apus->waiting);
+        take_out(apus, link);
         uncharge(apus, submission);
         apus_submit_completed(apus, submission, APUS_FATE_UNKNOWN, 0);
     }
@@ -180,6 +204,7 @@ void apus_submit_close(Apus *apus)
 
     atomic_store(&apus->accepts, false);
     collect(apus, atomic_exchange(&apus->submitted, &closed));
+    apus->urgent = 0;
     while ((submission = g_queue_pop_head(&apus->waiting))) {
         uncharge(apus, submission);
         apus_submit_completed(apus, submission, APUS_FATE_UNKNOWN, 0);
