@@ -32,7 +32,7 @@
  * by the batch.
  */
 #define BUSY_FRAMES 3
-#define PACE_NS (500 * SCALE_US)
+#define PACE_NS (2 * SCALE_MS)
 /* Notes; what comes then is lost, and the next sync cures it. */
 #define NOTES_LIMIT (8 * MiB)
 
