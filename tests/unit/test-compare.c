@@ -403,6 +403,24 @@ static void test_a_part_leaves_when_asked_for(void)
     check_equal(pair);
 }
 
+static void test_a_connection_may_be_gone_before_its_part(void)
+{
+    g_autoptr(Pair) pair = pair_new(TRUE);
+    NetSegment answer = {
+        .seq = 200, .ack = 9001, .flags = NET_SYN | NET_ACK,
+    };
+
+    pair_connect(pair, 1000, 7000);
+    pair_leader_says(pair, 1001, "abcdef");
+    pair_secondary_says(pair, 7001, "abcd");
+    g_assert_true(compare_parts(pair->compare));
+    /* its port is used again, while its last segment waits */
+    pair_leader(pair, &answer);
+    pair_sync(pair);
+    check_left(pair, "abcdef.");
+    g_assert_false(compare_parts(pair->compare));
+}
+
 /* --- other frames ---------------------------------------------------------*/
 
 static void test_datagrams_are_a_multiset(void)
@@ -782,6 +800,8 @@ int main(int argc, char **argv)
     add("stream/gap", a_gap_waits_for_a_sync);
     add("stream/half-open", half_open_at_a_sync);
     add("stream/part", a_part_leaves_when_asked_for);
+    add("a-connection-may-be-gone-before-its-part",
+        a_connection_may_be_gone_before_its_part);
     add("frames/multiset", datagrams_are_a_multiset);
     add("epoch/first", nothing_is_compared_before_the_first_commit);
     add("epoch/order", commit_keeps_the_order_of_all);
