@@ -174,7 +174,7 @@ static ApusMembers three(void)
     return members;
 }
 
-void world_start(World *world, ApusId id, uint64_t life,
+void apus_world_start(World *world, ApusId id, uint64_t life,
                  const ApusHardState *state)
 {
     WorldMember *member = &world->member[id];
@@ -210,7 +210,7 @@ static void connect_all(World *world)
     }
 }
 
-void world_new(World *world)
+void apus_world_new(World *world)
 {
     ApusMembers members = three();
     ApusHardState state;
@@ -219,12 +219,12 @@ void world_new(World *world)
     g_queue_init(&world->mail);
     apus_core_found(&state, &members, 1, FALSE);
     for (ApusId id = 1; id <= WORLD_MEMBERS; id++) {
-        world_start(world, id, 100 + id, &state);
+        apus_world_start(world, id, 100 + id, &state);
     }
     connect_all(world);
 }
 
-void world_forget(World *world, ApusId id)
+void apus_world_forget(World *world, ApusId id)
 {
     apus_core_free(world->member[id].core);
     g_string_free(world->member[id].delivered, TRUE);
@@ -236,11 +236,11 @@ static void free_mail(gpointer mail)
     g_byte_array_unref(mail);
 }
 
-void world_free(World *world)
+void apus_world_free(World *world)
 {
     g_queue_clear_full(&world->mail, free_mail);
     for (ApusId id = 1; id <= WORLD_MEMBERS; id++) {
-        world_forget(world, id);
+        apus_world_forget(world, id);
     }
 }
 
@@ -265,7 +265,7 @@ static void turn(WorldMember *member)
     }
 }
 
-void world_run(World *world, uint64_t time)
+void apus_world_run(World *world, uint64_t time)
 {
     for (uint64_t end = world->now + time; world->now < end;
          world->now += WORLD_MS / 10) {
@@ -292,7 +292,7 @@ void world_run(World *world, uint64_t time)
     }
 }
 
-gboolean world_submit(World *world, ApusId id, const char *text,
+gboolean apus_world_submit(World *world, ApusId id, const char *text,
                       GError **errp)
 {
     return apus_core_submit(world->member[id].core, APUS_ENTRY_INPUT,
@@ -300,7 +300,7 @@ gboolean world_submit(World *world, ApusId id, const char *text,
                             world->now, errp);
 }
 
-void world_protect(World *world, ApusId leader, ApusId secondary)
+void apus_world_protect(World *world, ApusId leader, ApusId secondary)
 {
     g_autoptr(GByteArray) payload = g_byte_array_new();
     g_autoptr(GError) error = NULL;
@@ -320,7 +320,7 @@ void world_protect(World *world, ApusId leader, ApusId secondary)
     g_assert_true(taken);
 }
 
-void world_kill(World *world, ApusId id)
+void apus_world_kill(World *world, ApusId id)
 {
     world->member[id].dead = TRUE;
     for (ApusId other = 1; other <= WORLD_MEMBERS; other++) {
@@ -332,7 +332,7 @@ void world_kill(World *world, ApusId id)
     }
 }
 
-ApusState world_state(World *world, ApusId id)
+ApusState apus_world_state(World *world, ApusId id)
 {
     return world->member[id].status.state;
 }

@@ -46,23 +46,23 @@ struct World {
  * 1 and 2 can run the VM, and 1 is to lead first. @world is 0 but for what is
  * set before.
  */
-void world_new(World *world);
-void world_free(World *world);
+void apus_world_new(World *world);
+void apus_world_free(World *world);
 
 /* A member, as a process of life and incarnation @life. */
-void world_start(World *world, ApusId id, uint64_t life,
+void apus_world_start(World *world, ApusId id, uint64_t life,
                  const ApusHardState *state);
-void world_forget(World *world, ApusId id); /* before another start */
+void apus_world_forget(World *world, ApusId id); /* before another start */
 
 /* Let @time go by, in steps of a tenth of a millisecond. */
-void world_run(World *world, uint64_t time);
+void apus_world_run(World *world, uint64_t time);
 
 /* Have @text ordered as an INPUT. */
-gboolean world_submit(World *world, ApusId id, const char *text,
+gboolean apus_world_submit(World *world, ApusId id, const char *text,
                       GError **errp);
-void world_protect(World *world, ApusId leader, ApusId secondary);
+void apus_world_protect(World *world, ApusId leader, ApusId secondary);
 /* It is dead, and that is known. */
-void world_kill(World *world, ApusId id);
-ApusState world_state(World *world, ApusId id);
+void apus_world_kill(World *world, ApusId id);
+ApusState apus_world_state(World *world, ApusId id);
 
 #endif

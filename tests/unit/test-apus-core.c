@@ -13,29 +13,29 @@ static void the_founder_leads(void)
 {
     World world = { 0 };
 
-    world_new(&world);
-    world_run(&world, 300 * WORLD_MS);
-    g_assert_cmpint(world_state(&world, 1), ==, APUS_STATE_LEADER);
+    apus_world_new(&world);
+    apus_world_run(&world, 300 * WORLD_MS);
+    g_assert_cmpint(apus_world_state(&world, 1), ==, APUS_STATE_LEADER);
     g_assert_true(world.member[1].status.accepts);
-    g_assert_cmpint(world_state(&world, 2), ==, APUS_STATE_FOLLOWER);
+    g_assert_cmpint(apus_world_state(&world, 2), ==, APUS_STATE_FOLLOWER);
     g_assert_cmpint(world.member[2].status.leader, ==, 1);
-    world_free(&world);
+    apus_world_free(&world);
 }
 
 static void what_is_submitted_is_delivered_everywhere(void)
 {
     World world = { 0 };
 
-    world_new(&world);
-    world_run(&world, 300 * WORLD_MS);
-    g_assert_true(world_submit(&world, 1, "a", NULL));
-    g_assert_true(world_submit(&world, 1, "b", NULL));
-    world_run(&world, 20 * WORLD_MS);
+    apus_world_new(&world);
+    apus_world_run(&world, 300 * WORLD_MS);
+    g_assert_true(apus_world_submit(&world, 1, "a", NULL));
+    g_assert_true(apus_world_submit(&world, 1, "b", NULL));
+    apus_world_run(&world, 20 * WORLD_MS);
     g_assert_cmpint(world.member[1].committed, ==, 2);
     for (ApusId id = 1; id <= WORLD_MEMBERS; id++) {
         g_assert_cmpstr(world.member[id].delivered->str, ==, "ab");
     }
-    world_free(&world);
+    apus_world_free(&world);
 }
 
 static void only_the_leader_takes_submissions(void)
@@ -43,108 +43,108 @@ static void only_the_leader_takes_submissions(void)
     World world = { 0 };
     g_autoptr(GError) error = NULL;
 
-    world_new(&world);
-    world_run(&world, 300 * WORLD_MS);
-    g_assert_false(world_submit(&world, 2, "a", &error));
+    apus_world_new(&world);
+    apus_world_run(&world, 300 * WORLD_MS);
+    g_assert_false(apus_world_submit(&world, 2, "a", &error));
     g_assert_error(error, APUS_ERROR, APUS_ERROR_NOT_LEADER);
-    world_free(&world);
+    apus_world_free(&world);
 }
 
 static void the_secondary_takes_over_at_once_when_the_leader_is_dead(void)
 {
     World world = { 0 };
 
-    world_new(&world);
-    world_run(&world, 300 * WORLD_MS);
-    world_protect(&world, 1, 2);
-    g_assert_true(world_submit(&world, 1, "a", NULL));
-    world_run(&world, 20 * WORLD_MS);
-    world_kill(&world, 1);
-    world_run(&world, 2 * WORLD_MS);
-    g_assert_cmpint(world_state(&world, 2), ==, APUS_STATE_LEADER);
-    g_assert_true(world_submit(&world, 2, "b", NULL));
-    world_run(&world, 20 * WORLD_MS);
+    apus_world_new(&world);
+    apus_world_run(&world, 300 * WORLD_MS);
+    apus_world_protect(&world, 1, 2);
+    g_assert_true(apus_world_submit(&world, 1, "a", NULL));
+    apus_world_run(&world, 20 * WORLD_MS);
+    apus_world_kill(&world, 1);
+    apus_world_run(&world, 2 * WORLD_MS);
+    g_assert_cmpint(apus_world_state(&world, 2), ==, APUS_STATE_LEADER);
+    g_assert_true(apus_world_submit(&world, 2, "b", NULL));
+    apus_world_run(&world, 20 * WORLD_MS);
     g_assert_cmpstr(world.member[2].delivered->str, ==, "ab");
     g_assert_cmpstr(world.member[3].delivered->str, ==, "ab");
-    world_free(&world);
+    apus_world_free(&world);
 }
 
 static void nobody_takes_over_who_is_not_named(void)
 {
     World world = { 0 };
 
-    world_new(&world);
-    world_run(&world, 300 * WORLD_MS);
-    world_kill(&world, 1);
-    world_run(&world, 2000 * WORLD_MS);
-    g_assert_cmpint(world_state(&world, 2), !=, APUS_STATE_LEADER);
-    g_assert_cmpint(world_state(&world, 3), !=, APUS_STATE_LEADER);
-    world_free(&world);
+    apus_world_new(&world);
+    apus_world_run(&world, 300 * WORLD_MS);
+    apus_world_kill(&world, 1);
+    apus_world_run(&world, 2000 * WORLD_MS);
+    g_assert_cmpint(apus_world_state(&world, 2), !=, APUS_STATE_LEADER);
+    g_assert_cmpint(apus_world_state(&world, 3), !=, APUS_STATE_LEADER);
+    apus_world_free(&world);
 }
 
 static void a_silent_leader_is_replaced_and_its_lease_has_run_out(void)
 {
     World world = { 0 };
 
-    world_new(&world);
-    world_run(&world, 300 * WORLD_MS);
-    world_protect(&world, 1, 2);
-    world_run(&world, 50 * WORLD_MS);
+    apus_world_new(&world);
+    apus_world_run(&world, 300 * WORLD_MS);
+    apus_world_protect(&world, 1, 2);
+    apus_world_run(&world, 50 * WORLD_MS);
     world.member[1].silent = TRUE;
-    world_run(&world, 75 * WORLD_MS);
-    g_assert_cmpint(world_state(&world, 2), ==, APUS_STATE_FOLLOWER);
-    world_run(&world, 60 * WORLD_MS);
-    g_assert_cmpint(world_state(&world, 2), ==, APUS_STATE_LEADER);
+    apus_world_run(&world, 75 * WORLD_MS);
+    g_assert_cmpint(apus_world_state(&world, 2), ==, APUS_STATE_FOLLOWER);
+    apus_world_run(&world, 60 * WORLD_MS);
+    g_assert_cmpint(apus_world_state(&world, 2), ==, APUS_STATE_LEADER);
     g_assert_cmpint(apus_core_lease(world.member[1].core, world.now), <=,
                     world.now);
-    world_free(&world);
+    apus_world_free(&world);
 }
 
 static void a_leader_that_hears_nobody_is_replaced(void)
 {
     World world = { 0 };
 
-    world_new(&world);
-    world_run(&world, 300 * WORLD_MS);
-    world_protect(&world, 1, 2);
-    world_run(&world, 50 * WORLD_MS);
+    apus_world_new(&world);
+    apus_world_run(&world, 300 * WORLD_MS);
+    apus_world_protect(&world, 1, 2);
+    apus_world_run(&world, 50 * WORLD_MS);
     world.member[1].deaf = TRUE;
-    world_run(&world, 400 * WORLD_MS);
-    g_assert_cmpint(world_state(&world, 2), ==, APUS_STATE_LEADER);
-    world_free(&world);
+    apus_world_run(&world, 400 * WORLD_MS);
+    g_assert_cmpint(apus_world_state(&world, 2), ==, APUS_STATE_LEADER);
+    apus_world_free(&world);
 }
 
 static void a_leader_that_was_alone_goes_on_leading(void)
 {
     World world = { 0 };
 
-    world_new(&world);
-    world_run(&world, 300 * WORLD_MS);
+    apus_world_new(&world);
+    apus_world_run(&world, 300 * WORLD_MS);
     world.member[2].silent = world.member[3].silent = TRUE;
-    world_run(&world, 500 * WORLD_MS);
+    apus_world_run(&world, 500 * WORLD_MS);
     g_assert_cmpint(apus_core_lease(world.member[1].core, world.now), <,
                     world.now);
     world.member[2].silent = world.member[3].silent = FALSE;
-    world_run(&world, 500 * WORLD_MS);
-    g_assert_cmpint(world_state(&world, 1), ==, APUS_STATE_LEADER);
+    apus_world_run(&world, 500 * WORLD_MS);
+    g_assert_cmpint(apus_world_state(&world, 1), ==, APUS_STATE_LEADER);
     g_assert_cmpint(world.member[1].status.elected, ==, 1);
     g_assert_cmpint(apus_core_lease(world.member[1].core, world.now), >,
                     world.now);
-    world_free(&world);
+    apus_world_free(&world);
 }
 
 static void a_resigning_leader_is_followed_by_its_secondary(void)
 {
     World world = { 0 };
 
-    world_new(&world);
-    world_run(&world, 300 * WORLD_MS);
-    world_protect(&world, 1, 2);
-    world_run(&world, 50 * WORLD_MS);
+    apus_world_new(&world);
+    apus_world_run(&world, 300 * WORLD_MS);
+    apus_world_protect(&world, 1, 2);
+    apus_world_run(&world, 50 * WORLD_MS);
     apus_core_resign(world.member[1].core, world.now);
-    world_run(&world, 5 * WORLD_MS);
-    g_assert_cmpint(world_state(&world, 2), ==, APUS_STATE_LEADER);
-    world_free(&world);
+    apus_world_run(&world, 5 * WORLD_MS);
+    g_assert_cmpint(apus_world_state(&world, 2), ==, APUS_STATE_LEADER);
+    apus_world_free(&world);
 }
 
 static void nothing_passes_a_sync_before_it_is_resumed(void)
@@ -152,22 +152,22 @@ static void nothing_passes_a_sync_before_it_is_resumed(void)
     World world = { 0 };
     g_autoptr(GByteArray) sync = g_byte_array_new();
 
-    world_new(&world);
-    world_run(&world, 300 * WORLD_MS);
+    apus_world_new(&world);
+    apus_world_run(&world, 300 * WORLD_MS);
     apus_sync_append(sync, &(ApusSync) { .epoch = { 1, 1 } });
-    g_assert_true(world_submit(&world, 1, "a", NULL));
+    g_assert_true(apus_world_submit(&world, 1, "a", NULL));
     g_assert_true(apus_core_submit(world.member[1].core, APUS_ENTRY_SYNC,
                                    sync->data, sync->len, NULL, world.now,
                                    NULL));
-    g_assert_true(world_submit(&world, 1, "b", NULL));
-    world_run(&world, 20 * WORLD_MS);
+    g_assert_true(apus_world_submit(&world, 1, "b", NULL));
+    apus_world_run(&world, 20 * WORLD_MS);
     g_assert_cmpstr(world.member[1].delivered->str, ==, "a");
     g_assert_cmpstr(world.member[2].delivered->str, ==, "a");
     apus_core_resume(world.member[2].core, world.now);
-    world_run(&world, 20 * WORLD_MS);
+    apus_world_run(&world, 20 * WORLD_MS);
     g_assert_cmpstr(world.member[1].delivered->str, ==, "a");
     g_assert_cmpstr(world.member[2].delivered->str, ==, "ab");
-    world_free(&world);
+    apus_world_free(&world);
 }
 
 static void a_restarted_member_is_cured_and_votes(void)
@@ -175,29 +175,29 @@ static void a_restarted_member_is_cured_and_votes(void)
     World world = { 0 };
     ApusHardState saved;
 
-    world_new(&world);
-    world_run(&world, 300 * WORLD_MS);
-    world_protect(&world, 1, 2);
-    g_assert_true(world_submit(&world, 1, "a", NULL));
-    world_run(&world, 20 * WORLD_MS);
-    world_kill(&world, 3);
+    apus_world_new(&world);
+    apus_world_run(&world, 300 * WORLD_MS);
+    apus_world_protect(&world, 1, 2);
+    g_assert_true(apus_world_submit(&world, 1, "a", NULL));
+    apus_world_run(&world, 20 * WORLD_MS);
+    apus_world_kill(&world, 3);
     saved = world.member[3].saved;
     saved.amnesiac = TRUE;
-    world_forget(&world, 3);
-    world_start(&world, 3, 203, &saved);
+    apus_world_forget(&world, 3);
+    apus_world_start(&world, 3, 203, &saved);
     for (ApusId id = 1; id < 3; id++) {
         apus_core_connected(world.member[id].core, 3, 203, 203, world.now);
         apus_core_connected(world.member[3].core, id, 100 + id, 100 + id,
                             world.now);
     }
-    g_assert_true(world_submit(&world, 1, "b", NULL));
-    world_run(&world, 150 * WORLD_MS);
+    g_assert_true(apus_world_submit(&world, 1, "b", NULL));
+    apus_world_run(&world, 150 * WORLD_MS);
     g_assert_false(world.member[3].status.amnesiac);
-    world_kill(&world, 1);
-    world_run(&world, 5 * WORLD_MS);
-    g_assert_cmpint(world_state(&world, 2), ==, APUS_STATE_LEADER);
+    apus_world_kill(&world, 1);
+    apus_world_run(&world, 5 * WORLD_MS);
+    g_assert_cmpint(apus_world_state(&world, 2), ==, APUS_STATE_LEADER);
     g_assert_cmpstr(world.member[2].delivered->str, ==, "ab");
-    world_free(&world);
+    apus_world_free(&world);
 }
 
 static void a_full_log_refuses_and_forgets_nothing(void)
@@ -207,41 +207,41 @@ static void a_full_log_refuses_and_forgets_nothing(void)
     g_autoptr(GError) error = NULL;
     unsigned taken = 0;
 
-    world_new(&world);
-    world_run(&world, 300 * WORLD_MS);
-    while (world_submit(&world, 1, text, &error)) {
+    apus_world_new(&world);
+    apus_world_run(&world, 300 * WORLD_MS);
+    while (apus_world_submit(&world, 1, text, &error)) {
         taken++;
         g_assert_cmpint(taken, <, WORLD_RING / 1000);
     }
     g_assert_error(error, APUS_ERROR, APUS_ERROR_FULL);
-    world_run(&world, 50 * WORLD_MS);
+    apus_world_run(&world, 50 * WORLD_MS);
     g_assert_cmpint(world.member[1].committed, ==, taken);
     for (unsigned round = 0; round < 500; round++) {
-        taken += world_submit(&world, 1, text, NULL);
-        world_run(&world, WORLD_MS);
+        taken += apus_world_submit(&world, 1, text, NULL);
+        apus_world_run(&world, WORLD_MS);
     }
     g_assert_cmpint(world.member[1].committed, ==, taken);
     g_assert_cmpint(taken, >, 500);
     /* Until the next beat says what is committed. */
-    world_run(&world, 20 * WORLD_MS);
+    apus_world_run(&world, 20 * WORLD_MS);
     for (ApusId id = 1; id <= WORLD_MEMBERS; id++) {
         g_assert_cmpint(world.member[id].delivered->len, ==, taken * 1000);
     }
-    world_free(&world);
+    apus_world_free(&world);
 }
 
 static void a_submission_without_a_majority_ends_as_unknown(void)
 {
     World world = { 0 };
 
-    world_new(&world);
-    world_run(&world, 300 * WORLD_MS);
+    apus_world_new(&world);
+    apus_world_run(&world, 300 * WORLD_MS);
     world.member[2].silent = world.member[3].silent = TRUE;
-    g_assert_true(world_submit(&world, 1, "a", NULL));
-    world_run(&world, 11000 * WORLD_MS);
+    g_assert_true(apus_world_submit(&world, 1, "a", NULL));
+    apus_world_run(&world, 11000 * WORLD_MS);
     g_assert_cmpint(world.member[1].committed, ==, 0);
     g_assert_cmpint(world.member[1].unknown, ==, 1);
-    world_free(&world);
+    apus_world_free(&world);
 }
 
 int main(int argc, char **argv)

@@ -13,18 +13,18 @@
 static void begin(World *world)
 {
     *world = (World) { .idle = { [2] = TRUE } };
-    world_new(world);
-    world_run(world, 300 * WORLD_MS);
-    g_assert_cmpint(world_state(world, 1), ==, APUS_STATE_LEADER);
+    apus_world_new(world);
+    apus_world_run(world, 300 * WORLD_MS);
+    g_assert_cmpint(apus_world_state(world, 1), ==, APUS_STATE_LEADER);
 }
 
 static void say(World *world, const char *text)
 {
     g_autoptr(GError) error = NULL;
 
-    world_submit(world, 1, text, &error);
+    apus_world_submit(world, 1, text, &error);
     g_assert_no_error(error);
-    world_run(world, 20 * WORLD_MS);
+    apus_world_run(world, 20 * WORLD_MS);
 }
 
 static void deliver_from(World *world, ApusId id, uint64_t index)
@@ -33,7 +33,7 @@ static void deliver_from(World *world, ApusId id, uint64_t index)
 
     apus_core_deliver_from(world->member[id].core, index, world->now, &error);
     g_assert_no_error(error);
-    world_run(world, 20 * WORLD_MS);
+    apus_world_run(world, 20 * WORLD_MS);
 }
 
 static uint64_t delivered(World *world, ApusId id)
@@ -49,11 +49,11 @@ static void say_much(World *world)
     for (unsigned i = 0; i < 3 * WORLD_RING / 1000; i++) {
         g_autoptr(GError) error = NULL;
 
-        world_submit(world, 1, text, &error);
+        apus_world_submit(world, 1, text, &error);
         g_assert_no_error(error);
-        world_run(world, 2 * WORLD_MS);
+        apus_world_run(world, 2 * WORLD_MS);
     }
-    world_run(world, 20 * WORLD_MS);
+    apus_world_run(world, 20 * WORLD_MS);
 }
 
 static void nothing_is_delivered_before_it_is_asked_for(void)
@@ -64,7 +64,7 @@ static void nothing_is_delivered_before_it_is_asked_for(void)
     say(&world, "a");
     g_assert_false(world.member[2].status.delivers);
     g_assert_cmpstr(world.member[2].delivered->str, ==, "");
-    world_free(&world);
+    apus_world_free(&world);
 }
 
 static void what_follows_the_copied_state_is_delivered(void)
@@ -83,7 +83,7 @@ static void what_follows_the_copied_state_is_delivered(void)
     g_assert_cmpstr(world.member[2].delivered->str, ==, "bc");
     say(&world, "d");
     g_assert_cmpstr(world.member[2].delivered->str, ==, "bcd");
-    world_free(&world);
+    apus_world_free(&world);
 }
 
 static void what_is_not_committed_here_yet_is_waited_for(void)
@@ -101,11 +101,11 @@ static void what_is_not_committed_here_yet_is_waited_for(void)
     say(&world, "c");
     g_assert_false(world.member[2].status.delivers);
     world.member[2].deaf = FALSE;
-    world_run(&world, 50 * WORLD_MS);
+    apus_world_run(&world, 50 * WORLD_MS);
     g_assert_true(world.member[2].status.delivers);
     g_assert_cmpstr(world.member[2].delivered->str, ==, "c");
     g_assert_cmpuint(world.member[2].skipped, ==, 0);
-    world_free(&world);
+    apus_world_free(&world);
 }
 
 /* R7: who delivers nothing is no reason to keep anything. */
@@ -117,7 +117,7 @@ static void who_delivers_nothing_holds_up_no_trimming(void)
     say_much(&world);
     g_assert_cmpuint(world.member[1].status.base, >, WORLD_RING / 1000);
     g_assert_cmpuint(world.member[2].status.base, >, WORLD_RING / 1000);
-    world_free(&world);
+    apus_world_free(&world);
 }
 
 static void what_was_trimmed_cannot_be_delivered(void)
@@ -131,7 +131,7 @@ static void what_was_trimmed_cannot_be_delivered(void)
                                           &error));
     g_assert_error(error, APUS_ERROR, APUS_ERROR_MISSING);
     g_assert_false(world.member[2].status.delivers);
-    world_free(&world);
+    apus_world_free(&world);
 }
 
 /* It stays until the log is full; then submissions are refused. */
@@ -145,16 +145,16 @@ static void what_is_pinned_stays_everywhere(void)
     say_much(&world);
     copied = delivered(&world, 1);
     apus_core_pin(world.member[1].core, copied);
-    while (world_submit(&world, 1, text, NULL)) {
-        world_run(&world, 2 * WORLD_MS);
+    while (apus_world_submit(&world, 1, text, NULL)) {
+        apus_world_run(&world, 2 * WORLD_MS);
     }
-    world_run(&world, 50 * WORLD_MS);
+    apus_world_run(&world, 50 * WORLD_MS);
     g_assert_cmpuint(world.member[1].status.base, <=, copied);
     g_assert_cmpuint(world.member[2].status.base, <=, copied);
     deliver_from(&world, 2, copied);
     g_assert_cmpuint(world.member[2].delivered->len, ==,
                      1000 * (delivered(&world, 1) - copied));
-    world_free(&world);
+    apus_world_free(&world);
 }
 
 /*
@@ -172,14 +172,14 @@ static void a_secondary_that_began_further_back_misses_nothing(void)
     apus_core_pin(world.member[1].core, copied);
     say(&world, "b");
     deliver_from(&world, 2, copied);
-    world_protect(&world, 1, 2);
-    world_run(&world, 20 * WORLD_MS);
+    apus_world_protect(&world, 1, 2);
+    apus_world_run(&world, 20 * WORLD_MS);
     apus_core_pin(world.member[1].core, 0);
     say_much(&world);
     g_assert_cmpuint(world.member[2].skipped, ==, 0);
     g_assert_cmpuint(world.member[2].delivered->len, ==,
                      world.member[1].delivered->len - 1);
-    world_free(&world);
+    apus_world_free(&world);
 }
 
 static void what_is_stopped_delivers_nothing_and_holds_nothing_up(void)
@@ -194,7 +194,7 @@ static void what_is_stopped_delivers_nothing_and_holds_nothing_up(void)
     g_assert_false(world.member[2].status.delivers);
     g_assert_cmpstr(world.member[2].delivered->str, ==, "a");
     g_assert_cmpuint(delivered(&world, 2), ==, delivered(&world, 1));
-    world_free(&world);
+    apus_world_free(&world);
 }
 
 /* Each time that a member is protected anew. */
@@ -214,7 +214,7 @@ static void delivery_begins_anew_with_another_copy(void)
     deliver_from(&world, 2, delivered(&world, 1));
     say(&world, "d");
     g_assert_cmpstr(world.member[2].delivered->str, ==, "acd");
-    world_free(&world);
+    apus_world_free(&world);
 }
 
 /* A barrier was for the state that is no more. */
@@ -232,7 +232,7 @@ static void a_barrier_does_not_outlive_the_state(void)
     deliver_from(&world, 2, delivered(&world, 1));
     say(&world, "c");
     g_assert_cmpstr(world.member[2].delivered->str, ==, "ac");
-    world_free(&world);
+    apus_world_free(&world);
 }
 
 /* While it waits for the copy's index, that may be lost to a snapshot. */
@@ -251,11 +251,11 @@ static void what_is_lost_meanwhile_is_said(void)
     g_assert_cmpuint(world.member[1].status.base, >, copied);
     world.member[2].deaf = FALSE;
     apus_core_connected(world.member[1].core, 2, 102, 102, world.now);
-    world_run(&world, 100 * WORLD_MS);
+    apus_world_run(&world, 100 * WORLD_MS);
     g_assert_cmpuint(world.member[2].skipped, ==, 1);
     g_assert_true(world.member[2].status.delivers);
     g_assert_cmpuint(delivered(&world, 2), ==, delivered(&world, 1));
-    world_free(&world);
+    apus_world_free(&world);
 }
 
 int main(int argc, char **argv)

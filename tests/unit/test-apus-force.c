@@ -13,11 +13,11 @@
 static void begin(World *world)
 {
     *world = (World) { 0 };
-    world_new(world);
-    world_run(world, 300 * WORLD_MS);
-    world_protect(world, 1, 2);
-    g_assert_true(world_submit(world, 1, "a", NULL));
-    world_run(world, 50 * WORLD_MS);
+    apus_world_new(world);
+    apus_world_run(world, 300 * WORLD_MS);
+    apus_world_protect(world, 1, 2);
+    g_assert_true(apus_world_submit(world, 1, "a", NULL));
+    apus_world_run(world, 50 * WORLD_MS);
 }
 
 static void must_force(World *world, ApusId id)
@@ -26,7 +26,7 @@ static void must_force(World *world, ApusId id)
 
     apus_core_force(world->member[id].core, world->now, &error);
     g_assert_no_error(error);
-    world_run(world, 5 * WORLD_MS);
+    apus_world_run(world, 5 * WORLD_MS);
 }
 
 static void must_refuse(World *world, ApusId id, ApusError code)
@@ -36,7 +36,7 @@ static void must_refuse(World *world, ApusId id, ApusError code)
     g_assert_false(apus_core_force(world->member[id].core, world->now,
                                    &error));
     g_assert_error(error, APUS_ERROR, (int)code);
-    world_run(world, 5 * WORLD_MS);
+    apus_world_run(world, 5 * WORLD_MS);
 }
 
 /* @a and @b do not hear each other any more. */
@@ -59,18 +59,18 @@ static void who_is_left_goes_on_alone(void)
     World world;
 
     begin(&world);
-    world_kill(&world, 1);
-    world_kill(&world, 3);
-    world_run(&world, 500 * WORLD_MS);
-    g_assert_cmpint(world_state(&world, 2), !=, APUS_STATE_LEADER);
+    apus_world_kill(&world, 1);
+    apus_world_kill(&world, 3);
+    apus_world_run(&world, 500 * WORLD_MS);
+    g_assert_cmpint(apus_world_state(&world, 2), !=, APUS_STATE_LEADER);
     must_force(&world, 2);
-    g_assert_cmpint(world_state(&world, 2), ==, APUS_STATE_LEADER);
+    g_assert_cmpint(apus_world_state(&world, 2), ==, APUS_STATE_LEADER);
     g_assert_cmpuint(world.member[2].status.members.count, ==, 1);
     g_assert_cmpuint(world.member[2].status.generation, >, 1);
-    g_assert_true(world_submit(&world, 2, "b", NULL));
-    world_run(&world, 5 * WORLD_MS);
+    g_assert_true(apus_world_submit(&world, 2, "b", NULL));
+    apus_world_run(&world, 5 * WORLD_MS);
     g_assert_cmpstr(world.member[2].delivered->str, ==, "ab");
-    world_free(&world);
+    apus_world_free(&world);
 }
 
 static void a_leader_without_the_others_goes_on_alone(void)
@@ -78,16 +78,16 @@ static void a_leader_without_the_others_goes_on_alone(void)
     World world;
 
     begin(&world);
-    world_kill(&world, 2);
-    world_kill(&world, 3);
-    world_run(&world, 500 * WORLD_MS);
-    g_assert_true(world_submit(&world, 1, "b", NULL));
+    apus_world_kill(&world, 2);
+    apus_world_kill(&world, 3);
+    apus_world_run(&world, 500 * WORLD_MS);
+    g_assert_true(apus_world_submit(&world, 1, "b", NULL));
     must_force(&world, 1);
-    g_assert_cmpint(world_state(&world, 1), ==, APUS_STATE_LEADER);
+    g_assert_cmpint(apus_world_state(&world, 1), ==, APUS_STATE_LEADER);
     /* What was under way has an end, and is not lost. */
     g_assert_cmpuint(world.member[1].unknown, ==, 1);
     g_assert_cmpstr(world.member[1].delivered->str, ==, "ab");
-    world_free(&world);
+    apus_world_free(&world);
 }
 
 static void its_lease_needs_nobody_and_no_traffic(void)
@@ -95,18 +95,18 @@ static void its_lease_needs_nobody_and_no_traffic(void)
     World world;
 
     begin(&world);
-    world_kill(&world, 1);
-    world_kill(&world, 3);
-    world_run(&world, 200 * WORLD_MS);
+    apus_world_kill(&world, 1);
+    apus_world_kill(&world, 3);
+    apus_world_run(&world, 200 * WORLD_MS);
     must_force(&world, 2);
     for (unsigned i = 0; i < 100; i++) {
-        world_run(&world, 10 * WORLD_MS);
+        apus_world_run(&world, 10 * WORLD_MS);
         g_assert_cmpuint(apus_core_lease(world.member[2].core, world.now), >,
                          world.now);
         g_assert_cmpuint(apus_core_deadline(world.member[2].core), <=,
                          world.now + 10 * WORLD_MS);
     }
-    world_free(&world);
+    apus_world_free(&world);
 }
 
 static void the_generation_is_saved_before_anything_is_committed(void)
@@ -115,20 +115,20 @@ static void the_generation_is_saved_before_anything_is_committed(void)
     uint64_t before;
 
     begin(&world);
-    world_kill(&world, 1);
-    world_kill(&world, 3);
-    world_run(&world, 200 * WORLD_MS);
+    apus_world_kill(&world, 1);
+    apus_world_kill(&world, 3);
+    apus_world_run(&world, 200 * WORLD_MS);
     before = world.member[2].saved.generation;
     g_assert_true(apus_core_force(world.member[2].core, world.now, NULL));
     g_assert_cmpuint(world.member[2].saved.generation, >, before);
     apus_core_flush(world.member[2].core, world.now);
     apus_core_status(world.member[2].core, &world.member[2].status,
                      world.now);
-    g_assert_cmpint(world_state(&world, 2), ==, APUS_STATE_ELECTED);
-    world_run(&world, WORLD_MS);
-    g_assert_cmpint(world_state(&world, 2), ==, APUS_STATE_LEADER);
+    g_assert_cmpint(apus_world_state(&world, 2), ==, APUS_STATE_ELECTED);
+    apus_world_run(&world, WORLD_MS);
+    g_assert_cmpint(apus_world_state(&world, 2), ==, APUS_STATE_LEADER);
     g_assert_cmpuint(world.member[2].saved.newest.members.count, ==, 1);
-    world_free(&world);
+    apus_world_free(&world);
 }
 
 static void a_group_that_can_decide_is_not_forced(void)
@@ -137,11 +137,11 @@ static void a_group_that_can_decide_is_not_forced(void)
 
     begin(&world);
     must_refuse(&world, 1, APUS_ERROR_MAJORITY);
-    world_kill(&world, 3);
-    world_run(&world, 200 * WORLD_MS);
+    apus_world_kill(&world, 3);
+    apus_world_run(&world, 200 * WORLD_MS);
     must_refuse(&world, 1, APUS_ERROR_MAJORITY);
-    g_assert_cmpint(world_state(&world, 1), ==, APUS_STATE_LEADER);
-    world_free(&world);
+    g_assert_cmpint(apus_world_state(&world, 1), ==, APUS_STATE_LEADER);
+    apus_world_free(&world);
 }
 
 static void who_may_be_elected_is_not_forced(void)
@@ -150,24 +150,24 @@ static void who_may_be_elected_is_not_forced(void)
 
     begin(&world);
     world.member[1].silent = TRUE;
-    world_run(&world, 110 * WORLD_MS);
+    apus_world_run(&world, 110 * WORLD_MS);
     must_refuse(&world, 2, APUS_ERROR_MAJORITY);
-    world_run(&world, 100 * WORLD_MS);
-    g_assert_cmpint(world_state(&world, 2), ==, APUS_STATE_LEADER);
-    world_free(&world);
+    apus_world_run(&world, 100 * WORLD_MS);
+    g_assert_cmpint(apus_world_state(&world, 2), ==, APUS_STATE_LEADER);
+    apus_world_free(&world);
 }
 
 static void a_majority_that_nobody_may_lead_does_not_hinder(void)
 {
     World world = { 0 };
 
-    world_new(&world);
-    world_run(&world, 300 * WORLD_MS);
-    world_kill(&world, 1); /* without a secondary */
-    world_run(&world, 500 * WORLD_MS);
+    apus_world_new(&world);
+    apus_world_run(&world, 300 * WORLD_MS);
+    apus_world_kill(&world, 1); /* without a secondary */
+    apus_world_run(&world, 500 * WORLD_MS);
     must_force(&world, 2);
-    g_assert_cmpint(world_state(&world, 2), ==, APUS_STATE_LEADER);
-    world_free(&world);
+    g_assert_cmpint(apus_world_state(&world, 2), ==, APUS_STATE_LEADER);
+    apus_world_free(&world);
 }
 
 static void a_leader_that_was_heard_just_now_is_not_dead(void)
@@ -179,9 +179,9 @@ static void a_leader_that_was_heard_just_now_is_not_dead(void)
     part(&world, 2, 1);
     part(&world, 2, 3);
     must_refuse(&world, 2, APUS_ERROR_BUSY);
-    world_run(&world, 100 * WORLD_MS);
+    apus_world_run(&world, 100 * WORLD_MS);
     must_force(&world, 2);
-    world_free(&world);
+    apus_world_free(&world);
 }
 
 static void a_witness_is_not_forced(void)
@@ -189,11 +189,11 @@ static void a_witness_is_not_forced(void)
     World world;
 
     begin(&world);
-    world_kill(&world, 1);
-    world_kill(&world, 2);
-    world_run(&world, 200 * WORLD_MS);
+    apus_world_kill(&world, 1);
+    apus_world_kill(&world, 2);
+    apus_world_run(&world, 200 * WORLD_MS);
     must_refuse(&world, 3, APUS_ERROR_ROLE);
-    world_free(&world);
+    apus_world_free(&world);
 }
 
 static void who_has_forgotten_is_not_forced(void)
@@ -202,16 +202,16 @@ static void who_has_forgotten_is_not_forced(void)
     World world;
 
     begin(&world);
-    world_kill(&world, 1);
-    world_kill(&world, 2);
-    world_kill(&world, 3);
+    apus_world_kill(&world, 1);
+    apus_world_kill(&world, 2);
+    apus_world_kill(&world, 3);
     saved = world.member[2].saved;
     saved.amnesiac = TRUE;
-    world_forget(&world, 2);
-    world_start(&world, 2, 202, &saved);
-    world_run(&world, 200 * WORLD_MS);
+    apus_world_forget(&world, 2);
+    apus_world_start(&world, 2, 202, &saved);
+    apus_world_run(&world, 200 * WORLD_MS);
     must_refuse(&world, 2, APUS_ERROR_MISSING);
-    world_free(&world);
+    apus_world_free(&world);
 }
 
 /* The operator was wrong: the leader was cut off from 2, and nothing else. */
@@ -222,17 +222,17 @@ static void who_hears_of_a_newer_generation_is_fenced(void)
     begin(&world);
     part(&world, 2, 1);
     part(&world, 2, 3);
-    world_run(&world, 200 * WORLD_MS);
+    apus_world_run(&world, 200 * WORLD_MS);
     must_force(&world, 2);
-    g_assert_cmpint(world_state(&world, 1), ==, APUS_STATE_LEADER);
+    g_assert_cmpint(apus_world_state(&world, 1), ==, APUS_STATE_LEADER);
     join(&world, 1, 2);
-    world_run(&world, 50 * WORLD_MS);
-    g_assert_cmpint(world_state(&world, 1), ==, APUS_STATE_FAILED);
+    apus_world_run(&world, 50 * WORLD_MS);
+    g_assert_cmpint(apus_world_state(&world, 1), ==, APUS_STATE_FAILED);
     g_assert_true(world.member[1].status.superseded);
     g_assert_cmpuint(apus_core_lease(world.member[1].core, world.now), ==, 0);
-    g_assert_cmpint(world_state(&world, 2), ==, APUS_STATE_LEADER);
+    g_assert_cmpint(apus_world_state(&world, 2), ==, APUS_STATE_LEADER);
     g_assert_cmpuint(world.member[2].status.members.count, ==, 1);
-    world_free(&world);
+    apus_world_free(&world);
 }
 
 static void two_that_were_forced_are_not_of_one_generation(void)
@@ -243,7 +243,7 @@ static void two_that_were_forced_are_not_of_one_generation(void)
     part(&world, 2, 1);
     part(&world, 2, 3);
     part(&world, 1, 3);
-    world_run(&world, 500 * WORLD_MS);
+    apus_world_run(&world, 500 * WORLD_MS);
     must_force(&world, 1);
     must_force(&world, 2);
     g_assert_cmpuint(world.member[1].status.generation, !=,
@@ -253,10 +253,10 @@ static void two_that_were_forced_are_not_of_one_generation(void)
                    world.now);
     apus_core_note(world.member[2].core, 1, (const uint8_t *)"x", 1,
                    world.now);
-    world_run(&world, 50 * WORLD_MS);
-    g_assert_cmpint((world_state(&world, 1) == APUS_STATE_FAILED) +
-                    (world_state(&world, 2) == APUS_STATE_FAILED), ==, 1);
-    world_free(&world);
+    apus_world_run(&world, 50 * WORLD_MS);
+    g_assert_cmpint((apus_world_state(&world, 1) == APUS_STATE_FAILED) +
+                    (apus_world_state(&world, 2) == APUS_STATE_FAILED), ==, 1);
+    apus_world_free(&world);
 }
 
 /* 3 is set up anew, and added again. */
@@ -268,30 +268,30 @@ static void who_joins_belongs_to_the_new_generation(void)
     World world;
 
     begin(&world);
-    world_kill(&world, 1);
-    world_kill(&world, 3);
-    world_run(&world, 200 * WORLD_MS);
+    apus_world_kill(&world, 1);
+    apus_world_kill(&world, 3);
+    apus_world_run(&world, 200 * WORLD_MS);
     members = world.member[2].status.members;
     must_force(&world, 2);
     apus_core_found(&state, &members, 1, TRUE);
-    world_forget(&world, 3);
-    world_start(&world, 3, 203, &state);
+    apus_world_forget(&world, 3);
+    apus_world_start(&world, 3, 203, &state);
     apus_core_replace(world.member[2].core, APUS_NOBODY, &members.member[2],
                       world.now, &error);
     g_assert_no_error(error);
     join(&world, 2, 3);
-    world_run(&world, 2000 * WORLD_MS);
+    apus_world_run(&world, 2000 * WORLD_MS);
     g_assert_cmpuint(world.member[2].status.members.count, ==, 2);
     g_assert_false(world.member[2].status.changing);
     g_assert_false(world.member[3].status.amnesiac);
     g_assert_cmpuint(world.member[3].status.generation, ==,
                      world.member[2].status.generation);
-    g_assert_true(world_submit(&world, 2, "b", NULL));
-    world_run(&world, 50 * WORLD_MS);
+    g_assert_true(apus_world_submit(&world, 2, "b", NULL));
+    apus_world_run(&world, 50 * WORLD_MS);
     g_assert_cmpuint(world.member[2].committed, ==, 1);
     g_assert_cmpuint(world.member[3].status.commit, ==,
                      world.member[2].status.commit);
-    world_free(&world);
+    apus_world_free(&world);
 }
 
 int main(int argc, char **argv)

@@ -33,40 +33,40 @@ static void forge(World *world, uint64_t term, uint64_t generation)
     };
 
     apus_core_receive(world->member[1].core, &message, world->now);
-    world_run(world, WORLD_MS);
+    apus_world_run(world, WORLD_MS);
 }
 
 static void notes_arrive_in_order_and_may_be_empty(void)
 {
     World world = { 0 };
 
-    world_new(&world);
-    world_run(&world, 300 * WORLD_MS);
+    apus_world_new(&world);
+    apus_world_run(&world, 300 * WORLD_MS);
     note(&world, 2, 1, "a");
     note(&world, 2, 1, "");
     note(&world, 2, 1, "bc");
     note(&world, 1, 2, "d");
-    world_run(&world, WORLD_MS);
+    apus_world_run(&world, WORLD_MS);
     g_assert_cmpstr(world.member[1].told->str, ==, "abc");
     g_assert_cmpstr(world.member[2].told->str, ==, "d");
     g_assert_cmpstr(world.member[3].told->str, ==, "");
     g_assert_cmpuint(world.member[1].status.received_notes, ==, 3);
     g_assert_cmpuint(world.member[2].status.sent_notes, ==, 3);
-    world_free(&world);
+    apus_world_free(&world);
 }
 
 static void a_note_to_a_stranger_is_lost(void)
 {
     World world = { 0 };
 
-    world_new(&world);
-    world_run(&world, 300 * WORLD_MS);
+    apus_world_new(&world);
+    apus_world_run(&world, 300 * WORLD_MS);
     note(&world, 1, 9, "a");
-    world_kill(&world, 2);
+    apus_world_kill(&world, 2);
     note(&world, 1, 2, "a");
-    world_run(&world, WORLD_MS);
+    apus_world_run(&world, WORLD_MS);
     g_assert_cmpuint(world.member[1].status.sent_notes, ==, 0);
-    world_free(&world);
+    apus_world_free(&world);
 }
 
 static void a_note_of_another_term_is_refused(void)
@@ -74,18 +74,18 @@ static void a_note_of_another_term_is_refused(void)
     World world = { 0 };
     uint64_t term;
 
-    world_new(&world);
-    world_run(&world, 300 * WORLD_MS);
+    apus_world_new(&world);
+    apus_world_run(&world, 300 * WORLD_MS);
     term = world.member[1].status.term;
     forge(&world, term - 1, 1);
     forge(&world, term + 1, 1);
     g_assert_cmpstr(world.member[1].told->str, ==, "");
     g_assert_cmpuint(world.member[1].status.refused_notes, ==, 2);
     g_assert_cmpuint(world.member[1].status.term, ==, term);
-    g_assert_cmpint(world_state(&world, 1), ==, APUS_STATE_LEADER);
+    g_assert_cmpint(apus_world_state(&world, 1), ==, APUS_STATE_LEADER);
     forge(&world, term, 1);
     g_assert_cmpstr(world.member[1].told->str, ==, "x");
-    world_free(&world);
+    apus_world_free(&world);
 }
 
 static void a_note_of_another_generation_is_refused(void)
@@ -93,31 +93,31 @@ static void a_note_of_another_generation_is_refused(void)
     World world = { 0 };
     uint64_t before;
 
-    world_new(&world);
-    world_run(&world, 300 * WORLD_MS);
+    apus_world_new(&world);
+    apus_world_run(&world, 300 * WORLD_MS);
     before = world.member[1].status.stale_messages;
     forge(&world, world.member[1].status.term, 2);
     g_assert_cmpstr(world.member[1].told->str, ==, "");
     g_assert_cmpuint(world.member[1].status.stale_messages, ==, before + 1);
-    world_free(&world);
+    apus_world_free(&world);
 }
 
 static void a_deposed_leaders_notes_are_refused(void)
 {
     World world = { 0 };
 
-    world_new(&world);
-    world_run(&world, 300 * WORLD_MS);
-    world_protect(&world, 1, 2);
-    world_run(&world, 50 * WORLD_MS);
+    apus_world_new(&world);
+    apus_world_run(&world, 300 * WORLD_MS);
+    apus_world_protect(&world, 1, 2);
+    apus_world_run(&world, 50 * WORLD_MS);
     world.member[1].deaf = TRUE;
-    world_run(&world, 400 * WORLD_MS);
-    g_assert_cmpint(world_state(&world, 2), ==, APUS_STATE_LEADER);
+    apus_world_run(&world, 400 * WORLD_MS);
+    g_assert_cmpint(apus_world_state(&world, 2), ==, APUS_STATE_LEADER);
     note(&world, 1, 2, "old");
-    world_run(&world, WORLD_MS);
+    apus_world_run(&world, WORLD_MS);
     g_assert_cmpstr(world.member[2].told->str, ==, "");
     g_assert_cmpuint(world.member[2].status.refused_notes, ==, 1);
-    world_free(&world);
+    apus_world_free(&world);
 }
 
 /* --- whole members ------------------------------------------------------- */

@@ -16,12 +16,12 @@
 static void begin(World *world, gboolean protected)
 {
     *world = (World) { 0 };
-    world_new(world);
-    world_run(world, 300 * WORLD_MS);
+    apus_world_new(world);
+    apus_world_run(world, 300 * WORLD_MS);
     if (protected) {
-        world_protect(world, 1, 2);
+        apus_world_protect(world, 1, 2);
     }
-    world_run(world, 50 * WORLD_MS);
+    apus_world_run(world, 50 * WORLD_MS);
     memset(world->member[1].sent, 0, sizeof(world->member[1].sent));
     world->member[1].committed = 0;
 }
@@ -30,7 +30,7 @@ static void say(World *world, const char *text)
 {
     g_autoptr(GError) error = NULL;
 
-    world_submit(world, 1, text, &error);
+    apus_world_submit(world, 1, text, &error);
     g_assert_no_error(error);
 }
 
@@ -39,7 +39,7 @@ static void say_often(World *world, unsigned times)
 {
     for (unsigned i = 0; i < times; i++) {
         say(world, "x");
-        world_run(world, WORLD_MS / 2);
+        apus_world_run(world, WORLD_MS / 2);
     }
 }
 
@@ -50,10 +50,10 @@ static void a_follower_knows_by_itself_what_is_committed(void)
     begin(&world, TRUE);
     world.member[1].deaf = TRUE;
     say(&world, "a");
-    world_run(&world, WORLD_MS);
+    apus_world_run(&world, WORLD_MS);
     g_assert_cmpuint(world.member[1].committed, ==, 0);
     g_assert_cmpstr(world.member[2].delivered->str, ==, "a");
-    world_free(&world);
+    apus_world_free(&world);
 }
 
 /* What it has committed it still has when it leads. */
@@ -64,14 +64,14 @@ static void what_it_knows_is_not_lost(void)
     begin(&world, TRUE);
     world.member[1].deaf = TRUE;
     say(&world, "a");
-    world_run(&world, WORLD_MS);
-    world_kill(&world, 1);
-    world_run(&world, 50 * WORLD_MS);
-    g_assert_cmpint(world_state(&world, 2), ==, APUS_STATE_LEADER);
+    apus_world_run(&world, WORLD_MS);
+    apus_world_kill(&world, 1);
+    apus_world_run(&world, 50 * WORLD_MS);
+    g_assert_cmpint(apus_world_state(&world, 2), ==, APUS_STATE_LEADER);
     g_assert_cmpstr(world.member[2].delivered->str, ==, "a");
-    world_run(&world, 50 * WORLD_MS);
+    apus_world_run(&world, 50 * WORLD_MS);
     g_assert_cmpstr(world.member[3].delivered->str, ==, "a");
-    world_free(&world);
+    apus_world_free(&world);
 }
 
 static void an_entry_costs_one_message(void)
@@ -85,9 +85,9 @@ static void an_entry_costs_one_message(void)
     g_assert_cmpuint(world.member[1].sent[2], <=, 105);
     /* 50 ms are five beats. */
     g_assert_cmpuint(world.member[1].sent[3], <=, 7);
-    world_run(&world, 30 * WORLD_MS);
+    apus_world_run(&world, 30 * WORLD_MS);
     g_assert_cmpuint(world.member[3].delivered->len, ==, 100);
-    world_free(&world);
+    apus_world_free(&world);
 }
 
 static void without_a_secondary_all_get_entries_at_once(void)
@@ -99,7 +99,7 @@ static void without_a_secondary_all_get_entries_at_once(void)
     g_assert_cmpuint(world.member[1].committed, ==, 100);
     g_assert_cmpuint(world.member[1].sent[2], >=, 100);
     g_assert_cmpuint(world.member[1].sent[3], >=, 100);
-    world_free(&world);
+    apus_world_free(&world);
 }
 
 static void a_secondary_that_does_not_answer_is_not_waited_for(void)
@@ -109,13 +109,13 @@ static void a_secondary_that_does_not_answer_is_not_waited_for(void)
     begin(&world, TRUE);
     world.member[2].silent = TRUE;
     say(&world, "a");
-    world_run(&world, SOON);
+    apus_world_run(&world, SOON);
     g_assert_cmpuint(world.member[1].committed, ==, 1);
     /* From now on it is known. */
     say(&world, "b");
-    world_run(&world, WORLD_MS / 2);
+    apus_world_run(&world, WORLD_MS / 2);
     g_assert_cmpuint(world.member[1].committed, ==, 2);
-    world_free(&world);
+    apus_world_free(&world);
 }
 
 static void a_dead_secondary_is_not_waited_for(void)
@@ -123,11 +123,11 @@ static void a_dead_secondary_is_not_waited_for(void)
     World world;
 
     begin(&world, TRUE);
-    world_kill(&world, 2);
+    apus_world_kill(&world, 2);
     say(&world, "a");
-    world_run(&world, WORLD_MS / 2);
+    apus_world_run(&world, WORLD_MS / 2);
     g_assert_cmpuint(world.member[1].committed, ==, 1);
-    world_free(&world);
+    apus_world_free(&world);
 }
 
 /* R8: silence is what a leader is judged by. */
@@ -140,11 +140,11 @@ static void the_third_member_is_not_left_in_silence(void)
     before = world.member[2].status.elections;
     for (unsigned i = 0; i < 500; i++) {
         say(&world, "x");
-        world_run(&world, WORLD_MS);
+        apus_world_run(&world, WORLD_MS);
         g_assert_cmpuint(world.member[3].status.leader, ==, 1);
     }
     g_assert_cmpuint(world.member[2].status.elections, ==, before);
-    world_free(&world);
+    apus_world_free(&world);
 }
 
 int main(int argc, char **argv)
