@@ -12,6 +12,7 @@ from colony_test.crowd import Crowd
 from colony_test.guest import ADDRESS, Guest, initrd_with
 from colony_test.ordeal import Ordeal, check_ordeal
 from colony_test.programs import LineClient
+from colony_test.qmp import QmpError
 from colony_test.redis import Writer
 from colony_test.talkers import Chatter, Datagrams, Downloader
 
@@ -165,3 +166,47 @@ def test_unprotected_may_mean_silent(client, start_trio):
                                    'property': 'unprotected',
                                    'value': 'serve'})
     assert line.receive().endswith(' held')
+
+
+def test_an_operator_may_force_the_last_one_to_go_on(client, start_trio):
+    trio = start_trio()
+    crowd = Crowd(client)
+    crowd.wait_each()
+    leader = trio.leader
+    mark = leader.qmp.mark()
+    with pytest.raises(QmpError, match='decide by themselves'):
+        leader.qmp.command('x-colo-lost-heartbeat')
+    trio.secondary.kill()
+    trio.witness.kill()
+    leader.qmp.wait_event('APUS_MAJORITY_LOST', 10, since=mark)
+
+    before = leader.qmp.command('query-apus')['generation']
+    leader.qmp.command('x-colo-lost-heartbeat', {'force': True})
+    trio.wait_alone(leader, since=mark)
+    crowd.wait_each()
+    crowd.stop()
+    crowd.judge()
+    info = leader.qmp.command('query-apus')
+    assert info['generation'] > before and len(info['members']) == 1, info
+    trio.assert_serves_alone(leader)
+
+
+@pytest.mark.soak
+def test_a_target_that_hangs_does_not_stop_the_guest(client, start_trio):
+    """Between the end of the copy and the beginning of the session."""
+    trio = start_trio(protect=False)
+    crowd = Crowd(client)
+    crowd.wait_each()
+    leader, target = trio.leader, trio.secondary
+    for machine in target, leader:
+        machine.qmp.command('migrate-set-capabilities', {'capabilities': [
+            {'capability': name, 'state': True}
+            for name in ('events', 'x-colo', 'x-plover')]})
+    mark = leader.qmp.mark()
+    leader.qmp.command('migrate', {'uri': trio.uri(1)})
+    leader.qmp.wait_event('MIGRATION', 20, since=mark, status='colo')
+    target.freeze()
+    crowd.wait_each(timeout=20)
+    crowd.stop()
+    crowd.judge()
+    trio.assert_serves_alone(leader)

@@ -160,7 +160,7 @@ class Host:
             self._cable = None
             self._switch('link', 'set', self._port, 'master', 'br0')
 
-    def round_trip(self, other, timeout=1):
+    def round_trip(self, other, timeout=3):
         """
         Seconds that a datagram takes to the host @other and back; None when
         nothing came back within @timeout seconds.
@@ -172,8 +172,8 @@ class Host:
         with there, here:
             for sock, host in ((there, other), (here, self)):
                 sock.bind((str(host.address), 0))
-            # A link that was just restored loses what is sent before the
-            # kernel has noticed.
+            # A link that has just come up loses what is sent before the
+            # kernel has noticed, which it does once in a second.
             end = time.monotonic() + timeout
             for sock in there, here:
                 sock.settimeout(min(timeout, 0.5))

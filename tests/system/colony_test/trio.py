@@ -151,10 +151,11 @@ class Trio:
             self.witness = Apusd(self, self.hosts[2], 3)
         self.sniffer = None
         self.leader = self._start(0)
-        self.secondary = self._start(1, incoming=self._uri(1))
+        self.secondary = self._start(1, incoming=self.uri(1))
         self.replicas = [self.leader, self.secondary]
 
-    def _uri(self, number):
+    def uri(self, number):
+        """Where host @number waits for a guest."""
         return f'tcp:{self.hosts[number].address}:{MIGRATION_PORT}'
 
     def _group(self, number):
@@ -217,7 +218,7 @@ class Trio:
         for machine in self.secondary, self.leader:
             self.set_interval(machine)
         self.leader.qmp.command('migrate', {
-            'uri': self._uri(self.hosts.index(self.secondary.host))})
+            'uri': self.uri(self.hosts.index(self.secondary.host))})
         self.leader.qmp.wait_event('COLO_PROTECTED', timeout, since=mark)
 
     @property
@@ -273,7 +274,7 @@ class Trio:
 
     def start_again(self, number):
         """A new process on host @number, which waits for the guest."""
-        new = self._start(number, incoming=self._uri(number))
+        new = self._start(number, incoming=self.uri(number))
         self.replicas[number] = self.secondary = new
         return new
 
