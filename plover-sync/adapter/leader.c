@@ -366,8 +366,10 @@ static bool begin(QEMUFile *file, Error **errp)
     bql_lock();
     filter_guard_begin(true);
     start_triggers();
-    /* Before the first sync the secondary is no help. */
-    colo_request_checkpoint();
+    if (apus_group()) {
+        /* Until the first sync the secondary cannot be named. */
+        colo_request_checkpoint();
+    }
     bql_unlock();
     return true;
 }
