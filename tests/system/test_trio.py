@@ -198,12 +198,8 @@ def test_a_target_that_hangs_does_not_stop_the_guest(client, start_trio):
     crowd = Crowd(client)
     crowd.wait_each()
     leader, target = trio.leader, trio.secondary
-    for machine in target, leader:
-        machine.qmp.command('migrate-set-capabilities', {'capabilities': [
-            {'capability': name, 'state': True}
-            for name in ('events', 'x-colo', 'x-plover')]})
     mark = leader.qmp.mark()
-    leader.qmp.command('migrate', {'uri': trio.uri(1)})
+    trio.migrate()
     leader.qmp.wait_event('MIGRATION', 20, since=mark, status='colo')
     target.freeze()
     crowd.wait_each(timeout=20)

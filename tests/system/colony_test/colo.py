@@ -13,6 +13,7 @@ from .disks import Replication
 from .guest import Guest
 from .qemu import Qemu
 from .relay import Relay
+from .verified import Verified
 
 MIGRATION_PORT = 9998
 RELAY_PORT = 9997
@@ -57,7 +58,7 @@ PRESETS = {
 }
 
 
-class ColoPair:
+class ColoPair(Verified):
     """
     Two replicas.  Built, both run: the primary boots the guest, the
     secondary waits for it.  protect() takes them into COLO.
@@ -250,24 +251,6 @@ class ColoPair:
         self.primary.trace.wait(
             rf'plover_leader_done .*\breasons=({requested})\b', timeout,
             since=mark)
-
-    def verify(self, timeout=60):
-        """
-        Compare all of memory and devices at a sync point; the data of the
-        event that tells the result.
-        """
-        qmp = self.primary.qmp
-        mark = qmp.mark()
-        qmp.command('plover-verify')
-        _, event = qmp.wait_event('PLOVER_VERIFIED', timeout, since=mark)
-        return event['data']
-
-    def assert_equal(self, timeout=60):
-        """Verify, and expect no difference."""
-        found = self.verify(timeout)
-        assert found['pages'] > 0, found
-        assert not found['differing'], found
-        assert not found['different'] and not found['sections'], found
 
     def peer(self, machine):
         """The other one."""

@@ -17,6 +17,7 @@ from .follow import Follower
 from .guest import Guest
 from .paths import patient
 from .qemu import Qemu
+from .verified import Verified
 
 GROUP_PORT = 7000
 MIGRATION_PORT = 9998
@@ -107,7 +108,7 @@ class Apusd:
         self.process.send_signal(signal.SIGCONT)
 
 
-class Trio:
+class Trio(Verified):
     """
     Built, the guest boots on the first host; the second waits for it, the
     third is the witness.  protect() has the guest protected from then on.
@@ -151,11 +152,10 @@ class Trio:
             self.witness = Apusd(self, self.hosts[2], 3)
         self.sniffer = None
         self.leader = self._start(0)
-        self.secondary = self._start(1, incoming=self.uri(1))
+        self.secondary = self._start(1, incoming=self._uri(1))
         self.replicas = [self.leader, self.secondary]
 
-    def uri(self, number):
-        """Where host @number waits for a guest."""
+    def _uri(self, number):
         return f'tcp:{self.hosts[number].address}:{MIGRATION_PORT}'
 
     def _group(self, number):
@@ -210,16 +210,19 @@ class Trio:
         """Have the leader protected by the secondary."""
         if self.disks:
             self.disks.replicate(self, timeout)
+        mark = self.leader.qmp.mark()
+        self.migrate()
+        self.leader.qmp.wait_event('COLO_PROTECTED', timeout, since=mark)
+
+    def migrate(self):
+        """Have the guest copied to the secondary, and go on in COLO."""
         for machine in self.secondary, self.leader:
             machine.qmp.command('migrate-set-capabilities', {'capabilities': [
                 {'capability': name, 'state': True}
                 for name in ('events', 'x-colo', 'x-plover')]})
-        mark = self.leader.qmp.mark()
-        for machine in self.secondary, self.leader:
             self.set_interval(machine)
         self.leader.qmp.command('migrate', {
-            'uri': self.uri(self.hosts.index(self.secondary.host))})
-        self.leader.qmp.wait_event('COLO_PROTECTED', timeout, since=mark)
+            'uri': self._uri(self.hosts.index(self.secondary.host))})
 
     @property
     def primary(self):
@@ -274,7 +277,7 @@ class Trio:
 
     def start_again(self, number):
         """A new process on host @number, which waits for the guest."""
-        new = self._start(number, incoming=self.uri(number))
+        new = self._start(number, incoming=self._uri(number))
         self.replicas[number] = self.secondary = new
         return new
 
@@ -283,24 +286,6 @@ class Trio:
         self.secondary.trace.wait('plover_apply_end', timeout,
                                   since=self.secondary.trace.mark(),
                                   nth=number)
-
-    def verify(self, timeout=60):
-        """
-        Compare all of memory and devices at a sync point; the data of the
-        event that tells the result.
-        """
-        qmp = self.leader.qmp
-        mark = qmp.mark()
-        qmp.command('plover-verify')
-        _, event = qmp.wait_event('PLOVER_VERIFIED', timeout, since=mark)
-        return event['data']
-
-    def assert_equal(self, timeout=60):
-        """Verify, and expect no difference."""
-        found = self.verify(timeout)
-        assert found['pages'] > 0, found
-        assert not found['differing'], found
-        assert not found['different'] and not found['sections'], found
 
     def assert_serves_alone(self, machine, seconds=0.3):
         """@machine leads, answers, and its VM runs all the while."""
