@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-#include "colo-net/core/bytes.h"
+#include "colo-net/apus/core/bytes.h"
 #include "colo-net/core/compare-internal.h"
 
 Compare *compare_new(FlowTable *table)
@@ -149,7 +149,7 @@ static void hear_early(Compare *compare, int64_t now)
 
     compare->early = g_byte_array_new();
     while (at < early->len) {
-        uint32_t size = get32(early->data + at);
+        uint32_t size = apus_get32(early->data + at);
 
         /* what is wrong with it was said when it came */
         compare_told(compare, early->data + at + 4, size, now, NULL);
@@ -256,7 +256,7 @@ static void keep_early(Compare *compare, const uint8_t *note, size_t size)
         compare->stats.forgotten++;
         return;
     }
-    put32(length, size);
+    apus_put32(length, size);
     g_byte_array_append(compare->early, length, sizeof(length));
     g_byte_array_append(compare->early, note, size);
 }

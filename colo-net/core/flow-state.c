@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-#include "colo-net/core/bytes.h"
+#include "colo-net/apus/core/bytes.h"
 #include "colo-net/core/flow-internal.h"
 
 #define MAGIC "CFLO"
@@ -38,18 +38,18 @@ static void save_flow(const Flow *flow, GByteArray *out)
         flow->flags & FLOW_STATE, flow->scale,
     };
 
-    put16(record + 2, flow->key.guest_port);
-    put16(record + 4, flow->key.peer_port);
-    put16(record + 6, flow->key.vlan[0]);
-    put16(record + 8, flow->key.vlan[1]);
-    put32(record + 12, flow->life);
-    put32(record + 16, flow->snd);
-    put32(record + 20, flow->isn);
-    put32(record + 24, flow->peer);
-    put32(record + 28, flow->stamp);
-    put32(record + 32, flow->offset);
-    put32(record + 36, flow->stamp_offset);
-    put32(record + 40, flow->edge);
+    apus_put16(record + 2, flow->key.guest_port);
+    apus_put16(record + 4, flow->key.peer_port);
+    apus_put16(record + 6, flow->key.vlan[0]);
+    apus_put16(record + 8, flow->key.vlan[1]);
+    apus_put32(record + 12, flow->life);
+    apus_put32(record + 16, flow->snd);
+    apus_put32(record + 20, flow->isn);
+    apus_put32(record + 24, flow->peer);
+    apus_put32(record + 28, flow->stamp);
+    apus_put32(record + 32, flow->offset);
+    apus_put32(record + 36, flow->stamp_offset);
+    apus_put32(record + 40, flow->edge);
     memcpy(record + RECORD, flow->key.guest, size);
     memcpy(record + RECORD + size, flow->key.peer, size);
     g_byte_array_append(out, record, RECORD + 2 * size);
@@ -74,12 +74,12 @@ void flow_table_save(const FlowTable *table, GByteArray *out)
     size_t at = out->len;
     uint32_t n;
 
-    put16(header + 4, VERSION);
-    put64(header + 8, table->seed);
+    apus_put16(header + 4, VERSION);
+    apus_put64(header + 8, table->seed);
     g_byte_array_append(out, header, HEADER);
     n = save_list(&table->closed, out);
     n += save_list(&table->live, out);
-    put32(out->data + at + 16, n);
+    apus_put32(out->data + at + 16, n);
 }
 
 /* --- loading --------------------------------------------------------------*/
@@ -97,15 +97,15 @@ static gboolean read_header(const uint8_t *data, size_t size, uint64_t *seed,
     if (size < HEADER || memcmp(data, MAGIC, 4) != 0) {
         return corrupt(error, "no header");
     }
-    if (get16(data + 4) != VERSION) {
+    if (apus_get16(data + 4) != VERSION) {
         g_set_error(error, FLOW_ERROR, FLOW_ERROR_VERSION,
                     "state of connections: version %u, and not %u",
-                    get16(data + 4), VERSION);
+                    apus_get16(data + 4), VERSION);
         return FALSE;
     }
-    *seed = get64(data + 8);
-    *n = get32(data + 16);
-    if (get16(data + 6) || get32(data + 20) || *n > FLOW_LIMIT_MAX) {
+    *seed = apus_get64(data + 8);
+    *n = apus_get32(data + 16);
+    if (apus_get16(data + 6) || apus_get32(data + 20) || *n > FLOW_LIMIT_MAX) {
         return corrupt(error, "a header that cannot be");
     }
     return TRUE;
@@ -147,14 +147,14 @@ static size_t load_flow(FlowTable *table, const uint8_t *data, size_t size)
         return 0;
     }
     address = address_size(data[0]);
-    if (size < RECORD + 2 * address || get16(data + 10)) {
+    if (size < RECORD + 2 * address || apus_get16(data + 10)) {
         return 0;
     }
     key.version = data[0] & FLOW_IPV6 ? 6 : 4;
-    key.guest_port = get16(data + 2);
-    key.peer_port = get16(data + 4);
-    key.vlan[0] = get16(data + 6);
-    key.vlan[1] = get16(data + 8);
+    key.guest_port = apus_get16(data + 2);
+    key.peer_port = apus_get16(data + 4);
+    key.vlan[0] = apus_get16(data + 6);
+    key.vlan[1] = apus_get16(data + 8);
     memcpy(key.guest, data + RECORD, address);
     memcpy(key.peer, data + RECORD + address, address);
     if (!vlan_fits(key.vlan) || flow_by_key(table, &key) ||
@@ -162,15 +162,16 @@ static size_t load_flow(FlowTable *table, const uint8_t *data, size_t size)
         return 0;
     }
 
-    flow = flow_add(table, &key, get32(data + 12), data[0] | FLOW_ANCHORED);
+    flow = flow_add(table, &key, apus_get32(data + 12),
+                    data[0] | FLOW_ANCHORED);
     flow->scale = data[1];
-    flow->snd = get32(data + 16);
-    flow->isn = get32(data + 20);
-    flow->peer = get32(data + 24);
-    flow->stamp = get32(data + 28);
-    flow->offset = get32(data + 32);
-    flow->stamp_offset = get32(data + 36);
-    flow->edge = get32(data + 40);
+    flow->snd = apus_get32(data + 16);
+    flow->isn = apus_get32(data + 20);
+    flow->peer = apus_get32(data + 24);
+    flow->stamp = apus_get32(data + 28);
+    flow->offset = apus_get32(data + 32);
+    flow->stamp_offset = apus_get32(data + 36);
+    flow->edge = apus_get32(data + 40);
     flow_count_shifted(table, flow);
     return flow_fits(flow) ? RECORD + 2 * address : 0;
 }
