@@ -6,6 +6,7 @@
  *   group.c         the object: properties, the member's life
  *   group-queue.c   frames, sync points and notes between the member's thread
  *                   and the main loop
+ *   group-pace.c    how often frames are ordered
  *   group-sync.c    sync points, for syncvm
  *   group-session.c sessions of syncvm
  *   group-machine.c the operator, the VM's own stops, migration
@@ -52,6 +53,12 @@ typedef enum GroupSession {
     GROUP_SESSION_FAILED, /* and must be forgotten */
 } GroupSession;
 
+typedef struct GroupPace {
+    int64_t ns; /* between batches, at least */
+    int64_t delivered_at; /* the last batch */
+    uint64_t cpu_time; /* of the VM, then */
+} GroupPace;
+
 struct ApusGroup {
     Apus *apus;
     ApusId id;
@@ -66,6 +73,7 @@ struct ApusGroup {
     unsigned in_flight; /* batches that were not delivered yet */
     bool deaf; /* frames wait in the network meanwhile */
     Notifier poll; /* of the main loop */
+    GroupPace pace;
     bool busy; /* the last batch was big */
     int64_t submitted_at; /* the last batch, in nanoseconds */
     QEMUTimer *pace_timer;
@@ -177,6 +185,13 @@ typedef enum GroupNote {
 
 bool group_tell(ApusGroup *group, ApusId to, GroupNote kind,
                 const uint8_t *data, size_t size);
+
+/* --- group-pace.c -------------------------------------------------------- */
+
+#define GROUP_PACE_MAX_NS (4 * SCALE_MS)
+
+/* The guest is about to get a batch of inputs. */
+void group_pace_delivered(ApusGroup *group);
 
 /* --- group-sync.c -------------------------------------------------------- */
 

@@ -26,13 +26,8 @@
  * nothing.
  */
 #define IN_FLIGHT 1
-/*
- * Of a leader with much to do, which is one whose batches have so many frames,
- * batches are so far apart: it has no time to lose, and what ordering takes is
- * by the batch.
- */
+/* A batch of fewer frames does not make the next one wait. */
 #define BUSY_FRAMES 3
-#define PACE_NS (2 * SCALE_MS)
 /* Notes; what comes then is lost, and the next sync cures it. */
 #define NOTES_LIMIT (8 * MiB)
 
@@ -205,6 +200,7 @@ void group_queue_run(ApusGroup *group)
         group->delivered = item->index;
         if (item->kind == APUS_ENTRY_INPUT && runs) {
             group->in_flight -= group->in_flight > 0;
+            group_pace_delivered(group);
             deliver_frames(group, item);
         } else if (item->kind == APUS_ENTRY_SYNC) {
             trace_apus_group_barrier(item->epoch.term, item->epoch.number);
@@ -349,6 +345,7 @@ static void submit_batch(ApusGroup *group)
 static void about_to_poll(Notifier *notifier, void *data)
 {
     ApusGroup *group = container_of(notifier, ApusGroup, poll);
+    int64_t next = group->submitted_at + group->pace.ns;
     MainLoopPoll *poll = data;
 
     if (poll->state != MAIN_LOOP_POLL_FILL ||
@@ -356,14 +353,13 @@ static void about_to_poll(Notifier *notifier, void *data)
         return;
     }
     if (group->busy && inputs_count(group->batch) &&
-        qemu_clock_get_ns(QEMU_CLOCK_REALTIME) <
-        group->submitted_at + PACE_NS) {
+        qemu_clock_get_ns(QEMU_CLOCK_REALTIME) < next) {
         if (!group->deaf) {
             set_listen(group, false);
         }
         /* Setting it wakes the main loop, which is about to come here. */
         if (!timer_pending(group->pace_timer)) {
-            timer_mod_ns(group->pace_timer, group->submitted_at + PACE_NS);
+            timer_mod_ns(group->pace_timer, next);
         }
     } else if (group->deaf) {
         set_listen(group, true);

@@ -101,6 +101,9 @@ bool apus_group_may_speak(const ApusGroup *group);
  */
 void apus_group_tell(ApusGroup *group, const uint8_t *data, size_t size);
 
+/* Nanoseconds between batches of inputs, lately; 0: each goes at once. */
+int64_t apus_group_pace(const ApusGroup *group);
+
 typedef struct ApusEars {
     /* The other replica of the session has told this; main loop. */
     void (*told)(void *opaque, const uint8_t *data, size_t size);

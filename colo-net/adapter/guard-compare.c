@@ -23,8 +23,9 @@
 /* After so long the part of a segment that was said leaves alone. */
 #define CUT_US 1000
 /*
- * Notes are at least so far apart: a wake-up of the leader's main
- * loop costs more than reading what is in a note. The first goes at once.
+ * Notes are at least so far apart, and half as far as batches of inputs: a
+ * wake-up of the leader's main loop costs more than reading what is in a note,
+ * and what a guest is given at once it answers at once. The first goes at once.
  */
 #define NOTE_US 300
 /* No state is larger, whatever a stream says. */
@@ -34,6 +35,11 @@
 int64_t guard_now(void)
 {
     return qemu_clock_get_us(QEMU_CLOCK_REALTIME);
+}
+
+static int64_t next_note(const Comparison *c)
+{
+    return c->told + MAX(NOTE_US, apus_group_pace(c->group) / SCALE_US / 2);
 }
 
 /* --- what leaves and what is held ------------------------------------------*/
@@ -107,10 +113,10 @@ void guard_compare_say(FilterGuard *g, HoldFrame *frame, size_t vnet_len)
     frame->context |= (unsigned)g->number << CONTEXT_BITS;
     if (guard_is_secondary()) {
         echo_output(c->echo, frame, vnet_len, now);
-        if (now - c->told >= NOTE_US || g->waits_since >= 0) {
+        if (now >= next_note(c) || g->waits_since >= 0) {
             guard_schedule(); /* to tell, and to see who waited for this */
         } else {
-            guard_schedule_in((c->told + NOTE_US - now) * SCALE_US);
+            guard_schedule_in((next_note(c) - now) * SCALE_US);
         }
         return;
     }
@@ -138,8 +144,8 @@ void guard_compare_tell(void)
     if (!c || !guards.active || guards.leader) {
         return;
     }
-    if (now - c->told < NOTE_US) {
-        guard_schedule_in((c->told + NOTE_US - now) * SCALE_US);
+    if (now < next_note(c)) {
+        guard_schedule_in((next_note(c) - now) * SCALE_US);
         return;
     }
     while (echo_take(c->echo, &note, &size)) {
