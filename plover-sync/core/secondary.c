@@ -848,18 +848,13 @@ static gboolean take_part(PloverSecondary *secondary, const PloverSync *sync,
     if (error || !save_own(secondary, &error) ||
         !check_late(secondary, &error) ||
         !vm->check(secondary->opaque, secondary->devices,
-                   secondary->own_devices, &error)) {
+                   secondary->own_devices, &error) ||
+        !vm->decide(secondary->opaque, secondary->epoch, &error)) {
         if (!refuse(secondary, error, why, errp)) {
             return FALSE;
         }
         go_on(secondary);
         return TRUE;
-    }
-    if (!vm->decide(secondary->opaque, secondary->epoch, &error)) {
-        g_set_error(errp, PLOVER_SECONDARY_ERROR,
-                    PLOVER_SECONDARY_ERROR_TAKEOVER, "%s", error->message);
-        g_error_free(error);
-        return FALSE;
     }
 
     g_byte_array_set_size(secondary->out, 0);

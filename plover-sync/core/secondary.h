@@ -21,7 +21,6 @@ GQuark plover_secondary_error_quark(void);
 
 typedef enum {
     PLOVER_SECONDARY_ERROR_PEER, /* something that a leader does not send */
-    PLOVER_SECONDARY_ERROR_TAKEOVER, /* decide() said no */
     PLOVER_SECONDARY_ERROR_LOST, /* the VM can be used no more: load() */
 } PloverSecondaryError;
 

@@ -69,8 +69,9 @@ typedef struct PloverVm {
     gboolean (*check)(void *opaque, const PloverSections *want,
                       const PloverSections *own, GError **errp);
     /*
-     * The point of no return: FALSE when the sync must not be applied any more,
-     * because this replica was told to take over.
+     * The point of no return: FALSE when this sync must not be applied any
+     * more, because this replica takes over, or may. It is refused then; if
+     * nothing comes of the takeover, the next one is decided anew.
      */
     gboolean (*decide)(void *opaque, uint64_t epoch, GError **errp);
     /* Memory first; the pages' bytes are @data[i]. */
