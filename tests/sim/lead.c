@@ -207,7 +207,9 @@ static void begin_sync(SimHost *host)
         lead->rejected++;
         return;
     }
-    lead->rejected = 0;
+    if (!lead->synced || lead->named) {
+        lead->rejected = 0; /* else it is the ROLE that is waited for */
+    }
     lead->epoch = epoch;
     lead->phase = SIM_SYNC_ASKED;
     lead->wanted = lead->mapped = lead->cancelled = FALSE;
@@ -552,6 +554,7 @@ void sim_lead_role_done(SimHost *host, uint64_t number, gboolean committed)
     }
     if (lead->role_names) {
         lead->named = lead->session != 0;
+        lead->rejected = 0;
         lead->holds = TRUE;
         host->sim->count.protected += lead->named;
     } else {

@@ -82,6 +82,29 @@ static void test_nothing_is_violated(const void *data)
     check_counts(&counts, pool.to);
 }
 
+/*
+ * Schedules in which something was violated once, beyond those that are always
+ * run: sessions whose secondary was never named, or whose SYNC was refused for
+ * ever, and that kept the log from being trimmed.
+ */
+static void test_what_was_violated_once(void)
+{
+    static const uint64_t seed[] = { 19496, 21367, 43606, 74234, 91519 };
+    SimReport report;
+
+    sim_mutation_set(APUS_MUTATION_NONE);
+    for (unsigned i = 0; i < G_N_ELEMENTS(seed); i++) {
+        SimOptions options = { .members = 3, .seed = seed[i] };
+        gboolean failed = sim_pool_try(&options, FALSE, &report);
+
+        if (failed) {
+            g_test_message("seed %" PRIu64 " violates %s: %s", seed[i],
+                           report.rule, report.what);
+        }
+        g_assert_false(failed);
+    }
+}
+
 /* --- what is broken is noticed ------------------------------------------ */
 
 /*
@@ -249,6 +272,8 @@ int main(int argc, char **argv)
                          GUINT_TO_POINTER(3), test_nothing_is_violated);
     g_test_add_data_func("/sim/nothing-is-violated/5-members",
                          GUINT_TO_POINTER(5), test_nothing_is_violated);
+    g_test_add_func("/sim/nothing-is-violated/what-was-once",
+                    test_what_was_violated_once);
     for (unsigned i = APUS_MUTATION_NONE + 1; i < SIM_MUTATIONS; i++) {
         g_autofree char *path = g_strdup_printf("/sim/is-noticed/%s",
                                                 sim_mutation_name(i));
