@@ -23,10 +23,7 @@ static gboolean is_compared(const Compare *compare, const Flow *flow)
 /* Up to where the stream may be compared now */
 static int64_t compared_end(const Compare *compare, const Flow *flow)
 {
-    if (!compare->open) {
-        return flow->position;
-    }
-    return flow->flags & FLOW_LIMITED ? flow->limit_at : 0;
+    return compare->open ? flow->limit_at : flow->position;
 }
 
 /* --- parts ----------------------------------------------------------------*/
@@ -265,16 +262,24 @@ static void ghost_add(Compare *compare, uint64_t id, const Pending *heard)
     pending_add(compare, ghost->pending, &ghost->n, heard);
 }
 
+/* Room for reports that are ahead, which the next commit forgets. */
+static Pending *pending_room(Compare *compare, Flow *flow)
+{
+    if (!flow->pending) {
+        flow->pending = g_new(Pending, PENDING_MAX);
+        flow_move(compare->table, flow);
+    }
+    return flow->pending;
+}
+
 /* A connection has begun that the secondary may have spoken on before. */
 static void ghost_take(Compare *compare, Flow *flow)
 {
     Ghost *ghost = g_hash_table_lookup(compare->ghosts, &flow->id);
 
     if (ghost) {
-        if (!flow->pending) {
-            flow->pending = g_new(Pending, PENDING_MAX);
-        }
-        memcpy(flow->pending, ghost->pending, sizeof(ghost->pending));
+        memcpy(pending_room(compare, flow), ghost->pending,
+               sizeof(ghost->pending));
         flow->n_pending = ghost->n;
         g_hash_table_remove(compare->ghosts, &flow->id);
     }
@@ -299,10 +304,8 @@ void streams_report(Compare *compare, const Report *report, int64_t now)
         verify(compare, flow, &heard, now);
         return;
     }
-    if (!flow->pending) {
-        flow->pending = g_new(Pending, PENDING_MAX);
-    }
-    pending_add(compare, flow->pending, &flow->n_pending, &heard);
+    pending_add(compare, pending_room(compare, flow), &flow->n_pending,
+                &heard);
     streams_check(compare, flow, now);
 }
 
@@ -312,7 +315,7 @@ void streams_forget(Compare *compare)
     while (compare->parts) {
         part_remove(compare->parts);
     }
-    FLOW_FOREACH(flow, compare->table) {
+    FLOW_FOREACH_MOVED(flow, compare->table) {
         g_clear_pointer(&flow->pending, g_free);
         flow->n_pending = 0;
     }

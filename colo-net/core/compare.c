@@ -74,9 +74,6 @@ void compare_begin(Compare *compare, uint64_t epoch)
     for (HeldItem *item = compare->held.oldest; item; item = item->newer) {
         item->frame->after = 0;
     }
-    FLOW_FOREACH(flow, compare->table) {
-        flow->flags &= ~(FLOW_SEALED | FLOW_LIMITED);
-    }
 }
 
 void compare_end(Compare *compare, gboolean release)
@@ -103,12 +100,11 @@ void compare_seal(Compare *compare, uint64_t epoch)
         compare->open = epoch;
     }
     g_byte_array_set_size(compare->early, 0);
-    FLOW_FOREACH(flow, compare->table) {
+    FLOW_FOREACH_MOVED(flow, compare->table) {
         flow->sealed_at = flow->position;
         flow->flags |= FLOW_SEALED;
         if (first) {
             flow->limit_at = flow->position;
-            flow->flags |= FLOW_LIMITED;
         }
     }
 }
@@ -118,11 +114,10 @@ static void anchor(Compare *compare)
 {
     HeldItem *next;
 
-    FLOW_FOREACH(flow, compare->table) {
+    FLOW_FOREACH_MOVED(flow, compare->table) {
         if (flow->flags & FLOW_SEALED) {
             flow_anchor(compare->table, flow);
         }
-        flow->flags &= ~FLOW_LIMITED;
     }
     for (HeldItem *item = compare->held.oldest; item; item = next) {
         Flow *flow = item->flow;
@@ -188,8 +183,7 @@ void compare_revert(Compare *compare, int64_t now)
     }
     compare->open = 0;
     g_byte_array_set_size(compare->early, 0);
-    FLOW_FOREACH(flow, compare->table) {
-        flow->flags &= ~(FLOW_SEALED | FLOW_LIMITED);
+    FLOW_FOREACH_MOVED(flow, compare->table) {
         streams_check(compare, flow, now);
     }
     if (compare->comparing) {

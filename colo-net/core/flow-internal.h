@@ -44,9 +44,8 @@ typedef enum FlowFlags {
     /* What is held and heard does not fit together: till the next anchor */
     FLOW_BROKEN = 1 << 9,
     FLOW_SEALED = 1 << 10, /* it was there at the last seal: sealed_at */
-    FLOW_LIMITED = 1 << 11, /* and at the first that is open: limit_at */
-    FLOW_RESET = 1 << 12, /* by the peer */
-    FLOW_GONE = 1 << 13, /* no longer in the table: pinned */
+    FLOW_RESET = 1 << 11, /* by the peer */
+    FLOW_GONE = 1 << 12, /* no longer in the table: pinned */
 } FlowFlags;
 
 struct Flow {
@@ -75,11 +74,12 @@ struct Flow {
     uint8_t scale; /* of the guest's window; PACKET_NO_SCALE: not known */
 
     unsigned pins; /* frames that refer to it */
+    guint moved; /* where it is in the table's list, from 1 on; 0: nowhere */
     int64_t position; /* of snd */
     int64_t hashed; /* how much of the stream is in digest */
     int64_t out; /* Compare: how much of it was let out */
     int64_t sealed_at; /* position at the last seal */
-    int64_t limit_at; /* at the first that is open */
+    int64_t limit_at; /* at the first that is open; 0: it is younger */
     XXH64_state_t digest;
 
     HeldChain held; /* Compare's or Echo's */
@@ -107,6 +107,11 @@ struct FlowTable {
     Flow **by_id;
     FlowList live;
     FlowList closed;
+    /*
+     * All that are not as flow_anchor() leaves a connection that has said
+     * nothing since: the work of a sync is with these.
+     */
+    GPtrArray *moved;
     size_t shifted; /* connections that have to be translated, or may have */
     int64_t now;
 };
@@ -146,6 +151,9 @@ void flow_touch(FlowTable *table, Flow *flow);
 /* Its offsets, or whether they are known, may have changed. */
 void flow_count_shifted(FlowTable *table, Flow *flow);
 
+/* It is no longer where its anchor is, or something was heard of it. */
+void flow_move(FlowTable *table, Flow *flow);
+
 /* Make room for one more, and add it as the newest; it is not there yet. */
 Flow *flow_add(FlowTable *table, const PacketKey *key, uint32_t life,
                uint32_t flags);
@@ -162,6 +170,11 @@ char *flow_name(const Flow *flow);
     for (FlowList *list_ = &(table)->live; list_;                       \
          list_ = list_ == &(table)->live ? &(table)->closed : NULL)     \
         for (Flow *flow = list_->oldest; flow; flow = flow->newer)
+
+/* For those that have moved; one that is anchored may leave them. */
+#define FLOW_FOREACH_MOVED(flow, table)                                 \
+    for (guint i_ = (table)->moved->len; i_; i_--)                      \
+        for (Flow *flow = (table)->moved->pdata[i_ - 1]; flow; flow = NULL)
 
 /* The position of a sequence number that is near. */
 static inline int64_t flow_position(const Flow *flow, uint32_t seq)
@@ -183,7 +196,10 @@ static inline uint64_t flow_digest(const Flow *flow)
     return XXH64_digest(&flow->digest);
 }
 
-/* The anchor is where the stream stands; or, if it is sealed, stood then. */
-void flow_anchor(const FlowTable *table, Flow *flow);
+/*
+ * The anchor is where the stream stood at the last seal. If it still stands
+ * there this holds for the seals to come, too.
+ */
+void flow_anchor(FlowTable *table, Flow *flow);
 
 #endif

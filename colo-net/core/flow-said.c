@@ -131,6 +131,7 @@ FlowSaid flow_said(FlowTable *table, const Packet *packet,
             flow->flags |= FLOW_BROKEN; /* something is missing */
         }
         if (packet_length(packet)) {
+            flow_move(table, flow);
             flow->snd += (uint32_t)(said.end - flow->position);
             flow->position = said.end;
             flow->flags &= ~(FLOW_CLOSED | FLOW_RESET);

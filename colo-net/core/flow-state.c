@@ -216,6 +216,7 @@ static void take_over(FlowTable *table, FlowTable *from)
 {
     g_free(table->by_key);
     g_free(table->by_id);
+    g_ptr_array_free(table->moved, TRUE);
     *table = *from;
     g_free(from);
     FLOW_FOREACH(flow, table) {

@@ -72,6 +72,29 @@ gboolean flow_table_translates(const FlowTable *table)
     return table->shifted > 0;
 }
 
+/* --- those that have moved -------------------------------------------------*/
+
+void flow_move(FlowTable *table, Flow *flow)
+{
+    if (!flow->moved) {
+        g_ptr_array_add(table->moved, flow);
+        flow->moved = table->moved->len;
+    }
+}
+
+static void rest(FlowTable *table, Flow *flow)
+{
+    guint at = flow->moved;
+
+    if (at) {
+        g_ptr_array_remove_index_fast(table->moved, at - 1);
+        if (at <= table->moved->len) {
+            ((Flow *)table->moved->pdata[at - 1])->moved = at;
+        }
+        flow->moved = 0;
+    }
+}
+
 /* --- finding --------------------------------------------------------------*/
 
 static uint64_t key_hash(const FlowTable *table, const PacketKey *key)
@@ -141,6 +164,7 @@ void flow_remove(FlowTable *table, Flow *flow)
     list_remove(flow);
     bucket_remove(&table->by_key[flow->hash & table->mask], flow, TRUE);
     bucket_remove(&table->by_id[flow->id & table->mask], flow, FALSE);
+    rest(table, flow);
     if (flow->shifted) {
         table->shifted--;
     }
@@ -203,6 +227,7 @@ Flow *flow_add(FlowTable *table, const PacketKey *key, uint32_t life,
     flow->id_next = *bucket;
     *bucket = flow;
     list_append(flow_list(table, flow), flow);
+    flow_move(table, flow);
     flow_count_shifted(table, flow);
     return flow;
 }
@@ -221,6 +246,7 @@ FlowTable *flow_table_new(size_t limit, uint64_t seed)
     table->mask = buckets - 1;
     table->by_key = g_new0(Flow *, buckets);
     table->by_id = g_new0(Flow *, buckets);
+    table->moved = g_ptr_array_new();
     return table;
 }
 
@@ -240,6 +266,7 @@ void flow_table_free(FlowTable *table)
         flow_table_clear(table);
         g_free(table->by_key);
         g_free(table->by_id);
+        g_ptr_array_free(table->moved, TRUE);
         g_free(table);
     }
 }
@@ -291,14 +318,16 @@ void flow_digest_fin(Flow *flow)
     flow->hashed++;
 }
 
-void flow_anchor(const FlowTable *table, Flow *flow)
+void flow_anchor(FlowTable *table, Flow *flow)
 {
-    int64_t at = flow->flags & FLOW_SEALED ? flow->sealed_at : flow->position;
-
-    flow->position -= at;
+    flow->position -= flow->sealed_at;
     flow->sealed_at = 0;
+    flow->limit_at = 0;
     flow->out = 0;
-    flow->flags &= ~(FLOW_SEALED | FLOW_LIMITED | FLOW_BROKEN);
-    flow->flags |= FLOW_ANCHORED;
+    flow->flags &= ~FLOW_BROKEN;
+    flow->flags |= FLOW_ANCHORED | FLOW_SEALED;
     flow_digest_reset(table, flow);
+    if (!flow->position) {
+        rest(table, flow);
+    }
 }

@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+#include "colo-net/core/flow-internal.h"
 #include "tests/unit/compare-pair.h"
 
 static void check_left(Pair *pair, const char *bytes)
@@ -342,6 +343,19 @@ static void test_a_connection_without_beginning_waits_for_a_sync(void)
     check_equal(pair);
 }
 
+static void test_a_sync_is_a_beginning_for_who_has_not_spoken(void)
+{
+    g_autoptr(Pair) pair = pair_new(TRUE);
+
+    pair_leader_says(pair, 3000, "");
+    check_left(pair, ".");
+    pair_sync(pair);
+    pair_leader_says(pair, 3000, "abc");
+    pair_secondary_says(pair, 3000, "abc");
+    check_left(pair, "abc");
+    check_equal(pair);
+}
+
 static void test_a_gap_waits_for_a_sync(void)
 {
     g_autoptr(Pair) pair = pair_new(TRUE);
@@ -584,6 +598,71 @@ static void test_the_end_of_a_session(void)
     g_assert_cmpuint(compare_bytes(pair->compare), ==, 0);
 }
 
+static void test_the_silent_cost_a_sync_nothing(void)
+{
+    g_autoptr(Pair) pair = pair_new(TRUE);
+
+    pair_connect(pair, 1000, 7000);
+    g_assert_cmpuint(pair->leader->moved->len, ==, 1);
+    pair_sync(pair);
+    g_assert_cmpuint(pair->leader->moved->len, ==, 0);
+    pair_seal(pair);
+    pair_leader_says(pair, 1001, "abc");
+    pair_apply(pair);
+    pair_commit(pair);
+    g_assert_cmpuint(pair->leader->moved->len, ==, 1);
+}
+
+/*
+ * What does not speak between two seals is sealed nevertheless, and anchored
+ * where it stood.
+ */
+static void test_silent_connections_are_sealed(void)
+{
+    g_autoptr(Pair) pair = pair_new(TRUE);
+
+    pair_connect(pair, 1000, 7000);
+    pair_sync(pair);
+    pair_sync(pair);
+    pair_seal(pair);
+    pair_seal(pair);
+    pair_leader_says(pair, 1001, "abc");
+    pair_secondary_says(pair, 7001, "abc");
+    check_left(pair, ""); /* it was said after the seal */
+    pair_apply(pair);
+    pair_commit(pair);
+    pair_secondary_says(pair, 1001, "abc");
+    check_left(pair, "abc");
+    check_equal(pair);
+
+    /* a sync that fails is none */
+    pair_sync(pair);
+    pair_seal(pair);
+    pair_leader_says(pair, 1004, "def");
+    pair_secondary_says(pair, 1004, "def");
+    check_left(pair, "");
+    compare_revert(pair->compare, 0);
+    check_left(pair, "def");
+    check_equal(pair);
+}
+
+/* Reports that nothing has come of are void after a sync. */
+static void test_reports_for_the_silent_are_forgotten(void)
+{
+    g_autoptr(Pair) pair = pair_new(TRUE);
+
+    pair_connect(pair, 1000, 7000);
+    pair_sync(pair);
+    pair_secondary_says(pair, 1001, "abX");
+    pair_sync(pair);
+    pair_leader_says(pair, 1001, "abc");
+    check_left(pair, "");
+    check_equal(pair);
+    pair_secondary_says(pair, 1001, "abc");
+    check_left(pair, "abc");
+    check_equal(pair);
+}
+
 /* --- what the user is told ------------------------------------------------*/
 
 static void test_tells_how_long_the_oldest_waits(void)
@@ -764,6 +843,43 @@ static void measure(size_t size)
     flow_table_free(tables[1]);
 }
 
+/* Syncs of so many connections, some of which have spoken in between */
+static void measure_syncs(unsigned flows)
+{
+    enum { SPEAK = 100, ROUNDS = 100 };
+    g_autoptr(FlowTable) table = flow_table_new(FLOW_LIMIT, 1);
+    g_autoptr(Compare) compare = compare_new(table);
+    gint64 sealing = 0, committing = 0;
+
+    compare_begin(compare, 0);
+    for (unsigned i = 1; i <= ROUNDS; i++) {
+        gint64 start;
+
+        for (unsigned j = 0; j < (i == 1 ? flows : SPEAK); j++) {
+            compare_output(compare, net_segment(&(NetSegment) {
+                .client = j % 256,
+                .peer_port = 1024 + j / 256,
+                .seq = i - 1,
+                .ack = 501,
+                .flags = NET_ACK | (i == 1 ? NET_SYN : 0),
+                .payload = "x",
+                .size = i > 1,
+            }), 0, 0);
+        }
+        start = g_get_monotonic_time();
+        compare_seal(compare, i);
+        sealing += i > 1 ? g_get_monotonic_time() - start : 0;
+        start = g_get_monotonic_time();
+        compare_commit(compare, i, 0);
+        committing += i > 1 ? g_get_monotonic_time() - start : 0;
+        g_assert_cmpuint(compare_held_frames(compare), ==, 0);
+        hold_queue_clear(compare_leaving(compare));
+    }
+    g_test_message("%u connections, %u spoke: seal %.1f us, commit %.1f us",
+                   flows, (unsigned)SPEAK, 1.0 * sealing / (ROUNDS - 1),
+                   1.0 * committing / (ROUNDS - 1));
+}
+
 static void test_cost(void)
 {
     if (!g_test_perf()) {
@@ -773,6 +889,8 @@ static void test_cost(void)
     measure(64);
     measure(1448);
     measure(60000);
+    measure_syncs(1000);
+    measure_syncs(10000);
 }
 
 int main(int argc, char **argv)
@@ -797,6 +915,8 @@ int main(int argc, char **argv)
     add("stream/answer-anew", a_guest_may_answer_anew);
     add("stream/no-beginning",
         a_connection_without_beginning_waits_for_a_sync);
+    add("stream/no-word",
+        a_sync_is_a_beginning_for_who_has_not_spoken);
     add("stream/gap", a_gap_waits_for_a_sync);
     add("stream/half-open", half_open_at_a_sync);
     add("stream/part", a_part_leaves_when_asked_for);
@@ -809,6 +929,9 @@ int main(int argc, char **argv)
     add("epoch/old-reports", after_a_commit_old_reports_are_void);
     add("epoch/open", a_seal_stays_open_until_it_is_known);
     add("epoch/early", notes_of_what_is_about_to_be_committed_are_kept);
+    add("epoch/silent-cost", the_silent_cost_a_sync_nothing);
+    add("epoch/silent", silent_connections_are_sealed);
+    add("epoch/silent-reports", reports_for_the_silent_are_forgotten);
     add("epoch/end", the_end_of_a_session);
     add("told/oldest", tells_how_long_the_oldest_waits);
     add("told/stuck", tells_that_the_secondary_is_stuck);
