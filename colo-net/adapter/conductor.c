@@ -27,7 +27,6 @@
 #include "qemu/main-loop.h"
 #include "system/runstate.h"
 #include "system/system.h"
-#include "colony/colo-net/apus/core/payload.h"
 #include "group-internal.h"
 #include "trace.h"
 
@@ -39,13 +38,6 @@
  */
 #define PATIENCE 4
 #define TIMEOUT_MS 100 /* of a group that says nothing else */
-/*
- * A secondary that the leader's newest ROLE does not name will be named at the
- * next sync, which is asked for at once, or is not counted on any more.
- */
-#define UNNAMED_MS 5000
-/* From the end of the copy to the beginning of a session. */
-#define BEGIN_MS 5000
 /* A majority that is not heard for so many ticks is lost. */
 #define LOST_TICKS 3
 
@@ -94,7 +86,7 @@ void conductor_tell_role(ApusGroup *group)
 }
 
 /* R12, and policy: what may a leader without secondary say? */
-static void set_hush(ApusGroup *group)
+void conductor_set_hush(ApusGroup *group)
 {
     bool hush = group->part == APUS_PART_DEPOSED ||
                 (group->unprotected == APUS_UNPROTECTED_HOLD &&
@@ -109,7 +101,7 @@ static void set_hush(ApusGroup *group)
 void conductor_tell_unprotected(ApusGroup *group, const char *why)
 {
     group->protected = false;
-    set_hush(group);
+    conductor_set_hush(group);
     warn_report("apus-group: the VM is not protected any more: %s", why);
     qapi_event_send_colo_unprotected(group->status.term, why, !group->hush);
 }
@@ -131,7 +123,7 @@ static void begin_to_lead(ApusGroup *group)
 /* --- the end ------------------------------------------------------------- */
 
 /* COLO's failover ends its session, here as everywhere. */
-static void end_colo(void)
+void conductor_end_colo(void)
 {
     if (get_colo_mode() != COLO_MODE_NONE &&
         failover_get_state() == FAILOVER_STATUS_NONE) {
@@ -139,11 +131,11 @@ static void end_colo(void)
     }
 }
 
-static void depose(ApusGroup *group, ApusId by, const char *why)
+void conductor_depose(ApusGroup *group, ApusId by, const char *why)
 {
     conductor_set_why(group, why);
     conductor_set_part(group, APUS_PART_DEPOSED);
-    set_hush(group);
+    conductor_set_hush(group);
     error_report("apus-group: this replica's VM is stopped for good: %s", why);
     qapi_event_send_apus_deposed(group->status.term, by != APUS_NOBODY, by,
                                  why);
@@ -157,141 +149,12 @@ static void depose(ApusGroup *group, ApusId by, const char *why)
     apus_pin(group->apus, 0);
     apus_deliver_stop(group->apus);
     group_queue_drop(group);
-    end_colo();
+    conductor_end_colo();
 }
 
-/* --- naming a secondary, and nobody -------------------------------------- */
+/* --- the session --------------------------------------------------------- */
 
-/* In the member's thread. */
-static void named(void *opaque, ApusFate fate, uint64_t index)
-{
-    ApusGroup *group = opaque;
-
-    WITH_QEMU_LOCK_GUARD(&group->lock) {
-        group->named = fate == APUS_FATE_COMMITTED;
-        group->name_failed = fate != APUS_FATE_COMMITTED;
-    }
-    qemu_bh_schedule(group->conduct_bh);
-}
-
-/*
- * As the process that has joined, and no other: one that was started since has
- * another incarnation, and no VM (R1).
- */
-static void name(ApusGroup *group, ApusId secondary)
-{
-    g_autoptr(GByteArray) payload = g_byte_array_new();
-    ApusRole role = {
-        .leader = group->id,
-        .leader_incarnation = group->incarnation,
-        .secondary = secondary,
-        .secondary_incarnation = secondary == APUS_NOBODY
-                                 ? 0 : group->partner_incarnation,
-    };
-    GError *error = NULL;
-
-    if (group->naming || group->status.state != APUS_STATE_LEADER) {
-        return;
-    }
-    group->naming = true;
-    group->forsaking = secondary == APUS_NOBODY;
-    trace_apus_group_name(secondary);
-    apus_role_append(payload, &role);
-    if (!apus_submit(group->apus, APUS_ENTRY_ROLE, payload->data, payload->len,
-                     named, group, &error)) {
-        /* tick() tries again */
-        trace_apus_group_refused(error->message);
-        g_error_free(error);
-        group->naming = false;
-    }
-}
-
-static void secondary_is_named(ApusGroup *group)
-{
-    group->protected = true;
-    group->was_protected = true;
-    conductor_set_why(group, NULL);
-    set_hush(group);
-    apus_pin(group->apus, 0);
-    conductor_tell_role(group);
-    qapi_event_send_colo_protected(group->status.term, group->synced_epoch,
-                                   group->partner);
-}
-
-/* Only now may this replica speak for itself (R12). */
-static void nobody_is_named(ApusGroup *group)
-{
-    group->session = GROUP_SESSION_NONE;
-    group->partner = APUS_NOBODY;
-    apus_pin(group->apus, 0);
-    conductor_tell_role(group);
-    conductor_tell_unprotected(group, group->why);
-    end_colo();
-}
-
-static void look_at_naming(ApusGroup *group)
-{
-    bool done, failed;
-
-    WITH_QEMU_LOCK_GUARD(&group->lock) {
-        done = group->named;
-        failed = group->name_failed;
-        group->named = group->name_failed = false;
-    }
-    if (!done && !failed) {
-        return;
-    }
-    group->naming = false;
-    if (failed) {
-        return;
-    }
-    if (group->forsaking) {
-        nobody_is_named(group);
-    } else if (group->session == GROUP_SESSION_SYNCED) {
-        secondary_is_named(group);
-    }
-}
-
-/* --- what is the matter with the other side ------------------------------ */
-
-static const ApusPeerStatus *find_peer(const ApusGroup *group, ApusId id)
-{
-    for (unsigned i = 0; i < group->status.peers; i++) {
-        if (group->status.peer[i].id == id) {
-            return &group->status.peer[i];
-        }
-    }
-    return NULL;
-}
-
-static void look_at_partner(ApusGroup *group)
-{
-    const ApusPeerStatus *peer = find_peer(group, group->partner);
-    int64_t now = qemu_clock_get_ms(QEMU_CLOCK_REALTIME);
-
-    if (group->session == GROUP_SESSION_NONE ||
-        group->session == GROUP_SESSION_FAILED || !peer) {
-        return;
-    }
-    if (!peer->suspected) {
-        group->suspected_since = 0;
-    } else if (!group->suspected_since) {
-        group->suspected_since = now;
-    }
-    if (peer->dead || (peer->suspected && now - group->suspected_since >=
-                                          group->patience)) {
-        g_autofree char *why = g_strdup_printf(
-            "the secondary, member %u, %s", peer->id,
-            peer->dead ? "has died" : "is silent");
-
-        group->suspected_since = 0;
-
-        conductor_set_why(group, why);
-        group->session = GROUP_SESSION_FAILED;
-    }
-}
-
-static void look_at_session(ApusGroup *group)
+void conductor_look_at_session(ApusGroup *group)
 {
     g_autofree char *error = NULL;
 
@@ -305,31 +168,10 @@ static void look_at_session(ApusGroup *group)
     }
     if (error && group->session == GROUP_SESSION_NONE) {
         /* It had not begun, so nobody can have been named. */
-        end_colo();
+        conductor_end_colo();
     } else if (error && group->session != GROUP_SESSION_FAILED) {
         conductor_set_why(group, error);
         group->session = GROUP_SESSION_FAILED;
-    }
-}
-
-/*
- * The guest stands from the end of its copy to the beginning of the session:
- * the other side must not have it stand for ever.
- */
-static void look_at_beginning(ApusGroup *group)
-{
-    int64_t now = qemu_clock_get_ms(QEMU_CLOCK_REALTIME);
-
-    if (group->session != GROUP_SESSION_NONE ||
-        get_colo_mode() != COLO_MODE_PRIMARY) {
-        group->begins_since = 0;
-    } else if (!group->begins_since) {
-        group->begins_since = now;
-    } else if (now - group->begins_since >= BEGIN_MS) {
-        group->begins_since = now;
-        warn_report("apus-group: the VM is not protected: the other side did "
-                    "not begin within %d ms", BEGIN_MS);
-        end_colo();
     }
 }
 
@@ -361,60 +203,25 @@ static void notice_term(ApusGroup *group, uint64_t term)
     }
 }
 
-static bool another_leads(const ApusGroup *group)
+static bool names_us(const ApusGroup *group, const ApusRole *role)
 {
-    const ApusStatus *status = &group->status;
-
-    return status->role.leader != group->id &&
-           status->role.leader != APUS_NOBODY;
-}
-
-static void conduct_leader(ApusGroup *group)
-{
-    const ApusRole *role = &group->status.role;
-
-    if (another_leads(group)) {
-        g_autofree char *why = g_strdup_printf(
-            "member %u leads in term %" PRIu64 ", because this replica was "
-            "silent or cut off; start it anew, and it can be secondary",
-            role->leader, group->status.term);
-
-        depose(group, role->leader, why);
-        return;
-    }
-    if (group->status.state != APUS_STATE_LEADER) {
-        return;
-    }
-    look_at_naming(group);
-    look_at_session(group);
-    look_at_partner(group);
-    look_at_beginning(group);
-    if (group->session == GROUP_SESSION_FAILED) {
-        name(group, APUS_NOBODY);
-    } else if (group->session == GROUP_SESSION_SYNCED && !group->protected &&
-               group->partner != APUS_NOBODY) {
-        name(group, group->partner);
-    }
+    return role->secondary == group->id || role->leader == group->id;
 }
 
 /*
  * From the first sync that was decided on, the leader may have named this
  * replica without its knowing: then only a later ROLE says that it did not.
  */
-static bool is_left_out(ApusGroup *group)
+static bool may_be_named(ApusGroup *group)
 {
-    const ApusRole *role = &group->status.role;
     uint64_t staged;
 
     WITH_QEMU_LOCK_GUARD(&group->lock) {
         staged = group->staged;
     }
-    if (group->last_role_index > staged) {
-        role = &group->last_role;
-    } else if (staged && group->status.base <= group->delivered) {
-        return false;
-    }
-    return role->secondary != group->id && role->leader != group->id;
+    return group->last_role_index > staged
+           ? names_us(group, &group->last_role)
+           : staged && group->status.base <= group->delivered;
 }
 
 /*
@@ -430,38 +237,39 @@ static bool would_know(ApusGroup *group)
 }
 
 /*
- * Has it been left behind, and its session, which may hang, has not ended? Its
- * log must not wait for a VM that nobody will ever need.
+ * Why nobody will ever need this VM, even if its session, which may hang, has
+ * not ended: its log must not wait for it. NULL: somebody may. To be freed.
  */
-static bool look_at_gap(ApusGroup *group)
+static char *left_behind(ApusGroup *group)
 {
-    const ApusRole *role = &group->status.role;
     int64_t now = qemu_clock_get_ms(QEMU_CLOCK_REALTIME);
 
-    if (role->secondary == group->id || role->leader == group->id) {
+    if (names_us(group, &group->status.role)) {
         group->unnamed_since = 0;
-        return false;
+        return NULL;
     }
     if (!group->unnamed_since || !would_know(group)) {
         group->unnamed_since = now;
     }
     if (qatomic_read(&group->gap)) {
-        depose(group, role->leader, "while it was cut off, the leader went on "
-               "without it; start it anew, and it can be secondary again");
-    } else if (now - group->unnamed_since >= UNNAMED_MS) {
-        depose(group, role->leader, "the leader does not count on it; start "
-               "it anew, and it can be secondary again");
+        return g_strdup("the leader went on while this replica was cut off");
     }
-    return group->part == APUS_PART_DEPOSED;
+    if (group->session == GROUP_SESSION_FAILED && !may_be_named(group)) {
+        return g_strdup_printf("the leader goes on without it: %s",
+                               group->why ?: "the session ended");
+    }
+    return now - group->unnamed_since >= GROUP_UNNAMED_MS
+           ? g_strdup("the leader does not count on it") : NULL;
 }
 
 static void conduct_secondary(ApusGroup *group)
 {
     const ApusRole *role = &group->status.role;
+    g_autofree char *reason = NULL, *why = NULL;
 
-    look_at_session(group);
+    conductor_look_at_session(group);
     if (role->stopped) {
-        depose(group, APUS_NOBODY, "the guest was switched off");
+        conductor_depose(group, APUS_NOBODY, "the guest was switched off");
         qemu_system_shutdown_request(SHUTDOWN_CAUSE_GUEST_SHUTDOWN);
         return;
     }
@@ -469,22 +277,19 @@ static void conduct_secondary(ApusGroup *group)
         if (!group->takes_over) {
             trace_apus_group_takeover(group->status.term);
             group->takes_over = true;
-            end_colo();
+            conductor_end_colo();
         }
         return;
     }
-    if (look_at_gap(group) || group->session != GROUP_SESSION_FAILED) {
-        return;
+    if (group->session == GROUP_SESSION_FAILED) {
+        /* What was to be synced never will be. */
+        apus_group_sync_done(UINT64_MAX);
     }
-    /* What was to be synced never will be. */
-    apus_group_sync_done(UINT64_MAX);
-    if (is_left_out(group)) {
-        g_autofree char *why = g_strdup_printf(
-            "the leader, member %u, goes on without it: %s; start it anew, "
-            "and it can be secondary again", role->leader,
-            group->why ?: "the session ended");
-
-        depose(group, role->leader, why);
+    reason = left_behind(group);
+    if (reason) {
+        why = g_strdup_printf("%s; start it anew, and it can be secondary "
+                              "again", reason);
+        conductor_depose(group, role->leader, why);
     }
 }
 
@@ -493,16 +298,17 @@ void conductor_look(ApusGroup *group)
     if (group->status.state == APUS_STATE_FAILED &&
         (group->part == APUS_PART_LEADER ||
          group->part == APUS_PART_SECONDARY)) {
-        depose(group, APUS_NOBODY, group->status.superseded
-               ? "an operator has begun a new generation of the group, "
-                 "without this replica"
-               : "the state of this member of the group cannot be stored; "
-                 "start it anew");
+        conductor_depose(group, APUS_NOBODY, group->status.superseded
+                         ? "an operator has begun a new generation of the "
+                           "group, without this replica"
+                         : "the state of this member of the group cannot be "
+                           "stored; start it anew");
         return;
     }
     if (group->part == APUS_PART_SECONDARY && qatomic_read(&group->vm_lost)) {
-        depose(group, APUS_NOBODY, "its VM was lost when a sync was applied; "
-               "start it anew, and it can be secondary again");
+        conductor_depose(group, APUS_NOBODY, "its VM was lost when a sync was "
+                         "applied; start it anew, and it can be secondary "
+                         "again");
         return;
     }
     switch (group->part) {
@@ -513,7 +319,7 @@ void conductor_look(ApusGroup *group)
         }
         break;
     case APUS_PART_LEADER:
-        conduct_leader(group);
+        conductor_lead(group);
         break;
     case APUS_PART_SECONDARY:
         conduct_secondary(group);
@@ -538,7 +344,7 @@ static void conduct_bh(void *opaque)
     }
     notice_term(group, group->status.term);
     conductor_look(group);
-    set_hush(group);
+    conductor_set_hush(group);
 }
 
 /*

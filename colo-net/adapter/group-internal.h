@@ -10,7 +10,9 @@
  *   group-sync.c    sync points, for syncvm
  *   group-session.c sessions of syncvm
  *   group-machine.c the operator, the VM's own stops, migration
+ *   group-off.c     the guest switches itself off
  *   conductor.c     who leads, who is secondary, and what follows
+ *   conductor-leader.c  what a leader does about its secondary
  *
  * Locks: the BQL for all that is not said to be under the lock. The member's
  * thread takes the lock, never the BQL. Who has the BQL may take the lock.
@@ -45,6 +47,12 @@ struct GroupItem {
 
 typedef QSIMPLEQ_HEAD(GroupQueue, GroupItem) GroupQueue;
 
+/*
+ * So long a secondary may take part in syncs without being named by a ROLE;
+ * then both sides give the session up. Usually its first sync is enough.
+ */
+#define GROUP_UNNAMED_MS 5000
+
 /* What the secondary of a session is to its leader, and back. */
 typedef enum GroupSession {
     GROUP_SESSION_NONE,
@@ -58,6 +66,14 @@ typedef struct GroupPace {
     int64_t delivered_at; /* the last batch */
     uint64_t cpu_time; /* of the VM, then */
 } GroupPace;
+
+/* How far a leader whose guest has switched itself off is. */
+typedef enum GroupOff {
+    GROUP_OFF_NO,
+    GROUP_OFF_SYNC, /* what it did last is synced */
+    GROUP_OFF_ROLE, /* ROLE(stopped) is under way */
+    GROUP_OFF_DONE,
+} GroupOff;
 
 struct ApusGroup {
     Apus *apus;
@@ -122,7 +138,7 @@ struct ApusGroup {
     int64_t patience; /* with a silent partner, in milliseconds */
     bool copying; /* leader: the VM migrates, and a session is to begin */
     int64_t begins_since; /* leader: milliseconds; 0: no session is to begin */
-    int64_t unnamed_since; /* secondary: milliseconds; 0: it is named */
+    int64_t unnamed_since; /* the secondary, in milliseconds; 0: it is named */
     int64_t suspected_since; /* milliseconds; 0: it is not */
     unsigned silent_ticks; /* in a row without a lease */
     bool told_lost; /* that the majority is lost */
@@ -135,7 +151,16 @@ struct ApusGroup {
     bool fresh_set;
     char *session_error; /* under the lock: of a session's thread */
     uint64_t session_synced; /* under the lock, an epoch */
+    uint64_t synced_index; /* under the lock: of its SYNC */
     bool named, name_failed; /* under the lock: fate of the ROLE */
+
+    /* --- group-off.c --- */
+    QEMUBH *off_bh;
+    GroupOff off;
+    uint64_t off_epoch; /* of the last sync that began before */
+    int64_t off_end; /* milliseconds: no longer than that */
+    bool off_wanted; /* secondary: its guest has switched itself off */
+    bool off_told, off_committed; /* under the lock: fate of ROLE(stopped) */
 
     /* Any thread, with qatomic_*() */
     bool hush; /* nothing may be said, whatever the lease */
@@ -212,6 +237,16 @@ void conductor_changed(void *opaque, const ApusStatus *status);
 /* Take the steps whose reasons are there. */
 void conductor_look(ApusGroup *group);
 
+/* The leader's steps. */
+void conductor_lead(ApusGroup *group);
+/* What a session's thread has said. */
+void conductor_look_at_session(ApusGroup *group);
+/* @by leads, or APUS_NOBODY knows who: this replica's VM stops for good. */
+void conductor_depose(ApusGroup *group, ApusId by, const char *why);
+/* By COLO's failover, here as everywhere. */
+void conductor_end_colo(void);
+/* Whether what the guest says is held whatever the lease (R12). */
+void conductor_set_hush(ApusGroup *group);
 void conductor_set_part(ApusGroup *group, ApusPart part);
 /* Why this replica is unprotected, or fenced; NULL: it is neither. */
 void conductor_set_why(ApusGroup *group, const char *why);
@@ -235,5 +270,14 @@ void group_machine_init(ApusGroup *group);
 void group_machine_clear(ApusGroup *group);
 /* Now and then; main loop. */
 void group_machine_tick(ApusGroup *group);
+
+/* --- group-off.c --------------------------------------------------------- */
+
+void group_off_init(ApusGroup *group);
+void group_off_clear(ApusGroup *group);
+/* Take the steps whose reasons are there; main loop. */
+void group_off_look(ApusGroup *group);
+/* Secondary: @group's VM is about to become what the leader's was. BQL. */
+bool group_off_forget(ApusGroup *group, Error **errp);
 
 #endif

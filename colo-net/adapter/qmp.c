@@ -34,16 +34,6 @@ static int ask(void *opaque)
            ? 0 : -1;
 }
 
-static const ApusPeerStatus *find_peer(const ApusStatus *status, ApusId id)
-{
-    for (unsigned i = 0; i < status->peers; i++) {
-        if (status->peer[i].id == id) {
-            return &status->peer[i];
-        }
-    }
-    return NULL;
-}
-
 static void describe_self(ApusMemberInfo *info, const ApusGroupObject *obj,
                           const ApusStatus *status)
 {
@@ -81,7 +71,7 @@ static ApusMemberInfoList *describe_members(const ApusGroupObject *obj,
 
     for (unsigned i = 0; i < status->members.count; i++) {
         const ApusMember *member = &status->members.member[i];
-        const ApusPeerStatus *peer = find_peer(status, member->id);
+        const ApusPeerStatus *peer = apus_status_peer(status, member->id);
         ApusMemberInfo *info = g_new0(ApusMemberInfo, 1);
 
         info->id = member->id;

@@ -156,9 +156,12 @@ gboolean apus_submit(Apus *apus, ApusEntryKind kind, const uint8_t *payload,
                      uint32_t length, ApusDone *done, void *opaque,
                      GError **errp);
 
-/* Name @secondary, a connected member, or nobody, in a ROLE entry. */
-gboolean apus_submit_role(Apus *apus, ApusId secondary, ApusDone *done,
-                          void *opaque, GError **errp);
+/*
+ * Name @secondary, a connected member, or nobody, in a ROLE entry: as the
+ * process that runs @incarnation and no other (R1); 0: whatever is connected.
+ */
+gboolean apus_submit_role(Apus *apus, ApusId secondary, uint64_t incarnation,
+                          ApusDone *done, void *opaque, GError **errp);
 
 /*
  * Tell member @to something: @size bytes, APUS_NOTE_MAX at most, which are
@@ -182,12 +185,14 @@ void apus_deliver_stop(Apus *apus); /* once more a deliver() may come */
 
 /*
  * These wait for the member's thread, a second at most (APUS_ERROR_BUSY). The
- * first three not from deliver(), skipped(), told(), term_rises() or a done()
+ * first four not from deliver(), skipped(), told(), term_rises() or a done()
  * (likewise).
  */
 gboolean apus_replace(Apus *apus, ApusId old, const ApusMember *new_member,
                       GError **errp);
 gboolean apus_deliver_from(Apus *apus, uint64_t index, GError **errp);
+/* changed() says who leads then: the secondary, or this member again. */
+gboolean apus_hand_over(Apus *apus, GError **errp);
 /* It leads when changed() says so. */
 gboolean apus_force(Apus *apus, GError **errp);
 gboolean apus_status(Apus *apus, ApusStatus *status, GError **errp);

@@ -261,7 +261,7 @@ gboolean load_submit_role(Load *load, Apus *apus, ApusId secondary,
 
     pending->done = done;
     pending->opaque = opaque;
-    if (!apus_submit_role(apus, secondary, completed, pending, errp)) {
+    if (!apus_submit_role(apus, secondary, 0, completed, pending, errp)) {
         refused(load, pending);
         return FALSE;
     }

@@ -314,7 +314,7 @@ void group_protect(Group *group, ApusId leader, ApusId secondary)
         group_wait(group, deadline);
     }
     pthread_mutex_unlock(&group->lock);
-    apus_submit_role(member->apus, secondary, fates_done, &fates, &error);
+    apus_submit_role(member->apus, secondary, 0, fates_done, &fates, &error);
     g_assert_no_error(error);
     fates_wait(&fates, 1);
     g_assert_cmpuint(fates.committed, ==, 1);

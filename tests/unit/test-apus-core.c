@@ -147,6 +147,91 @@ static void a_resigning_leader_is_followed_by_its_secondary(void)
     apus_world_free(&world);
 }
 
+static void assert_not_handed_over(World *world, ApusId id, ApusError code)
+{
+    g_autoptr(GError) error = NULL;
+
+    g_assert_false(apus_core_hand_over(world->member[id].core, world->now,
+                                       &error));
+    g_assert_error(error, APUS_ERROR, (int)code);
+}
+
+static void leadership_is_handed_over_without_a_wait(void)
+{
+    World world = { 0 };
+    ApusCore *old;
+
+    apus_world_new(&world);
+    apus_world_run(&world, 300 * WORLD_MS);
+    apus_world_protect(&world, 1, 2);
+    apus_world_run(&world, 50 * WORLD_MS);
+    old = world.member[1].core;
+    g_assert_cmpuint(apus_core_lease(old, world.now), >, world.now);
+    g_assert_true(apus_core_hand_over(old, world.now, NULL));
+    /* It is silent before anybody else can lead. */
+    g_assert_cmpuint(apus_core_lease(old, world.now), ==, 0);
+    assert_not_handed_over(&world, 1, APUS_ERROR_NOT_LEADER);
+    apus_world_run(&world, 5 * WORLD_MS);
+    g_assert_cmpint(apus_world_state(&world, 2), ==, APUS_STATE_LEADER);
+    g_assert_cmpuint(apus_core_lease(world.member[2].core, world.now), >,
+                     world.now);
+    /* It has no secondary, and the first has no claim any more. */
+    apus_world_run(&world, 500 * WORLD_MS);
+    g_assert_cmpint(apus_world_state(&world, 2), ==, APUS_STATE_LEADER);
+    assert_not_handed_over(&world, 2, APUS_ERROR_ROLE);
+    apus_world_free(&world);
+}
+
+static void leadership_is_handed_over_to_who_can_lead_only(void)
+{
+    World world = { 0 };
+    ApusMember fourth = { .id = 4, .address = "127.0.0.1:4" };
+
+    apus_world_new(&world);
+    apus_world_run(&world, 300 * WORLD_MS);
+    assert_not_handed_over(&world, 1, APUS_ERROR_ROLE);
+    assert_not_handed_over(&world, 2, APUS_ERROR_NOT_LEADER);
+    apus_world_protect(&world, 1, 2);
+    apus_world_run(&world, 50 * WORLD_MS);
+    world.member[2].silent = TRUE;
+    g_assert_true(apus_world_submit(&world, 1, "a", NULL));
+    apus_world_run(&world, 20 * WORLD_MS);
+    assert_not_handed_over(&world, 1, APUS_ERROR_ROLE);
+    world.member[2].silent = FALSE;
+    apus_world_run(&world, 100 * WORLD_MS);
+    g_assert_true(apus_core_replace(world.member[1].core, 3, &fourth,
+                                    world.now, NULL));
+    assert_not_handed_over(&world, 1, APUS_ERROR_BUSY);
+    /* All the while it has led. */
+    g_assert_cmpint(apus_world_state(&world, 1), ==, APUS_STATE_LEADER);
+    g_assert_cmpint(world.member[1].status.elected, ==, 1);
+    apus_world_free(&world);
+}
+
+/* The secondary does not hear of it, or cannot: nothing is lost. */
+static void who_handed_over_in_vain_leads_again(void)
+{
+    World world = { 0 };
+    uint64_t handed_over;
+
+    apus_world_new(&world);
+    apus_world_run(&world, 300 * WORLD_MS);
+    apus_world_protect(&world, 1, 2);
+    apus_world_run(&world, 50 * WORLD_MS);
+    handed_over = world.now;
+    g_assert_true(apus_core_hand_over(world.member[1].core, world.now, NULL));
+    world.member[2].dead = TRUE;
+    do {
+        apus_world_run(&world, WORLD_MS);
+        g_assert_cmpuint(world.now, <, handed_over + 500 * WORLD_MS);
+    } while (apus_world_state(&world, 1) != APUS_STATE_LEADER);
+    g_assert_cmpint(world.member[1].status.elected, ==, 2);
+    g_assert_true(apus_world_submit(&world, 1, "b", NULL));
+    apus_world_run(&world, 20 * WORLD_MS);
+    g_assert_cmpstr(world.member[1].delivered->str, ==, "b");
+    apus_world_free(&world);
+}
+
 static void nothing_passes_a_sync_before_it_is_resumed(void)
 {
     World world = { 0 };
@@ -267,6 +352,12 @@ int main(int argc, char **argv)
     g_test_add_func("/apus-core/a-resigning-leader-is-followed-by-its-"
                     "secondary",
                     a_resigning_leader_is_followed_by_its_secondary);
+    g_test_add_func("/apus-core/leadership-is-handed-over-without-a-wait",
+                    leadership_is_handed_over_without_a_wait);
+    g_test_add_func("/apus-core/leadership-is-handed-over-to-who-can-lead-"
+                    "only", leadership_is_handed_over_to_who_can_lead_only);
+    g_test_add_func("/apus-core/who-handed-over-in-vain-leads-again",
+                    who_handed_over_in_vain_leads_again);
     g_test_add_func("/apus-core/nothing-passes-a-sync-before-it-is-resumed",
                     nothing_passes_a_sync_before_it_is_resumed);
     g_test_add_func("/apus-core/a-restarted-member-is-cured-and-votes",

@@ -107,7 +107,7 @@ static void what_is_no_entry_is_refused(Group *group, gconstpointer data)
                                &error));
     g_assert_error(error, APUS_ERROR, APUS_ERROR_CORRUPT);
     g_clear_error(&error);
-    g_assert_false(apus_submit_role(apus, 9, NULL, NULL, &error));
+    g_assert_false(apus_submit_role(apus, 9, 0, NULL, NULL, &error));
     g_assert_error(error, APUS_ERROR, APUS_ERROR_ROLE);
 }
 

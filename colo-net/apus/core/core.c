@@ -675,6 +675,16 @@ const ApusLog *apus_core_log(const ApusCore *core)
     return core->log;
 }
 
+const ApusPeerStatus *apus_status_peer(const ApusStatus *status, ApusId id)
+{
+    for (unsigned i = 0; i < status->peers; i++) {
+        if (status->peer[i].id == id) {
+            return &status->peer[i];
+        }
+    }
+    return NULL;
+}
+
 const char *apus_state_name(ApusState state)
 {
     static const char *const names[] = {

@@ -287,8 +287,19 @@ void apus_core_pin(ApusCore *core, uint64_t index);
 void apus_core_note(ApusCore *core, ApusId to, const uint8_t *data,
                     size_t size, uint64_t now);
 
-/* Leader: stop leading; the secondary, if there is one, takes over at once. */
+/*
+ * Leader: stop leading; the secondary, if there is one, takes over at once.
+ * Who has heard it is not bound to this member any more, which is why nothing
+ * may be said from here on (R9). If nobody has taken over two timeouts later,
+ * this member stands for election again.
+ */
 void apus_core_resign(ApusCore *core, uint64_t now);
+/*
+ * The same, if the secondary can take over at once; else nothing happens:
+ * APUS_ERROR_NOT_LEADER, _BUSY (a change of members), _ROLE (there is none, it
+ * is not committed yet, out of reach, or not up to date).
+ */
+gboolean apus_core_hand_over(ApusCore *core, uint64_t now, GError **errp);
 
 /* --- what there is to see ------------------------------------------------ */
 
@@ -335,6 +346,9 @@ typedef struct {
 } ApusStatus;
 
 void apus_core_status(const ApusCore *core, ApusStatus *status, uint64_t now);
+
+/* What @status says of @id; NULL: nothing. */
+const ApusPeerStatus *apus_status_peer(const ApusStatus *status, ApusId id);
 
 /* The log, to look at until the next call. */
 const ApusLog *apus_core_log(const ApusCore *core);

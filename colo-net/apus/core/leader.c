@@ -356,19 +356,26 @@ static const Pending *oldest_pending(const ApusCore *core)
     return core->pending.head ? core->pending.head->data : NULL;
 }
 
-/* Does whoever the newest ROLE names make a majority with us, and at once? */
-static gboolean secondary_suffices(ApusCore *core)
+/* Is whoever the newest ROLE names there, and has all that is committed? */
+static gboolean secondary_keeps_up(ApusCore *core)
 {
     const ApusRole *role = &apus_log_newest(core->log)->role;
-    const Pending *oldest = oldest_pending(core);
     const Peer *peer = apus_core_peer(core, role->secondary);
 
-    return core->state == APUS_STATE_LEADER && peer && peer->connected &&
-           !peer->suspected && !peer->amnesiac && !peer->probing &&
+    return peer && peer->connected && !peer->suspected && !peer->amnesiac &&
+           !peer->probing && peer->match >= core->commit &&
            peer->incarnation == role->secondary_incarnation &&
-           peer->match >= core->commit && apus_core_two_suffice(core) &&
            apus_log_newest_of(core->log, APUS_ENTRY_ROLE) <= core->commit &&
-           apus_log_newest_of(core->log, APUS_ENTRY_MEMBER) <= core->commit &&
+           apus_log_newest_of(core->log, APUS_ENTRY_MEMBER) <= core->commit;
+}
+
+/* Does it make a majority with us, and at once? */
+static gboolean secondary_suffices(ApusCore *core)
+{
+    const Pending *oldest = oldest_pending(core);
+
+    return core->state == APUS_STATE_LEADER && secondary_keeps_up(core) &&
+           apus_core_two_suffice(core) &&
            !(oldest && core->now >= oldest->when + promptness(core));
 }
 
@@ -469,6 +476,25 @@ void apus_core_on_ack(ApusCore *core, Peer *peer, const ApusMessage *m)
         peer->next = MIN(MAX(ack->match, peer->match), last) + 1;
         peer->beat_at = 0;
     }
+}
+
+gboolean apus_core_hand_over(ApusCore *core, uint64_t now, GError **errp)
+{
+    core->now = MAX(core->now, now);
+    if (core->state != APUS_STATE_LEADER) {
+        return apus_refuse(errp, APUS_ERROR_NOT_LEADER,
+                           "this member does not lead");
+    }
+    if (apus_core_changing(core)) {
+        return apus_refuse(errp, APUS_ERROR_BUSY, "a change of members is "
+                           "under way");
+    }
+    if (!secondary_keeps_up(core)) {
+        return apus_refuse(errp, APUS_ERROR_ROLE, "there is no secondary that "
+                           "is connected and up to date");
+    }
+    apus_core_resign(core, now);
+    return TRUE;
 }
 
 /* --- trimming (R7) ------------------------------------------------------- */

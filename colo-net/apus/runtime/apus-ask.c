@@ -283,6 +283,22 @@ gboolean apus_deliver_from(Apus *apus, uint64_t index, GError **errp)
     return ask_member(apus, &ask, errp);
 }
 
+static gboolean answer_hand_over(Apus *apus, Ask *ask, GError **errp)
+{
+    (void)ask;
+    return apus_core_hand_over(apus->core, apus_loop_now(apus->loop), errp);
+}
+
+gboolean apus_hand_over(Apus *apus, GError **errp)
+{
+    Ask ask = {
+        .answer = answer_hand_over,
+        .core = TRUE,
+    };
+
+    return ask_member(apus, &ask, errp);
+}
+
 static gboolean answer_force(Apus *apus, Ask *ask, GError **errp)
 {
     (void)ask;

@@ -333,8 +333,21 @@ gboolean apus_submit(Apus *apus, ApusEntryKind kind, const uint8_t *payload,
     return enqueue(apus, submission, errp);
 }
 
-gboolean apus_submit_role(Apus *apus, ApusId secondary, ApusDone *done,
-                          void *opaque, GError **errp)
+/* What @id runs, if it is connected; else 0. */
+static uint64_t incarnation_of(Apus *apus, ApusId id)
+{
+    const ApusPeerStatus *peer;
+    uint64_t incarnation;
+
+    pthread_mutex_lock(&apus->lock);
+    peer = apus_status_peer(&apus->seen, id);
+    incarnation = peer && peer->connected ? peer->incarnation : 0;
+    pthread_mutex_unlock(&apus->lock);
+    return incarnation;
+}
+
+gboolean apus_submit_role(Apus *apus, ApusId secondary, uint64_t incarnation,
+                          ApusDone *done, void *opaque, GError **errp)
 {
     g_autoptr(GByteArray) payload = g_byte_array_new();
     ApusRole role = {
@@ -343,19 +356,14 @@ gboolean apus_submit_role(Apus *apus, ApusId secondary, ApusDone *done,
         .secondary = secondary,
     };
 
-    pthread_mutex_lock(&apus->lock);
-    for (unsigned i = 0; i < apus->seen.peers; i++) {
-        const ApusPeerStatus *peer = &apus->seen.peer[i];
-
-        if (peer->id == secondary && peer->connected) {
-            role.secondary_incarnation = peer->incarnation;
+    if (secondary != APUS_NOBODY) {
+        role.secondary_incarnation = incarnation
+                                     ?: incarnation_of(apus, secondary);
+        if (!role.secondary_incarnation) {
+            return apus_refuse(errp, APUS_ERROR_ROLE, "member %u cannot be "
+                               "named secondary: it is not connected",
+                               secondary);
         }
-    }
-    pthread_mutex_unlock(&apus->lock);
-    if (secondary != APUS_NOBODY && !role.secondary_incarnation) {
-        g_set_error(errp, APUS_ERROR, APUS_ERROR_ROLE, "member %u cannot be "
-                    "named secondary: it is not connected", secondary);
-        return FALSE;
     }
     apus_role_append(payload, &role);
     return apus_submit(apus, APUS_ENTRY_ROLE, payload->data, payload->len,

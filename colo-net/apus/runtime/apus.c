@@ -237,14 +237,9 @@ void apus_free(Apus *apus)
 /* Could @id, the secondary, take over now? */
 static gboolean could_take_over(const ApusStatus *status, ApusId id)
 {
-    for (unsigned i = 0; i < status->peers; i++) {
-        const ApusPeerStatus *peer = &status->peer[i];
+    const ApusPeerStatus *peer = apus_status_peer(status, id);
 
-        if (peer->id == id) {
-            return peer->connected && !peer->dead && !peer->suspected;
-        }
-    }
-    return FALSE;
+    return peer && peer->connected && !peer->dead && !peer->suspected;
 }
 
 /* Resign, if there is something to resign from. */

@@ -189,7 +189,8 @@ static void status_changed(void *opaque, const ApusStatus *status)
         return;
     }
     member->named = TRUE;
-    if (!apus_submit_role(member->apus, secondary, named, member, &error)) {
+    if (!apus_submit_role(member->apus, secondary, 0, named, member,
+                          &error)) {
         end(member, g_strdup(error->message));
     }
 }

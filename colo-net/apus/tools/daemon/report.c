@@ -34,16 +34,6 @@ static void begin(JsonBuilder *builder, const char *name)
     json_builder_begin_object(builder);
 }
 
-static const ApusPeerStatus *find_peer(const ApusStatus *status, ApusId id)
-{
-    for (unsigned i = 0; i < status->peers; i++) {
-        if (status->peer[i].id == id) {
-            return &status->peer[i];
-        }
-    }
-    return NULL;
-}
-
 static gboolean leads(const ApusStatus *status)
 {
     return status->state == APUS_STATE_LEADER ||
@@ -53,7 +43,7 @@ static gboolean leads(const ApusStatus *status)
 static void put_member(JsonBuilder *builder, const ApusStatus *status,
                        const ApusMember *member, ApusId self)
 {
-    const ApusPeerStatus *peer = find_peer(status, member->id);
+    const ApusPeerStatus *peer = apus_status_peer(status, member->id);
 
     json_builder_begin_object(builder);
     put(builder, "id", member->id);
@@ -182,7 +172,7 @@ static void note(GPtrArray *lines, const char *format, ...)
 static void note_member(GPtrArray *lines, const ApusStatus *status,
                         const ApusMember *member)
 {
-    const ApusPeerStatus *peer = find_peer(status, member->id);
+    const ApusPeerStatus *peer = apus_status_peer(status, member->id);
 
     if (!peer) {
         return;
@@ -367,7 +357,7 @@ GPtrArray *apusd_changes(const ApusStatus *before, const ApusStatus *after)
         change_of_members(lines, &after->members);
     }
     for (unsigned i = 0; i < after->peers; i++) {
-        change_of_peer(lines, find_peer(before, after->peer[i].id),
+        change_of_peer(lines, apus_status_peer(before, after->peer[i].id),
                        &after->peer[i]);
     }
     return lines;
