@@ -55,9 +55,7 @@ void apus_group_session_synced(uint64_t epoch)
     }
     WITH_QEMU_LOCK_GUARD(&group->lock) {
         group->session_synced = epoch;
-        if (group->session == GROUP_SESSION_SYNCED) {
-            return;
-        }
+        group->synced_index = group->barrier_index;
     }
     qemu_bh_schedule(group->conduct_bh);
 }
@@ -84,6 +82,8 @@ void apus_group_session_end(void)
     if (group) {
         group->session = GROUP_SESSION_NONE;
         group->partner = APUS_NOBODY;
+        group->copying = false;
+        apus_pin(group->apus, 0);
         apus_group_sync_done(UINT64_MAX);
     }
 }
@@ -152,7 +152,8 @@ void apus_group_taken_over(void)
     }
     group->session = GROUP_SESSION_NONE;
     group->partner = APUS_NOBODY;
-    conductor_set_why(group, "the leader was lost");
+    conductor_set_why(group, "this replica has taken over, and has no "
+                      "secondary yet");
     conductor_set_part(group, APUS_PART_LEADER);
     group->was_protected = true;
     apus_group_sync_done(UINT64_MAX);
