@@ -21,6 +21,7 @@ ADDRESS6 = 'fd00::2'
 ICMP_ECHO, ICMP_REPLY = 8, 0
 ICMP6_ECHO, ICMP6_REPLY = 128, 129
 ETH_P_ARP = 0x0806
+ASK_AGAIN = 1.0         # for what may be lost, seconds
 SILENCE = 1.0           # in which what is held would have come, seconds
 NEVER = 60000           # an interval that no test waits for, milliseconds
 
@@ -45,14 +46,22 @@ def opened(host, *kind, timeout=10):
         yield sock
 
 
-def receive(sock, wanted, timeout=10):
-    """Wait for a packet for which @wanted holds."""
+def ask(sock, question, address, wanted, timeout=10):
+    """
+    Send @question until a packet comes for which @wanted holds: what has no
+    promise may be lost.
+    """
     end = time.monotonic() + patient(timeout)
-    while True:
-        sock.settimeout(max(end - time.monotonic(), 0.001))
-        data = sock.recv(4096)
-        if wanted(data):
-            return data
+    again = 0
+    while (now := time.monotonic()) < end:
+        if now >= again:
+            sock.sendto(question, address)
+            again = now + ASK_AGAIN
+        sock.settimeout(max(min(again, end) - now, 0.001))
+        with contextlib.suppress(TimeoutError):
+            if wanted(sock.recv(4096)):
+                return
+    raise TimeoutError(f'no answer in {patient(timeout)} s')
 
 
 def ping(host):
@@ -62,9 +71,8 @@ def ping(host):
     head = struct.pack('!BBH', ICMP_ECHO, 0, checksum(head + body))
     with opened(host, socket.AF_INET, socket.SOCK_RAW,
                 socket.IPPROTO_ICMP) as sock:
-        sock.sendto(head + body, (ADDRESS, 0))
-        receive(sock, lambda data: data[20] == ICMP_REPLY
-                and data[24:] == body)
+        ask(sock, head + body, (ADDRESS, 0),
+            lambda data: data[20] == ICMP_REPLY and data[24:] == body)
 
 
 def ping6(host):
@@ -73,10 +81,8 @@ def ping6(host):
     with opened(host, socket.AF_INET6, socket.SOCK_RAW,
                 socket.IPPROTO_ICMPV6) as sock:
         # The kernel fills in the checksum.
-        sock.sendto(struct.pack('!BBH', ICMP6_ECHO, 0, 0) + body,
-                    (ADDRESS6, 0))
-        receive(sock, lambda data: data[0] == ICMP6_REPLY
-                and data[4:] == body)
+        ask(sock, struct.pack('!BBH', ICMP6_ECHO, 0, 0) + body, (ADDRESS6, 0),
+            lambda data: data[0] == ICMP6_REPLY and data[4:] == body)
 
 
 def arp(host):
@@ -85,20 +91,20 @@ def arp(host):
     here = socket.inet_aton(str(host.address))
     with opened(host, socket.AF_PACKET, socket.SOCK_RAW,
                 socket.htons(ETH_P_ARP)) as sock:
-        sock.bind(('br0', ETH_P_ARP))
+        bridge = ('br0', ETH_P_ARP)
+        sock.bind(bridge)
         own = sock.getsockname()[4]
-        sock.send(b'\xff' * 6 + own + struct.pack('!HHHBBH', ETH_P_ARP, 1,
-                                                  0x0800, 6, 4, 1)
-                  + own + here + bytes(6) + socket.inet_aton(ADDRESS))
-        receive(sock, lambda data: data[20:22] == b'\0\2'
-                and data[22:28] == mac)
+        ask(sock, b'\xff' * 6 + own
+            + struct.pack('!HHHBBH', ETH_P_ARP, 1, 0x0800, 6, 4, 1)
+            + own + here + bytes(6) + socket.inet_aton(ADDRESS), bridge,
+            lambda data: data[20:22] == b'\0\2' and data[22:28] == mac)
 
 
 def udp(host):
     """A datagram to the echo service."""
     with opened(host, socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.sendto(b'hello', (ADDRESS, ECHO_PORT))
-        receive(sock, lambda data: b'hello' in data)
+        ask(sock, b'hello', (ADDRESS, ECHO_PORT),
+            lambda data: b'hello' in data)
 
 
 def allow_ipv6(host):
