@@ -234,6 +234,7 @@ EchoPass echo_inbound(Echo *echo, uint8_t *frame, size_t size,
     packet_parse(&packet, frame, size, vnet_len, PACKET_TO_GUEST);
     flow = packet.tcp ? flow_by_key(echo->table, &packet.key) : NULL;
     if (!flow) {
+        flow_translate_error(echo->table, &packet, frame);
         return ECHO_PASS;
     }
     echo->table->now = now;

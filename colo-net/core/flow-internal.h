@@ -143,6 +143,9 @@ static inline uint32_t flow_guest_ack(const Flow *flow, const Packet *packet)
 
 void flow_translate_out(const Flow *flow, Packet *packet, uint8_t *frame);
 void flow_translate_in(const Flow *flow, Packet *packet, uint8_t *frame);
+/* An ICMP error about what the guest has said; all else stays as it is. */
+void flow_translate_error(const FlowTable *table, const Packet *packet,
+                          uint8_t *frame);
 
 Flow *flow_by_key(const FlowTable *table, const PacketKey *key);
 Flow *flow_by_id(const FlowTable *table, uint64_t id);

@@ -218,6 +218,22 @@ void flow_translate_in(const Flow *flow, Packet *packet, uint8_t *frame)
     packet_shift_stamp(packet, frame, 0, -flow->stamp_offset);
 }
 
+void flow_translate_error(const FlowTable *table, const Packet *packet,
+                          uint8_t *frame)
+{
+    PacketQuote quote;
+    Flow *flow;
+
+    if (!flow_table_translates(table) ||
+        !packet_quote(&quote, packet, frame)) {
+        return;
+    }
+    flow = flow_by_key(table, &quote.key);
+    if (flow) {
+        packet_shift_quote(packet, &quote, frame, -flow->offset);
+    }
+}
+
 void flow_outbound(FlowTable *table, uint8_t *frame, size_t size,
                    size_t vnet_len, int64_t now)
 {
@@ -246,6 +262,8 @@ void flow_inbound(FlowTable *table, uint8_t *frame, size_t size,
         flow_learn(table, flow, &packet, frame);
         flow_heard(table, flow, &packet);
         flow_translate_in(flow, &packet, frame);
+    } else {
+        flow_translate_error(table, &packet, frame);
     }
 }
 

@@ -26,6 +26,27 @@ static void mask(Head *head, uint32_t at, uint32_t n)
     }
 }
 
+/* What the guest was given of the segment was translated for it alone. */
+static void mask_quote(Head *head, uint32_t at, unsigned version)
+{
+    uint32_t tcp = at + ICMP_HEADER;
+    PacketIp ip;
+
+    if (head->size < tcp || !packet_is_error(head->bytes + at, version) ||
+        !packet_ip(&ip, head->bytes + tcp, head->size - tcp, TRUE) ||
+        ip.protocol != PROTOCOL_TCP || (ip.fragment & IPV4_FRAGMENT_AT)) {
+        return;
+    }
+    tcp += ip.payload;
+    if (tcp + TCP_OFFSET < head->size) {
+        uint32_t length = (head->bytes[tcp + TCP_OFFSET] >> 4) * 4;
+
+        mask(head, tcp + TCP_HEADER, MAX(length, TCP_HEADER) - TCP_HEADER);
+    }
+    mask(head, tcp + TCP_ACKNOWLEDGE, 4);
+    mask(head, tcp + TCP_CHECKSUM, 2);
+}
+
 static void mask_checksum(Head *head, uint8_t protocol, uint32_t at)
 {
     switch (protocol) {
@@ -37,7 +58,8 @@ static void mask_checksum(Head *head, uint8_t protocol, uint32_t at)
         break;
     case PROTOCOL_ICMP:
     case PROTOCOL_ICMPV6:
-        mask(head, at + 2, 2);
+        mask_quote(head, at, protocol == PROTOCOL_ICMP ? 4 : 6);
+        mask(head, at + ICMP_CHECKSUM, 2);
         break;
     }
 }
@@ -159,10 +181,10 @@ static void adjust(uint8_t *checksum, uint32_t before, uint32_t after)
     store16(checksum, ~fold(sum) & 0xffff);
 }
 
-static void replace32(const Packet *packet, uint8_t *frame, uint32_t at,
-                      uint32_t value)
+/* The checksum is that of what begins at l4. */
+static void replace32_at(const Packet *packet, uint8_t *frame, uint32_t at,
+                         uint32_t value, uint8_t *checksum)
 {
-    uint8_t *checksum = frame + packet->l4 + TCP_CHECKSUM;
     unsigned odd = (at - packet->l4) & 1;
     uint32_t before = sum_bytes(frame + at, 4, odd);
 
@@ -170,6 +192,12 @@ static void replace32(const Packet *packet, uint8_t *frame, uint32_t at,
     if (!packet->partial) {
         adjust(checksum, before, sum_bytes(frame + at, 4, odd));
     }
+}
+
+static void replace32(const Packet *packet, uint8_t *frame, uint32_t at,
+                      uint32_t value)
+{
+    replace32_at(packet, frame, at, value, frame + packet->l4 + TCP_CHECKSUM);
 }
 
 void packet_shift_seq(Packet *packet, uint8_t *frame, uint32_t shift)
@@ -218,6 +246,19 @@ void packet_shift_stamp(Packet *packet, uint8_t *frame, uint32_t value,
     }
     if (echo && old) {
         replace32(packet, frame, packet->stamp + 4, old + echo);
+    }
+}
+
+/* If both have a checksum, what is changed in the segment's makes up for it. */
+void packet_shift_quote(const Packet *packet, const PacketQuote *quote,
+                        uint8_t *frame, uint32_t shift)
+{
+    uint32_t at = quote->tcp + TCP_SEQ;
+
+    if (shift) {
+        replace32_at(packet, frame, at, load32(frame + at) + shift, frame +
+                     (quote->whole ? quote->tcp + TCP_CHECKSUM :
+                      packet->l4 + ICMP_CHECKSUM));
     }
 }
 

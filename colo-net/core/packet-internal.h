@@ -54,6 +54,15 @@ enum {
 };
 
 enum {
+    ICMP_CHECKSUM = 2,
+    ICMP_UNREACHABLE = 3,
+    ICMP_HEADER = 8, /* of an error; the packet it is about follows */
+    ICMP_TIME_EXCEEDED = 11,
+    ICMP_PARAMETER = 12,
+    QUOTED_MIN = 8, /* bytes of the TCP header: ports and the number */
+};
+
+enum {
     TCP_SEQ = 4,
     TCP_ACKNOWLEDGE = 8,
     TCP_OFFSET = 12,
@@ -94,6 +103,25 @@ static inline void store32(uint8_t *p, uint32_t value)
     store16(p, value >> 16);
     store16(p + 2, value & 0xffff);
 }
+
+/* An IP packet: offsets from its first byte */
+typedef struct PacketIp {
+    uint8_t version;
+    uint8_t protocol; /* behind the options that were understood */
+    uint16_t fragment; /* IPv4: the flag and where it belongs; 0: none */
+    uint32_t payload;
+    uint32_t end;
+} PacketIp;
+
+/*
+ * Read the headers at @p, if they are whole, and the packet is, too, within
+ * @space bytes; unless @cut, then it may be cut off.
+ */
+gboolean packet_ip(PacketIp *ip, const uint8_t *p, uint32_t space,
+                   gboolean cut);
+
+/* Whether that is an error, about a packet that it quotes. */
+gboolean packet_is_error(const uint8_t *icmp, unsigned version);
 
 /* Set l3 and the key's tags. Returns the type, 0 if there is none. */
 uint16_t packet_ethernet(Packet *packet, const uint8_t *frame);

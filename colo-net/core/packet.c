@@ -36,68 +36,81 @@ uint16_t packet_ethernet(Packet *packet, const uint8_t *frame)
     return type;
 }
 
-/* Both return where the segment ends, or 0: it is not a whole segment. */
+/* Both take a packet that is cut off if @cut; its end is that of the space. */
 
-static uint32_t parse_ipv4(Packet *packet, const uint8_t *frame,
-                           PacketDirection direction)
+static gboolean read_ipv4(PacketIp *ip, const uint8_t *p, uint32_t space,
+                          gboolean cut)
 {
-    const uint8_t *ip = frame + packet->l3;
-    uint32_t space = packet->size - packet->l3, head, total;
+    uint32_t total;
 
-    if (space < IPV4_HEADER || ip[0] >> 4 != 4) {
-        return 0;
+    if (space < IPV4_HEADER) {
+        return FALSE;
     }
-    head = (ip[0] & 0xf) * 4;
-    total = load16(ip + IPV4_TOTAL);
-    if (head < IPV4_HEADER || total < head || total > space ||
-        (load16(ip + IPV4_FRAGMENT) & IPV4_FRAGMENTED) ||
-        ip[IPV4_PROTOCOL] != PROTOCOL_TCP) {
-        return 0;
-    }
-    memcpy(direction == PACKET_FROM_GUEST ? packet->key.guest :
-           packet->key.peer, ip + 12, 4);
-    memcpy(direction == PACKET_FROM_GUEST ? packet->key.peer :
-           packet->key.guest, ip + 16, 4);
-    packet->key.version = 4;
-    packet->l4 = packet->l3 + head;
-    return packet->l3 + total;
+    total = load16(p + IPV4_TOTAL);
+    ip->protocol = p[IPV4_PROTOCOL];
+    ip->payload = (p[0] & 0xf) * 4;
+    ip->fragment = load16(p + IPV4_FRAGMENT) & IPV4_FRAGMENTED;
+    ip->end = cut ? MIN(total, space) : total;
+    return ip->payload >= IPV4_HEADER && ip->payload <= ip->end &&
+           ip->end <= space;
 }
 
-static uint32_t parse_ipv6(Packet *packet, const uint8_t *frame,
-                           PacketDirection direction)
+static gboolean read_ipv6(PacketIp *ip, const uint8_t *p, uint32_t space,
+                          gboolean cut)
 {
-    const uint8_t *ip = frame + packet->l3;
-    uint32_t space = packet->size - packet->l3, at = IPV6_HEADER, end;
-    uint8_t next;
+    uint32_t total;
 
-    if (space < IPV6_HEADER || ip[0] >> 4 != 6) {
-        return 0;
+    if (space < IPV6_HEADER) {
+        return FALSE;
     }
-    end = IPV6_HEADER + load16(ip + IPV6_LENGTH);
-    if (end > space) {
-        return 0;
+    total = IPV6_HEADER + load16(p + IPV6_LENGTH);
+    ip->protocol = p[IPV6_NEXT];
+    ip->payload = IPV6_HEADER;
+    ip->end = cut ? MIN(total, space) : total;
+    if (ip->end > space) {
+        return FALSE;
     }
-    next = ip[IPV6_NEXT];
-    while (next == PROTOCOL_HOPS || next == PROTOCOL_OPTIONS) {
-        if (end - at < 8) {
-            return 0;
+    while (ip->protocol == PROTOCOL_HOPS || ip->protocol == PROTOCOL_OPTIONS) {
+        if (ip->end - ip->payload < 8) {
+            return FALSE;
         }
-        next = ip[at];
-        at += (ip[at + 1] + 1) * 8;
-        if (at > end) {
-            return 0;
+        ip->protocol = p[ip->payload];
+        ip->payload += (p[ip->payload + 1] + 1) * 8;
+        if (ip->payload > ip->end) {
+            return FALSE;
         }
     }
-    if (next != PROTOCOL_TCP) {
-        return 0;
+    return TRUE;
+}
+
+gboolean packet_ip(PacketIp *ip, const uint8_t *p, uint32_t space,
+                   gboolean cut)
+{
+    *ip = (PacketIp) { .version = space ? p[0] >> 4 : 0 };
+    switch (ip->version) {
+    case 4:
+        return read_ipv4(ip, p, space, cut);
+    case 6:
+        return read_ipv6(ip, p, space, cut);
     }
-    memcpy(direction == PACKET_FROM_GUEST ? packet->key.guest :
-           packet->key.peer, ip + 8, 16);
-    memcpy(direction == PACKET_FROM_GUEST ? packet->key.peer :
-           packet->key.guest, ip + 24, 16);
-    packet->key.version = 6;
-    packet->l4 = packet->l3 + at;
-    return packet->l3 + end;
+    return FALSE;
+}
+
+static void read_addresses(PacketKey *key, const PacketIp *ip,
+                           const uint8_t *p, gboolean from_guest)
+{
+    size_t size = ip->version == 4 ? 4 : 16;
+    size_t at = ip->version == 4 ? 12 : 8;
+
+    memcpy(from_guest ? key->guest : key->peer, p + at, size);
+    memcpy(from_guest ? key->peer : key->guest, p + at + size, size);
+    key->version = ip->version;
+}
+
+static void read_ports(PacketKey *key, const uint8_t *tcp, gboolean from_guest)
+{
+    key->guest_port = load16(tcp + (from_guest ? 0 : 2));
+    key->peer_port = load16(tcp + (from_guest ? 2 : 0));
 }
 
 static void parse_option(Packet *packet, const uint8_t *frame, uint32_t at,
@@ -152,36 +165,46 @@ static void parse_options(Packet *packet, const uint8_t *frame)
     }
 }
 
-static void parse_tcp(Packet *packet, const uint8_t *frame, uint32_t end,
+static void parse_tcp(Packet *packet, const uint8_t *frame,
                       PacketDirection direction)
 {
     const uint8_t *tcp = frame + packet->l4;
-    gboolean out = direction == PACKET_FROM_GUEST;
     uint32_t head;
 
-    if (end < packet->l4 + TCP_HEADER) {
+    if (packet->end < packet->l4 + TCP_HEADER) {
         return;
     }
     head = (tcp[TCP_OFFSET] >> 4) * 4;
-    if (head < TCP_HEADER || head > end - packet->l4) {
+    if (head < TCP_HEADER || head > packet->end - packet->l4) {
         return;
     }
     packet->tcp = TRUE;
-    packet->key.guest_port = load16(tcp + (out ? 0 : 2));
-    packet->key.peer_port = load16(tcp + (out ? 2 : 0));
+    read_ports(&packet->key, tcp, direction == PACKET_FROM_GUEST);
     packet->seq = load32(tcp + TCP_SEQ);
     packet->flags = tcp[TCP_FLAGS];
     packet->ack = packet->flags & TCP_ACK ? load32(tcp + TCP_ACKNOWLEDGE) : 0;
     packet->window = load16(tcp + TCP_WINDOW);
     packet->payload = packet->l4 + head;
-    packet->payload_size = end - packet->payload;
+    packet->payload_size = packet->end - packet->payload;
     parse_options(packet, frame);
+}
+
+/* What is there of a packet of @type, and whether it is one. */
+static gboolean parse_ip(Packet *packet, PacketIp *ip, const uint8_t *frame,
+                         uint16_t type)
+{
+    uint32_t space = packet->size - packet->l3;
+
+    return (type == TYPE_IPV4 || type == TYPE_IPV6) &&
+           packet_ip(ip, frame + packet->l3, space, FALSE) &&
+           ip->version == (type == TYPE_IPV4 ? 4 : 6) && !ip->fragment;
 }
 
 void packet_parse(Packet *packet, const uint8_t *frame, size_t size,
                   size_t vnet_len, PacketDirection direction)
 {
-    uint32_t end = 0;
+    PacketIp ip;
+    uint16_t type;
 
     *packet = (Packet) {
         .size = MIN(size, PACKET_MAX),
@@ -191,15 +214,50 @@ void packet_parse(Packet *packet, const uint8_t *frame, size_t size,
     packet->partial = packet->l2 >= VNET_HEADER &&
                       (frame[VNET_FLAGS] & VNET_NEEDS_CHECKSUM);
 
-    switch (packet_ethernet(packet, frame)) {
-    case TYPE_IPV4:
-        end = parse_ipv4(packet, frame, direction);
-        break;
-    case TYPE_IPV6:
-        end = parse_ipv6(packet, frame, direction);
-        break;
+    type = packet_ethernet(packet, frame);
+    if (!parse_ip(packet, &ip, frame, type) || size > PACKET_MAX) {
+        return;
     }
-    if (end && size <= PACKET_MAX) {
-        parse_tcp(packet, frame, end, direction);
+    packet->l4 = packet->l3 + ip.payload;
+    packet->end = packet->l3 + ip.end;
+    if (ip.protocol == PROTOCOL_TCP) {
+        read_addresses(&packet->key, &ip, frame + packet->l3,
+                       direction == PACKET_FROM_GUEST);
+        parse_tcp(packet, frame, direction);
+    } else {
+        packet->icmp = ip.protocol == (ip.version == 4 ? PROTOCOL_ICMP :
+                                       PROTOCOL_ICMPV6);
     }
+}
+
+/* --- ICMP errors ----------------------------------------------------------*/
+
+gboolean packet_is_error(const uint8_t *icmp, unsigned version)
+{
+    if (version == 6) {
+        return icmp[0] >= 1 && icmp[0] <= 4;
+    }
+    return icmp[0] == ICMP_UNREACHABLE || icmp[0] == ICMP_TIME_EXCEEDED ||
+           icmp[0] == ICMP_PARAMETER;
+}
+
+gboolean packet_quote(PacketQuote *quote, const Packet *packet,
+                      const uint8_t *frame)
+{
+    uint32_t at = packet->l4 + ICMP_HEADER;
+    PacketIp ip;
+
+    if (!packet->icmp || packet->end < at ||
+        !packet_is_error(frame + packet->l4, frame[packet->l3] >> 4) ||
+        !packet_ip(&ip, frame + at, packet->end - at, TRUE) ||
+        ip.version != frame[packet->l3] >> 4 || ip.protocol != PROTOCOL_TCP ||
+        (ip.fragment & IPV4_FRAGMENT_AT) || ip.end - ip.payload < QUOTED_MIN) {
+        return FALSE;
+    }
+    *quote = (PacketQuote) { .tcp = at + ip.payload };
+    quote->whole = ip.end - ip.payload >= TCP_HEADER;
+    memcpy(quote->key.vlan, packet->key.vlan, sizeof(quote->key.vlan));
+    read_addresses(&quote->key, &ip, frame + at, TRUE);
+    read_ports(&quote->key, frame + quote->tcp, TRUE);
+    return TRUE;
 }

@@ -54,12 +54,14 @@ typedef enum PacketDirection {
  * vnet header's. Numbers are in host order.
  */
 typedef struct Packet {
-    gboolean tcp; /* else only l2, l3 and size are set */
+    gboolean tcp; /* else only size, l2, l3 and the key's tags are set */
+    gboolean icmp; /* ... and, of a whole one, l4 and end */
     gboolean partial; /* the checksum is only the pseudo header's */
     uint32_t size;
     uint32_t l2; /* Ethernet */
     uint32_t l3; /* IP, or what follows the tags */
-    uint32_t l4; /* TCP */
+    uint32_t l4; /* TCP, or ICMP */
+    uint32_t end; /* of the IP packet */
     uint32_t payload;
     uint32_t payload_size; /* padding is no payload */
 
@@ -95,6 +97,17 @@ static inline int32_t seq_diff(uint32_t a, uint32_t b)
     return (int32_t)(a - b);
 }
 
+/* An ICMP error is about a segment, of which it quotes the beginning. */
+typedef struct PacketQuote {
+    PacketKey key; /* as if the guest has said the segment */
+    uint32_t tcp; /* where it is in the frame */
+    gboolean whole; /* its header without options is; else 8 bytes of it */
+} PacketQuote;
+
+/* Whether @frame, which the guest is to hear, is one. */
+gboolean packet_quote(PacketQuote *quote, const Packet *packet,
+                      const uint8_t *frame);
+
 typedef struct PacketDigest {
     uint64_t low;
     uint64_t high;
@@ -102,8 +115,9 @@ typedef struct PacketDigest {
 
 /*
  * XXH3-128 of the frame, without the vnet header and padding, and without what
- * differs for no reason: the identification of IP packets, the flow label, and
- * checksums of what is in the digest itself.
+ * differs for no reason: the identification of IP packets, the flow label,
+ * checksums of what is in the digest itself, and, in the segment that an ICMP
+ * error quotes, what is translated before the guest hears it.
  */
 PacketDigest packet_digest(const Packet *packet, const uint8_t *frame,
                            uint64_t seed);
@@ -118,6 +132,9 @@ void packet_shift_ack(Packet *packet, uint8_t *frame, uint32_t shift);
 /* TSval, and TSecr unless it is 0, which says that there is none */
 void packet_shift_stamp(Packet *packet, uint8_t *frame, uint32_t value,
                         uint32_t echo);
+/* The sequence number that @frame, an ICMP error, quotes, and checksums */
+void packet_shift_quote(const Packet *packet, const PacketQuote *quote,
+                        uint8_t *frame, uint32_t shift);
 uint32_t packet_stamp_value(const Packet *packet, const uint8_t *frame);
 uint32_t packet_stamp_echo(const Packet *packet, const uint8_t *frame);
 

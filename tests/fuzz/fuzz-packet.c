@@ -42,6 +42,25 @@ static void shift(const Packet *packet, const uint8_t *frame, size_t size)
     g_assert_cmphex(again.ack, ==, packet->ack);
 }
 
+/* An error is wrong before and after in the same way. */
+static void shift_quote(const uint8_t *frame, size_t size, size_t vnet)
+{
+    g_autofree uint8_t *copy = g_memdup2(frame, size);
+    PacketQuote quote, again;
+    Packet packet;
+
+    packet_parse(&packet, frame, size, vnet, PACKET_TO_GUEST);
+    if (!packet_quote(&quote, &packet, frame)) {
+        return;
+    }
+    g_assert_cmpuint(quote.tcp + (quote.whole ? 20 : 8), <=, packet.end);
+    packet_shift_quote(&packet, &quote, copy, 0x12345678);
+    g_assert_true(packet_quote(&again, &packet, copy));
+    g_assert_cmpmem(&again, sizeof(again), &quote, sizeof(quote));
+    packet_shift_quote(&packet, &quote, copy, -0x12345678);
+    g_assert_cmpmem(copy + quote.tcp, 8, frame + quote.tcp, 8);
+}
+
 static void slice(const Packet *packet, const uint8_t *frame, size_t vnet)
 {
     uint32_t length = packet_length(packet), cut = length / 2;
@@ -78,6 +97,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     frame = g_memdup2(data + 1, size);
     packet_parse(&packet, frame, size, vnet, PACKET_FROM_GUEST);
     packet_digest(&packet, frame, 3);
+    shift_quote(frame, size, vnet);
     if (packet.tcp) {
         check_inside(&packet, size);
         shift(&packet, frame, size);
@@ -102,6 +122,11 @@ void fuzz_seeds(void)
 
     net_syn_options(options, 1, 2);
     seed(0, net_datagram(1, "question", 8));
+    for (unsigned i = 0; i < 4; i++) {
+        const NetSegment about = { .ipv6 = i & 1, .seq = 7 };
+
+        seed(0, net_error(&about, i & 1 ? 2 : 3, i & 2 ? 48 : 500));
+    }
     for (unsigned i = 0; i < 16; i++) {
         seed(i & 1, net_segment(&(NetSegment) {
             .vnet = i & 1 ? 10 : 0,

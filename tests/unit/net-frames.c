@@ -176,6 +176,62 @@ HoldFrame *net_datagram(uint16_t id, const void *payload, size_t size)
     return frame;
 }
 
+static gboolean is_ipv4(const HoldFrame *frame)
+{
+    return frame->data[14] >> 4 == 4;
+}
+
+static uint8_t *icmp_of(const HoldFrame *frame)
+{
+    return (uint8_t *)frame->data + 14 + (is_ipv4(frame) ? 20 : 40);
+}
+
+static unsigned icmp_sum(const HoldFrame *frame)
+{
+    const uint8_t *icmp = icmp_of(frame);
+    size_t size = frame->data + frame->size - icmp;
+
+    return sum(is_ipv4(frame) ? 0 : pseudo_sum(frame->data + 14, 58, size),
+               icmp, size);
+}
+
+HoldFrame *net_error(const NetSegment *about, uint8_t type, size_t quoted)
+{
+    g_autofree HoldFrame *segment = net_segment(about);
+    size_t n = MIN(quoted, segment->size - 14);
+    size_t head = about->ipv6 ? 40 : 20;
+    HoldFrame *frame = hold_frame_new(14 + head + 8 + n);
+    NetSegment outer = {
+        .ipv6 = about->ipv6,
+        .client = about->client,
+        .to_guest = !about->to_guest,
+    };
+    uint8_t *ip, *icmp;
+
+    memset(frame->data, 0, frame->size);
+    ip = put_ethernet(frame->data, &outer);
+    icmp = ip + head;
+    put_ip(ip, &outer, about->ipv6 ? 58 : 1, 8 + n);
+    icmp[0] = type;
+    big16(icmp + 6, 1280); /* fits */
+    memcpy(icmp + 8, segment->data + 14, n);
+    big16(icmp + 2, 65535 - icmp_sum(frame));
+    return frame;
+}
+
+gboolean net_error_sum_right(const HoldFrame *frame)
+{
+    return icmp_sum(frame) == 65535;
+}
+
+uint8_t *net_quoted(const HoldFrame *frame)
+{
+    uint8_t *ip = icmp_of(frame) + 8;
+
+    return ip + (ip[0] >> 4 == 4 ? (ip[0] & 15) * 4 :
+                 40 + (ip[6] == 60 ? (ip[41] + 1) * 8 : 0));
+}
+
 gboolean net_sums_right(const uint8_t *frame, size_t size, unsigned vnet)
 {
     const uint8_t *ip = frame + vnet + 12;

@@ -50,6 +50,16 @@ HoldFrame *net_segment(const NetSegment *segment);
 /* A UDP datagram from the guest, with this IP identification. */
 HoldFrame *net_datagram(uint16_t id, const void *payload, size_t size);
 
+/*
+ * An ICMP error of @type about @about, a segment without tags and vnet header,
+ * to the guest, or from it if the segment is to it. It quotes @quoted bytes of
+ * the packet, or all there are.
+ */
+HoldFrame *net_error(const NetSegment *about, uint8_t type, size_t quoted);
+gboolean net_error_sum_right(const HoldFrame *frame);
+/* The segment that it quotes, and where that is. */
+uint8_t *net_quoted(const HoldFrame *frame);
+
 /* Whether the sums are right; @vnet: of the header. */
 gboolean net_sums_right(const uint8_t *frame, size_t size, unsigned vnet);
 

@@ -132,6 +132,150 @@ static void test_translates_timestamps(void)
     hold_queue_clear(&leaving);
 }
 
+/* An ICMP error about what the client has seen, as the guest hears it */
+static HoldFrame *hear_error(Pair *pair, const NetSegment *about, uint8_t type,
+                             size_t quoted)
+{
+    HoldFrame *frame = net_error(about, type, quoted);
+
+    g_assert_cmpint(echo_inbound(pair->echo, frame->data, frame->size, 0, 0),
+                    ==, ECHO_PASS);
+    g_assert_true(net_error_sum_right(frame));
+    return frame;
+}
+
+static void test_translates_errors_about_segments(void)
+{
+    static const struct {
+        gboolean ipv6;
+        uint8_t type;
+        unsigned extension;
+        size_t quoted;
+    } errors[] = {
+        { FALSE, 3, 0, 28 }, /* no more than has to be */
+        { FALSE, 3, 0, 40 },
+        { FALSE, 11, 0, 548 },
+        { FALSE, 12, 8, 36 },
+        { TRUE, 1, 0, 48 },
+        { TRUE, 2, 0, 1232 },
+        { TRUE, 3, 8, 60 },
+        { TRUE, 4, 0, 61 },
+    };
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(errors); i++) {
+        g_autoptr(Pair) pair = pair_new(TRUE);
+        NetSegment about = {
+            .ipv6 = errors[i].ipv6, .extension = errors[i].extension,
+            .seq = 7000, .ack = 501, .flags = NET_SYN | NET_ACK,
+            .payload = "abcdefgh",
+        };
+        NetSegment third = {
+            .ipv6 = about.ipv6, .seq = 501, .ack = 1001, .flags = NET_ACK,
+        };
+        g_autofree HoldFrame *heard = NULL, *said = NULL;
+
+        pair_secondary(pair, &about);
+        g_assert_cmpint(pair_hears(pair, &third, NULL), ==, ECHO_PASS);
+        about.seq = 1001;
+        about.flags = NET_ACK;
+        about.size = 8;
+        heard = hear_error(pair, &about, errors[i].type, errors[i].quoted);
+        g_assert_cmpuint(big(net_quoted(heard) + 4), ==, 7001);
+        about.seq = 7001;
+        said = net_error(&about, errors[i].type, errors[i].quoted);
+        g_assert_cmpmem(heard->data, heard->size, said->data, said->size);
+    }
+}
+
+/* Those about others, replies, and what is cut off where it must not be */
+static void test_errors_about_nothing_known_stay(void)
+{
+    static const struct {
+        uint8_t client;
+        uint8_t type;
+        size_t quoted;
+    } others[] = {
+        { 9, 3, 40 }, { 0, 0, 40 }, { 0, 5, 40 }, { 0, 3, 27 }, { 0, 3, 19 },
+        { 0, 3, 0 },
+    };
+    g_autoptr(Pair) pair = pair_new(TRUE);
+
+    pair_connect(pair, 1000, 7000);
+    for (unsigned i = 0; i < G_N_ELEMENTS(others); i++) {
+        NetSegment about = {
+            .client = others[i].client, .seq = 1001, .ack = 501,
+            .flags = NET_ACK,
+        };
+        g_autofree HoldFrame *before = net_error(&about, others[i].type,
+                                                 others[i].quoted);
+        g_autofree HoldFrame *heard = hear_error(pair, &about, others[i].type,
+                                                 others[i].quoted);
+
+        g_assert_cmpmem(heard->data, heard->size, before->data, before->size);
+    }
+}
+
+static void test_padding_is_not_quoted(void)
+{
+    g_autoptr(Pair) pair = pair_new(TRUE);
+    NetSegment about = { .seq = 1001, .ack = 501, .flags = NET_ACK };
+    g_autofree HoldFrame *error = net_error(&about, 3, 24);
+    g_autofree HoldFrame *padded = hold_frame_new(error->size + 40);
+    g_autofree HoldFrame *before = hold_frame_new(padded->size);
+
+    memset(padded->data, 0, padded->size);
+    memcpy(padded->data, error->data, error->size);
+    memcpy(before->data, padded->data, padded->size);
+    pair_connect(pair, 1000, 7000);
+    g_assert_cmpint(echo_inbound(pair->echo, padded->data, padded->size, 0,
+                                 0), ==, ECHO_PASS);
+    g_assert_cmpmem(padded->data, padded->size, before->data, before->size);
+}
+
+/* Who was secondary goes on with the offset. */
+static void test_a_leader_translates_errors_too(void)
+{
+    g_autoptr(Pair) pair = pair_new(TRUE);
+    NetSegment about = { .seq = 1001, .ack = 501, .flags = NET_ACK };
+    g_autofree HoldFrame *frame = net_error(&about, 3, 40);
+
+    pair_connect(pair, 1000, 7000);
+    flow_inbound(pair->secondary, frame->data, frame->size, 0, 0);
+    g_assert_cmpuint(big(net_quoted(frame) + 4), ==, 7001);
+    g_assert_true(net_error_sum_right(frame));
+}
+
+/* Each guest quotes what it has heard. */
+static void test_errors_of_the_guests_are_the_same(void)
+{
+    for (unsigned ipv6 = 0; ipv6 < 2; ipv6++) {
+        g_autoptr(Pair) pair = pair_new(TRUE);
+        uint8_t stamps[NET_STAMP_OPTIONS];
+        NetSegment about = {
+            .ipv6 = ipv6, .to_guest = TRUE, .seq = 501, .flags = NET_ACK,
+            .options = stamps, .n_options = sizeof(stamps),
+            .payload = "abc", .size = 3,
+        };
+        uint8_t type = ipv6 ? 1 : 3;
+
+        about.ack = 1001;
+        net_stamp_options(stamps, 10, 20000);
+        compare_output(pair->compare, net_error(&about, type, 500), 0, 0);
+        about.ack = 7001;
+        net_stamp_options(stamps, 10, 30000);
+        echo_output(pair->echo, net_error(&about, type, 500), 0, 0);
+        pair_tell(pair);
+        g_assert_cmpuint(pair_left(pair), ==, 1);
+
+        /* but not if they are about other bytes */
+        compare_output(pair->compare, net_error(&about, type, 500), 0, 0);
+        about.payload = "abd";
+        echo_output(pair->echo, net_error(&about, type, 500), 0, 0);
+        pair_tell(pair);
+        g_assert_cmpuint(pair_left(pair), ==, 0);
+    }
+}
+
 /* --- what the guest may hear ----------------------------------------------*/
 
 static void test_nothing_is_acknowledged_that_was_not_said(void)
@@ -432,6 +576,11 @@ int main(int argc, char **argv)
     add("learn/refusal", learns_from_a_refusal);
     add("translate/sack", translates_selective_acknowledgements);
     add("translate/timestamps", translates_timestamps);
+    add("translate/errors", translates_errors_about_segments);
+    add("translate/errors-unknown", errors_about_nothing_known_stay);
+    add("translate/errors-padding", padding_is_not_quoted);
+    add("translate/errors-leader", a_leader_translates_errors_too);
+    add("translate/errors-said", errors_of_the_guests_are_the_same);
     add("gate/said", nothing_is_acknowledged_that_was_not_said);
     add("gate/unchanged", what_waits_is_unchanged);
     add("gate/strangers", strangers_and_resets_pass);
