@@ -198,3 +198,25 @@ char *pair_left_bytes(Pair *pair)
     }
     return g_string_free(text, FALSE);
 }
+
+void pair_check_left(Pair *pair, const char *bytes)
+{
+    g_autofree char *left = pair_left_bytes(pair);
+
+    g_assert_cmpstr(left, ==, bytes);
+}
+
+void pair_check_equal(Pair *pair)
+{
+    g_assert_cmpint(compare_diverged(pair->compare), ==, COMPARE_EQUAL);
+}
+
+void pair_both_say(Pair *pair, uint32_t leader, uint32_t secondary,
+                   const char *bytes)
+{
+    pair_leader_says(pair, leader, bytes);
+    pair_check_left(pair, "");
+    pair_secondary_says(pair, secondary, bytes);
+    pair_check_left(pair, bytes);
+    pair_check_equal(pair);
+}

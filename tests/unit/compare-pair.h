@@ -47,6 +47,14 @@ unsigned pair_left(Pair *pair);
 /* As bytes, one after another; of frames without any, "." */
 char *pair_left_bytes(Pair *pair);
 
+/* These bytes have left, and no others. */
+void pair_check_left(Pair *pair, const char *bytes);
+/* Nothing that diverges was noticed. */
+void pair_check_equal(Pair *pair);
+/* The leader says it, and it leaves when the secondary says it, too. */
+void pair_both_say(Pair *pair, uint32_t leader, uint32_t secondary,
+                   const char *bytes);
+
 /* What the client says to the secondary's guest; the frame is returned. */
 EchoPass pair_hears(Pair *pair, const NetSegment *segment, HoldFrame **frame);
 
