@@ -67,11 +67,12 @@ typedef struct GroupPace {
     uint64_t cpu_time; /* of the VM, then */
 } GroupPace;
 
-/* How far a leader whose guest has switched itself off is. */
+/* How far a replica whose guest has switched itself off is. */
 typedef enum GroupOff {
     GROUP_OFF_NO,
     GROUP_OFF_SYNC, /* what it did last is synced */
     GROUP_OFF_ROLE, /* ROLE(stopped) is under way */
+    GROUP_OFF_LEAVE, /* deposed: COLO's session is about to end */
     GROUP_OFF_DONE,
 } GroupOff;
 

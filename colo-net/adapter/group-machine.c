@@ -11,12 +11,7 @@
 #include "qapi/error.h"
 #include "qemu/error-report.h"
 #include "system/runstate.h"
-#include "system/system.h"
-#include "colony/colo-net/apus/core/payload.h"
 #include "group-internal.h"
-
-/* For the others to hear that the guest was switched off. */
-#define STOPPED_TIMEOUT_MS 500
 
 /* --- the operator -------------------------------------------------------- */
 
@@ -39,8 +34,24 @@ const char *apus_group_fenced(void)
                ? NULL : "this replica's VM may not run: the group has not "
                         "elected it";
     default:
-        return NULL;
+        return group->off ? "the guest has switched itself off" : NULL;
     }
+}
+
+bool apus_group_deposed(void)
+{
+    ApusGroup *group = apus_group();
+
+    return group && (group->part == APUS_PART_DEPOSED ||
+                     qatomic_read(&group->vm_lost));
+}
+
+const char *apus_group_not_leading(void)
+{
+    ApusGroup *group = apus_group();
+
+    return !group || group->part == APUS_PART_LEADER
+           ? NULL : "this replica is not the leader of its apus-group";
 }
 
 void apus_group_force(bool force, Error **errp)
@@ -70,62 +81,6 @@ void apus_group_force(bool force, Error **errp)
 
 /* --- the machine --------------------------------------------------------- */
 
-typedef struct Stopped {
-    QemuSemaphore told;
-    unsigned users; /* the main loop and the member's thread */
-} Stopped;
-
-static void stopped_unref(Stopped *stopped)
-{
-    if (qatomic_fetch_dec(&stopped->users) == 1) {
-        qemu_sem_destroy(&stopped->told);
-        g_free(stopped);
-    }
-}
-
-static void stopped_told(void *opaque, ApusFate fate, uint64_t index)
-{
-    Stopped *stopped = opaque;
-
-    qemu_sem_post(&stopped->told);
-    stopped_unref(stopped);
-}
-
-/*
- * The guest has switched itself off: nobody is to take over what is off. The
- * process is about to end, so this waits.
- */
-static void machine_shutdown(Notifier *notifier, void *data)
-{
-    const ShutdownCause *cause = data;
-    ApusGroup *group = apus_group();
-    g_autoptr(GByteArray) payload = NULL;
-    Stopped *stopped;
-    ApusRole role;
-
-    if (!group || group->part != APUS_PART_LEADER ||
-        *cause != SHUTDOWN_CAUSE_GUEST_SHUTDOWN) {
-        return;
-    }
-    role = (ApusRole) {
-        .leader = group->id,
-        .leader_incarnation = group->incarnation,
-        .stopped = TRUE,
-    };
-    payload = g_byte_array_new();
-    apus_role_append(payload, &role);
-    stopped = g_new0(Stopped, 1);
-    qemu_sem_init(&stopped->told, 0);
-    stopped->users = 2;
-    if (apus_submit(group->apus, APUS_ENTRY_ROLE, payload->data, payload->len,
-                    stopped_told, stopped, NULL)) {
-        qemu_sem_timedwait(&stopped->told, STOPPED_TIMEOUT_MS);
-    } else {
-        stopped_unref(stopped);
-    }
-    stopped_unref(stopped);
-}
-
 /* R8: whose VM has stopped by itself lets another go on. */
 static void vm_state(void *opaque, bool running, RunState state)
 {
@@ -149,6 +104,7 @@ void group_machine_tick(ApusGroup *group)
     if (group->copying && runstate_is_running()) {
         apus_pin(group->apus, MAX(group->delivered, 1));
     }
+    group_off_look(group);
 }
 
 /* What is ordered when the VM was copied has to be there afterwards (R24). */
@@ -179,19 +135,18 @@ static int migration_event(NotifierWithReturn *notifier, MigrationEvent *event,
 }
 
 static NotifierWithReturn migration_notifier;
-static Notifier shutdown_notifier = { .notify = machine_shutdown };
 static VMChangeStateEntry *vm_state_entry;
 
 void group_machine_init(ApusGroup *group)
 {
     vm_state_entry = qemu_add_vm_change_state_handler(vm_state, group);
     migration_add_notifier(&migration_notifier, migration_event);
-    qemu_register_shutdown_notifier(&shutdown_notifier);
+    group_off_init(group);
 }
 
 void group_machine_clear(ApusGroup *group)
 {
-    notifier_remove(&shutdown_notifier);
+    group_off_clear(group);
     migration_remove_notifier(&migration_notifier);
     qemu_del_vm_change_state_handler(vm_state_entry);
 }

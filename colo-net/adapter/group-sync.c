@@ -150,6 +150,9 @@ bool apus_group_sync_decide(uint64_t term, Error **errp)
     if (!group) {
         return true;
     }
+    if (!group_off_forget(group, errp)) {
+        return false;
+    }
     QEMU_LOCK_GUARD(&group->lock);
     if (group->stood || group->part != APUS_PART_SECONDARY) {
         error_setg(errp, "this replica does not follow the leader of term %"

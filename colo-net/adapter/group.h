@@ -21,6 +21,7 @@
 
 #include "colony/colo-net/apus/core/types.h"
 #include "qapi/error.h"
+#include "qapi/qapi-types-run-state.h"
 #include "qemu/queue.h"
 
 #define TYPE_APUS_GROUP "apus-group"
@@ -179,5 +180,18 @@ void apus_group_force(bool force, Error **errp);
 
 /* Why this replica's VM must not run, or NULL. */
 const char *apus_group_fenced(void);
+
+/* Whether another one leads, or is to, and this VM will never run again. */
+bool apus_group_deposed(void);
+
+/* Why this replica's disks are not the true ones, or NULL. */
+const char *apus_group_not_leading(void);
+
+/*
+ * This process is to end because of @cause. True: not now. The group asks for
+ * it when everybody who has to know that the guest is off does, or another
+ * replica decides.
+ */
+bool apus_group_holds_shutdown(ShutdownCause cause);
 
 #endif

@@ -313,14 +313,30 @@ fail:
     return ret;
 }
 
+/* What was agreed on is in memory, maybe: the disk is to have it. */
+static void leave_epochs(GannetNode *node)
+{
+    WITH_QEMU_LOCK_GUARD(&node->lock) {
+        if (node->secondary) {
+            gannet_secondary_stop(node->secondary);
+            gannet_left_epochs(node);
+        }
+    }
+    bdrv_flush(node->bs);
+}
+
 static void gannet_close(BlockDriverState *bs)
 {
     GannetNode *node = gannet_node(bs);
 
     WITH_QEMU_LOCK_GUARD(&node->lock) {
-        node->open = false;
+        node->closing = true;
     }
     gannet_link_close(node);
+    leave_epochs(node);
+    WITH_QEMU_LOCK_GUARD(&node->lock) {
+        node->open = false;
+    }
     AIO_WAIT_WHILE(NULL, qatomic_read(&node->workers));
     yank_unregister_instance(BLOCKDEV_YANK_INSTANCE(bs->node_name));
     gannet_replicate_close(node);

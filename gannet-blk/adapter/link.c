@@ -14,6 +14,7 @@
 #include "qemu/cutils.h"
 #include "qemu/main-loop.h"
 #include "qemu/timer.h"
+#include "colony/colo-net/adapter/group.h"
 #include "gannet.h"
 #include "node.h"
 #include "trace.h"
@@ -358,10 +359,15 @@ static GannetResync resync_of(GannetResyncMode mode)
 static bool check_resync(GannetNode *node, Error **errp)
 {
     GannetSecondaryState state = gannet_node_state(node);
+    const char *not_leading = apus_group_not_leading();
 
     if (!node->options->peer) {
         error_setg(errp, "Node '%s' has no option 'peer': it does not know "
                    "whom to connect to", name(node));
+    } else if (not_leading) {
+        error_setg(errp, "Node '%s' must not overwrite its peer: %s; let the "
+                   "leader bring this disk up to date", name(node),
+                   not_leading);
     } else if (node->connecting) {
         error_setg(errp, "Node '%s' is connected to its peer already, or "
                    "about to be", name(node));
@@ -459,7 +465,7 @@ static bool check_hello(GannetNode *node, const GannetHello *theirs,
                    theirs->disk);
         return false;
     }
-    if (!node->open) {
+    if (!node->open || node->closing) {
         error_setg(errp, "the disk is being closed");
         return false;
     }

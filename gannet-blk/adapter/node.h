@@ -123,6 +123,7 @@ typedef struct GannetNode {
 
     /* Background work */
     bool open;
+    bool closing;          /* no peer any more */
     unsigned quiesced;
     bool working;
     unsigned workers;      /* that have not ended; atomic */
