@@ -198,9 +198,11 @@ void conductor_lead(ApusGroup *group)
 
     if (another_leads(group)) {
         g_autofree char *why = g_strdup_printf(
-            "member %u leads in term %" PRIu64 ", because this replica was "
-            "silent or cut off; start it anew, and it can be secondary",
-            role->leader, group->status.term);
+            "member %u leads in term %" PRIu64 ", %s; start it anew, and it "
+            "can be secondary", role->leader, group->status.term,
+            group->handed_over
+            ? "as apus-switchover wanted"
+            : "because this replica was silent or cut off");
 
         conductor_depose(group, role->leader, why);
         return;

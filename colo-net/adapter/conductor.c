@@ -192,6 +192,7 @@ static void notice_term(ApusGroup *group, uint64_t term)
     if (group->part == APUS_PART_LEADER && term != group->last_term &&
         group->status.state == APUS_STATE_LEADER) {
         group->last_term = term;
+        group->handed_over = false; /* nobody has taken over */
         /* Its VM is what it was: there is nothing to settle (R3). */
         apus_settled(group->apus);
         group->session_synced = 0;
@@ -345,6 +346,7 @@ static void conduct_bh(void *opaque)
     notice_term(group, group->status.term);
     conductor_look(group);
     conductor_set_hush(group);
+    group_switchover_look(group);
 }
 
 /*
@@ -415,6 +417,7 @@ static void tick(void *opaque)
     group_machine_tick(group);
     look_at_majority(group);
     conductor_look(group);
+    group_switchover_look(group);
     timer_mod(group->timer,
               qemu_clock_get_ms(QEMU_CLOCK_REALTIME) + TICK_MS);
 }
@@ -423,7 +426,8 @@ static void tick(void *opaque)
 
 void conductor_init(ApusGroup *group, uint32_t timeout_ms)
 {
-    group->patience = PATIENCE * (timeout_ms ?: TIMEOUT_MS);
+    group->timeout_ms = timeout_ms ?: TIMEOUT_MS;
+    group->patience = PATIENCE * group->timeout_ms;
     group->conduct_bh = qemu_bh_new(conduct_bh, group);
     group->timer = timer_new_ms(QEMU_CLOCK_REALTIME, tick, group);
     timer_mod(group->timer,

@@ -11,6 +11,7 @@
  *   group-session.c sessions of syncvm
  *   group-machine.c the operator, the VM's own stops, migration
  *   group-off.c     the guest switches itself off
+ *   group-switchover.c  a secondary is to lead
  *   conductor.c     who leads, who is secondary, and what follows
  *   conductor-leader.c  what a leader does about its secondary
  *
@@ -25,6 +26,7 @@
 
 #include "colony/colo-net/apus/apus.h"
 #include "qapi/qapi-types-apus.h"
+#include "qemu/coroutine.h"
 #include "qemu/notify.h"
 #include "qemu/thread.h"
 #include "qemu/timer.h"
@@ -122,6 +124,10 @@ struct ApusGroup {
     uint64_t stood; /* in this term this replica stood for election, or 0 */
     ApusId session_leader; /* on a secondary: whom the session is with */
 
+    /* --- group-switchover.c --- */
+    QemuCoSleep switchover; /* waits for something to change */
+    bool handed_over; /* it was asked for that the secondary leads */
+
     /* --- conductor.c --- */
     QEMUBH *conduct_bh;
     QEMUTimer *timer;
@@ -136,6 +142,7 @@ struct ApusGroup {
     bool protected; /* by what is committed */
     bool was_protected;
     bool takes_over; /* COLO's failover was asked for */
+    int64_t timeout_ms; /* of the group */
     int64_t patience; /* with a silent partner, in milliseconds */
     bool copying; /* leader: the VM migrates, and a session is to begin */
     int64_t begins_since; /* leader: milliseconds; 0: no session is to begin */
@@ -227,6 +234,23 @@ void group_sync_clear(ApusGroup *group);
 void group_sync_term_rises(void *opaque, uint64_t term);
 /* Main loop, under the lock: a sync point was reached. */
 void group_sync_reached(ApusGroup *group, ApusEpoch epoch, uint64_t index);
+
+/* --- group-switchover.c -------------------------------------------------- */
+
+/*
+ * Leader: have the secondary lead, when a sync was completed. Returns when it
+ * does, or with an error; then this replica leads on, unless the error says
+ * that this is not known.
+ */
+bool coroutine_fn group_switch_over(ApusGroup *group, Error **errp);
+/* Something has changed. */
+void group_switchover_look(ApusGroup *group);
+/*
+ * An operator wants what only the leader can do: an error that says who that
+ * is, by @status. True: this member leads.
+ */
+bool group_check_leads(const ApusGroup *group, const ApusStatus *status,
+                       Error **errp);
 
 /* --- conductor.c --------------------------------------------------------- */
 

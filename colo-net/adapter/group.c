@@ -79,6 +79,12 @@ static void set_error(Error **errp, const char *what, GError *error)
     g_error_free(error);
 }
 
+/* Members that exist, and one that is added to them. */
+static bool joins(const ApusMembers *members)
+{
+    return members->count % 2 == 0;
+}
+
 static bool make_members(const ApusGroupObject *obj, ApusMembers *members,
                          Error **errp)
 {
@@ -86,7 +92,7 @@ static bool make_members(const ApusGroupObject *obj, ApusMembers *members,
     for (ApusGroupMemberList *one = obj->members; one; one = one->next) {
         ApusMember *member = &members->member[members->count];
 
-        if (members->count == APUS_MAX_MEMBERS - 1) {
+        if (members->count == APUS_MAX_MEMBERS) {
             error_setg(errp, "apus-group: a group has 3 or 5 members");
             return false;
         }
@@ -102,10 +108,16 @@ static bool make_members(const ApusGroupObject *obj, ApusMembers *members,
                 one->value->address);
         members->count++;
     }
-    if (members->count != 3 && members->count != 5) {
+    if (members->count < 3) {
         error_setg(errp, "apus-group: 'members' lists %u: a group has 3 or 5, "
                    "so that a majority remains when one dies",
                    members->count);
+        return false;
+    }
+    if (joins(members) && apus_members_find(members, obj->config.id) < 0) {
+        error_setg(errp, "apus-group: 'members' lists %u: a group has 3 or 5, "
+                   "and one more is a member that joins it, but this is "
+                   "member %u", members->count, obj->config.id);
         return false;
     }
     return true;
@@ -236,8 +248,8 @@ static bool found_or_open(ApusGroupObject *obj, const ApusConfig *config,
     if (!group->apus && obj->found &&
         g_error_matches(error, APUS_ERROR, APUS_ERROR_MISSING)) {
         g_clear_error(&error);
-        if (apus_found(config, members, first_leader(obj, members), FALSE,
-                       &error)) {
+        if (apus_found(config, members, first_leader(obj, members),
+                       joins(members), &error)) {
             group->apus = apus_new(config, &handlers, group, &error);
         }
     }

@@ -1,5 +1,5 @@
 /*
- * query-apus
+ * query-apus, and what an operator wants of a group
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -180,19 +180,28 @@ static ApusInfo *describe(const ApusGroupObject *obj, const Answer *answer)
     return info;
 }
 
-ApusInfo *coroutine_fn qmp_query_apus(Error **errp)
+/* The object, to be unreferenced; or an error. */
+static ApusGroupObject *find_object(Error **errp)
 {
     Object *found = object_resolve_path_type("", TYPE_APUS_GROUP, NULL);
-    ApusGroupObject *obj;
-    ApusInfo *info = NULL;
-    Answer answer = { 0 };
 
     if (!found || !APUS_GROUP(found)->group) {
         error_setg(errp, "there is no apus-group: this VM is no member of one");
         return NULL;
     }
+    return APUS_GROUP(object_ref(found));
+}
+
+ApusInfo *coroutine_fn qmp_query_apus(Error **errp)
+{
+    ApusGroupObject *obj = find_object(errp);
+    ApusInfo *info = NULL;
+    Answer answer = { 0 };
+
+    if (!obj) {
+        return NULL;
+    }
     /* The main loop does not wait for the member's thread. */
-    obj = APUS_GROUP(object_ref(found));
     answer.apus = obj->group->apus;
     if (thread_pool_submit_co(ask, &answer) == 0) {
         info = describe(obj, &answer);
@@ -200,6 +209,84 @@ ApusInfo *coroutine_fn qmp_query_apus(Error **errp)
         error_setg(errp, "apus-group: %s", answer.error->message);
         g_error_free(answer.error);
     }
-    object_unref(found);
+    object_unref(OBJECT(obj));
     return info;
+}
+
+/* --- what an operator wants ---------------------------------------------- */
+
+typedef struct Change {
+    Apus *apus;
+    ApusId old;
+    const ApusMember *new_member;
+    ApusStatus status;
+    GError *error;
+} Change;
+
+static int replace(void *opaque)
+{
+    Change *change = opaque;
+
+    return apus_status(change->apus, &change->status, &change->error) &&
+           apus_replace(change->apus, change->old, change->new_member,
+                        &change->error) ? 0 : -1;
+}
+
+static bool take_member(const ApusGroupMember *from, ApusMember *member,
+                        Error **errp)
+{
+    *member = (ApusMember) { .id = from->id, .can_run = from->can_run };
+    if (g_strlcpy(member->address, from->address, sizeof(member->address)) >=
+        sizeof(member->address)) {
+        error_setg(errp, "'%s' is no address: it has at most %zu characters",
+                   from->address, sizeof(member->address) - 1);
+        return false;
+    }
+    return true;
+}
+
+static void tell_refused(const ApusGroup *group, const Change *change,
+                         Error **errp)
+{
+    if (g_error_matches(change->error, APUS_ERROR, APUS_ERROR_NOT_LEADER) &&
+        !group_check_leads(group, &change->status, errp)) {
+        return;
+    }
+    error_set(errp, apus_members_find(&change->status.members,
+                                      change->old) < 0 &&
+              change->old != APUS_NOBODY && change->status.members.count
+              ? ERROR_CLASS_DEVICE_NOT_FOUND : ERROR_CLASS_GENERIC_ERROR,
+              "%s", change->error->message);
+}
+
+void coroutine_fn qmp_apus_replace(bool has_old, uint16_t old,
+                                   ApusGroupMember *new, Error **errp)
+{
+    ApusGroupObject *obj = find_object(errp);
+    ApusMember member;
+    Change change = {
+        .old = has_old ? old : APUS_NOBODY,
+        .new_member = new ? &member : NULL,
+    };
+
+    if (!obj) {
+        return;
+    }
+    change.apus = obj->group->apus;
+    if ((!new || take_member(new, &member, errp)) &&
+        thread_pool_submit_co(replace, &change) != 0) {
+        tell_refused(obj->group, &change, errp);
+        g_error_free(change.error);
+    }
+    object_unref(OBJECT(obj));
+}
+
+void coroutine_fn qmp_apus_switchover(Error **errp)
+{
+    ApusGroupObject *obj = find_object(errp);
+
+    if (obj) {
+        group_switch_over(obj->group, errp);
+        object_unref(OBJECT(obj));
+    }
 }

@@ -115,6 +115,12 @@ static void impossible_options_are_refused(void)
           "             { 'id': 1, 'address': '127.0.0.1:2' },"
           "             { 'id': 2, 'address': '127.0.0.1:3' } ],"
           "'found': true", "*" },
+        { "'cluster': 'a', 'member': 5, 'directory': '@', 'members': ["
+          "  { 'id': 1, 'address': '127.0.0.1:1', 'can-run': true },"
+          "  { 'id': 2, 'address': '127.0.0.1:2' },"
+          "  { 'id': 3, 'address': '127.0.0.1:3' },"
+          "  { 'id': 4, 'address': '127.0.0.1:4' } ], 'found': true",
+          "*'members' lists 4*but this is member 5" },
         { "'cluster': 'a', " MEMBERS ", 'directory': '@'",
           "Parameter 'member' is missing" },
         { "'cluster': 'a', 'member': 0, " MEMBERS ", 'directory': '@'",
@@ -435,6 +441,148 @@ static void who_is_left_alone_can_be_forced(void)
     test_deadline(0, NULL);
 }
 
+/* Member @id, a witness, in the place of @old, "'old': N, " or nothing. */
+static QDict *replace(QTestState *qts, const char *old, unsigned id)
+{
+    g_autofree char *address = apus_trio_address(id);
+    g_autofree char *text = g_strdup_printf(
+        "{ %s 'new': { 'id': %u, 'address': '%s' } }", old, id, address);
+
+    return qtest_qmp(qts, "{ 'execute': 'apus-replace', 'arguments': %p }",
+                     qobject_from_json(text, &error_abort));
+}
+
+static void check_class(QDict *reply, const char *class, const char *expected)
+{
+    QDict *error = qdict_get_qdict(reply, "error");
+
+    g_assert_nonnull(error);
+    g_assert_cmpstr(qdict_get_str(error, "class"), ==, class);
+    check_error(reply, expected);
+}
+
+static void must_succeed(QDict *reply)
+{
+    g_assert_true(qdict_haskey(reply, "return"));
+    qobject_unref(reply);
+}
+
+/* Wait until @id is one of @count members, and nothing changes any more. */
+static void wait_member(QTestState *qts, unsigned id, unsigned count)
+{
+    bool is = false;
+
+    while (!is) {
+        QDict *now = info(qts);
+        QList *members = qdict_get_qlist(now, "members");
+
+        is = !qdict_get_bool(now, "changing");
+        if (is) {
+            QDict *last = qobject_to(QDict, qlist_entry_obj(QTAILQ_LAST(
+                &members->head)));
+
+            g_assert_cmpuint(qlist_size(members), ==, count);
+            g_assert_cmpint(qdict_get_int(last, "id"), ==, id);
+        }
+        qobject_unref(now);
+        g_usleep(POLL);
+    }
+}
+
+static void a_member_is_replaced(void)
+{
+    ApusTrio *trio = apus_trio_new();
+    g_autofree char *joins = apus_trio_joins(trio, 4);
+    QTestState *one, *two, *four;
+    QDict *is;
+
+    test_deadline(DEADLINE, "member 4 comes, member 3 goes");
+    apus_trio_start(trio);
+    one = start(trio->options[0]);
+    two = start(trio->options[1]);
+    apus_wait_leads(one);
+    apus_wait_part(two, "witness");
+    check_class(replace(one, "'old': 9,", 4), "DeviceNotFound",
+                "member 9 does not belong to the group");
+    check_class(replace(one, "'old': 1,", 4), "GenericError",
+                "member 1 is the leader*");
+    check_class(replace(one, "'old': 3,", 2), "GenericError", "*");
+    check_class(qtest_qmp(one, "{ 'execute': 'apus-replace' }"),
+                "GenericError", "nobody to be added or removed");
+    check_class(replace(two, "'old': 3,", 4), "DeviceNotActive",
+                "member 2 does not lead the group: ask the leader, member 1");
+    must_succeed(replace(one, "'old': 3,", 4));
+    is = info(one);
+    g_assert_true(qdict_get_bool(is, "changing"));
+    qobject_unref(is);
+    check_class(replace(one, "", 5), "GenericError", "another change*");
+    four = start(joins);
+    wait_member(one, 4, 3);
+    apus_wait_part(four, "witness");
+    test_deadline_quit(four);
+    test_deadline_quit(two);
+    test_deadline_quit(one);
+    apus_trio_free(trio);
+    test_deadline(0, NULL);
+}
+
+static void who_was_forced_is_joined_again(void)
+{
+    ApusTrio *trio = apus_trio_new();
+    g_autofree char *joins = apus_trio_joins(trio, 4);
+    QTestState *one, *four;
+    QDict *reply;
+
+    test_deadline(DEADLINE, "member 4 joins a group of one");
+    apus_trio_start(trio);
+    one = start(trio->options[0]);
+    apus_wait_leads(one);
+    test_deadline_quit(trio->witness);
+    trio->witness = NULL;
+    while (reply = force(one), qdict_haskey(reply, "error")) {
+        qobject_unref(reply);
+        g_usleep(POLL);
+    }
+    qobject_unref(reply);
+    apus_wait_leads(one);
+    wait_member(one, 1, 1);
+    four = start(joins);
+    must_succeed(replace(one, "", 4));
+    wait_member(one, 4, 2);
+    test_deadline_quit(four);
+    test_deadline_quit(one);
+    apus_trio_free(trio);
+    test_deadline(0, NULL);
+}
+
+static QDict *switch_over(QTestState *qts)
+{
+    return qtest_qmp(qts, "{ 'execute': 'apus-switchover' }");
+}
+
+static void who_is_not_protected_does_not_hand_over(void)
+{
+    ApusTrio *trio = apus_trio_new();
+    QTestState *one, *two;
+
+    test_deadline(DEADLINE, "apus-switchover is refused");
+    apus_trio_start(trio);
+    one = start(trio->options[0]);
+    two = start(trio->options[1]);
+    apus_wait_leads(one);
+    apus_wait_part(two, "witness");
+    check_class(switch_over(one), "GenericError",
+                "the VM is not protected*there is no secondary");
+    check_class(switch_over(two), "DeviceNotActive",
+                "*ask the leader, member 1");
+    test_deadline_quit(two);
+    check_class(switch_over(trio->witness), "DeviceNotActive",
+                "*ask the leader, member 1");
+    test_deadline_quit(one);
+    apus_trio_free(trio);
+    test_deadline(0, NULL);
+}
+
 #define TEST(name) qtest_add_func("/apus-group/" #name, name)
 
 int main(int argc, char **argv)
@@ -450,5 +598,8 @@ int main(int argc, char **argv)
     TEST(tls_takes_the_key_of_its_credentials);
     TEST(who_has_a_majority_is_not_forced);
     TEST(who_is_left_alone_can_be_forced);
+    TEST(a_member_is_replaced);
+    TEST(who_was_forced_is_joined_again);
+    TEST(who_is_not_protected_does_not_hand_over);
     return g_test_run();
 }

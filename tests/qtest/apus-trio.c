@@ -16,7 +16,7 @@
 /* A busy machine must not look like a dead member. */
 #define TIMEOUTS "'heartbeat': 50, 'timeout': 1000"
 
-static char *address(unsigned member)
+char *apus_trio_address(unsigned member)
 {
     unsigned pid = getpid();
 
@@ -25,19 +25,21 @@ static char *address(unsigned member)
                            pid >> 8 & 0xff, pid & 0xff, PORT + member);
 }
 
-static char *member_options(const char *dir, unsigned member)
+/* @more: ", " and a member, or nothing */
+static char *member_options(const char *dir, unsigned member, const char *more)
 {
     g_autofree char *state = g_strdup_printf("%s/%u", dir, member);
-    g_autofree char *one = address(1);
-    g_autofree char *two = address(2);
-    g_autofree char *three = address(3);
+    g_autofree char *one = apus_trio_address(1);
+    g_autofree char *two = apus_trio_address(2);
+    g_autofree char *three = apus_trio_address(3);
     char *options = g_strdup_printf(
         "-object \"{ 'qom-type': 'apus-group', 'id': 'apus', "
         "'cluster': 'trio', 'member': %u, 'directory': '%s', 'found': true, "
         TIMEOUTS ", 'members': [ "
         "{ 'id': 1, 'address': '%s', 'can-run': true }, "
         "{ 'id': 2, 'address': '%s', 'can-run': true }, "
-        "{ 'id': 3, 'address': '%s' } ] }\"", member, state, one, two, three);
+        "{ 'id': 3, 'address': '%s' }%s ] }\"", member, state, one, two, three,
+        more);
 
     g_assert_cmpint(g_mkdir(state, 0700), ==, 0);
     return options;
@@ -51,10 +53,19 @@ ApusTrio *apus_trio_new(void)
     trio->dir = g_dir_make_tmp("colony-apus-XXXXXX", &err);
     g_assert_no_error(err);
     for (unsigned i = 0; i < ARRAY_SIZE(trio->options); i++) {
-        trio->options[i] = member_options(trio->dir, i + 1);
+        trio->options[i] = member_options(trio->dir, i + 1, "");
     }
-    trio->witness_options = member_options(trio->dir, 3);
+    trio->witness_options = member_options(trio->dir, 3, "");
     return trio;
+}
+
+char *apus_trio_joins(ApusTrio *trio, unsigned member)
+{
+    g_autofree char *address = apus_trio_address(member);
+    g_autofree char *self = g_strdup_printf(
+        ", { 'id': %u, 'address': '%s' }", member, address);
+
+    return member_options(trio->dir, member, self);
 }
 
 void apus_trio_start(ApusTrio *trio)

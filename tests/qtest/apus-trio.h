@@ -23,7 +23,10 @@ typedef struct ApusTrio {
 ApusTrio *apus_trio_new(void);
 /* Start the witness: without it, and without member 2, nobody leads. */
 void apus_trio_start(ApusTrio *trio);
-/* Members 1 and 2 have ended. */
+/* For the command line of a member that joins, from 4 on; to be freed. */
+char *apus_trio_joins(ApusTrio *trio, unsigned member);
+char *apus_trio_address(unsigned member);
+/* Members 1 and 2, and who has joined, have ended. */
 void apus_trio_free(ApusTrio *trio);
 
 /* Wait until @qts is leader, secondary, witness or deposed. */
