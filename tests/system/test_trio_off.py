@@ -47,7 +47,8 @@ def generation(trio, host):
     return int.from_bytes(newest[48:56], 'big')
 
 
-@pytest.mark.parametrize('preset', ('plover', 'hybrid'))
+@pytest.mark.parametrize('preset', (
+    'hybrid', pytest.param('plover', marks=pytest.mark.soak)))
 def test_who_switches_off_leaves_equal_disks(lab, client, start_trio, preset):
     trio = start(lab, start_trio, preset=preset, interval_ms=60000)
     Shell(client).begin(f'{WRITE}; poweroff -f')
@@ -56,6 +57,7 @@ def test_who_switches_off_leaves_equal_disks(lab, client, start_trio, preset):
     assert_equal_images(trio)
 
 
+@pytest.mark.soak
 def test_a_survivor_that_is_switched_off_has_all(lab, client, start_trio):
     trio = start(lab, start_trio)
     heir = trio.secondary
@@ -67,6 +69,7 @@ def test_a_survivor_that_is_switched_off_has_all(lab, client, start_trio):
     assert_has_all(trio.disks.image(heir.host))
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize('strike', ('kill', 'freeze'))
 def test_a_lost_secondary_keeps_no_guest_on(lab, client, start_trio, strike):
     trio = start(lab, start_trio, interval_ms=60000)
@@ -77,6 +80,7 @@ def test_a_lost_secondary_keeps_no_guest_on(lab, client, start_trio, strike):
     assert_has_all(trio.disks.image(trio.leader.host))
 
 
+@pytest.mark.soak
 def test_without_a_majority_a_guest_is_off_in_the_end(lab, client, start_trio):
     trio = start(lab, start_trio, interval_ms=60000)
     shell = Shell(client)
