@@ -14,7 +14,7 @@
 #include "trace.h"
 
 /* How long the other VM may take to say the same, ms. */
-#define TIMEOUT_DEFAULT 20
+#define TIMEOUT_DEFAULT 50
 #define TIMEOUT_MAX 10000
 
 #define LIMIT_DEFAULT (32 * MiB)

@@ -3,9 +3,9 @@
  *
  * What ordering takes is by the batch, on every replica, and a guest that is
  * given much at once is interrupted less often. So a leader whose guest has
- * work enough leaves time between batches: more by and by as long as the guest
- * is still busy whenever it is given one, and half as much when it has run out
- * of work. A secondary goes by the batches that it sees.
+ * work enough leaves time between batches: more by and by while the guest is
+ * still busy when it is given one, and less by and by while it has run out of
+ * work. A secondary goes by the batches that it sees.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -51,7 +51,8 @@ void group_pace_delivered(ApusGroup *group)
         pace->ns += MAX(pace->ns / 8, STEP_NS);
         pace->ns = MIN(pace->ns, GROUP_PACE_MAX_NS);
     } else {
-        pace->ns = pace->ns / 2 < STEP_NS ? 0 : pace->ns / 2;
+        pace->ns -= pace->ns / 8;
+        pace->ns = pace->ns < STEP_NS ? 0 : pace->ns;
     }
     pace->delivered_at = now;
 }

@@ -297,7 +297,7 @@ static void test_bad_options_are_refused(void)
     check_refused(&rig, "'compare-timeout': 10001", "is 10001 ms");
     check_fixed(&rig, "group", "'apus'");
     check_fixed(&rig, "release", "'sync'");
-    check_fixed(&rig, "compare-timeout", "20");
+    check_fixed(&rig, "compare-timeout", "50");
 
     /* the group stays as long as a guard asks it */
     qtest_qmp_assert_success(rig.qts,
