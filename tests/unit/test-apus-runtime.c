@@ -458,6 +458,28 @@ static void the_secondary_leads_when_the_leader_is_stuck(Group *group,
     g_assert_false(apus_may_speak(apus_of(group, 1)));
 }
 
+/* Between two elections nothing wakes a member that nobody talks to. */
+static void who_sleeps_long_knows_that_the_main_loop_turns(Group *group,
+                                                           gconstpointer data)
+{
+    MainLoop loop = { .stuck = FALSE };
+    uint64_t before = apus_clock();
+    GThread *thread;
+
+    (void)data;
+    for (unsigned i = 0; i < 3; i++) {
+        group->member[i].config.timeout = 2000 * MS;
+    }
+    group->member[0].config.alive_timeout = 400 * MS;
+    group_start_all(group);
+    loop.apus = apus_of(group, 1);
+    thread = g_thread_new("main-loop", turn, &loop);
+    g_assert_cmpuint(group_wait_leader(group), ==, 1);
+    g_assert_cmpuint(apus_clock() - before, <, 20000 * MS);
+    g_atomic_int_set(&loop.stuck, TRUE);
+    g_thread_join(thread);
+}
+
 static void nobody_leads_when_the_leader_stops_unprotected(Group *group,
                                                            gconstpointer data)
 {
@@ -827,6 +849,8 @@ static void add_endings(void)
         the_secondary_leads_when_the_leader_resigns);
     add("the-secondary-leads-when-the-leader-is-stuck",
         the_secondary_leads_when_the_leader_is_stuck);
+    add("who-sleeps-long-knows-that-the-main-loop-turns",
+        who_sleeps_long_knows_that_the_main_loop_turns);
     add("nobody-leads-when-the-leader-stops-unprotected",
         nobody_leads_when_the_leader_stops_unprotected);
     add("nobody-waits-for-a-secondary-that-is-gone",

@@ -516,7 +516,7 @@ gboolean apus_core_fit(const ApusCore *core)
 {
     return core->state != APUS_STATE_FAILED &&
            (core->config.alive_timeout == 0 || APUS_BROKEN(STUCK_LEADS) ||
-            core->now - core->alive <= core->config.alive_timeout);
+            core->now <= core->alive + core->config.alive_timeout);
 }
 
 void apus_core_step_down(ApusCore *core)
@@ -595,10 +595,9 @@ void apus_core_failed(ApusCore *core, uint64_t now)
     core->campaign_at = NEVER;
 }
 
-void apus_core_alive(ApusCore *core, uint64_t now)
+void apus_core_alive(ApusCore *core, uint64_t when)
 {
-    advance(core, now);
-    core->alive = core->now;
+    core->alive = MAX(core->alive, when);
 }
 
 /* --- time ---------------------------------------------------------------- */

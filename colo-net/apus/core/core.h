@@ -212,8 +212,11 @@ uint64_t apus_core_deadline(const ApusCore *core);
  */
 void apus_core_flush(ApusCore *core, uint64_t now);
 
-/* The user's main loop turns (R8). */
-void apus_core_alive(ApusCore *core, uint64_t now);
+/*
+ * The user's main loop has turned at @when (R8), which may be long ago. To be
+ * called before apus_core_tick() if it may have turned since the last call.
+ */
+void apus_core_alive(ApusCore *core, uint64_t when);
 
 /* --- what the user wants ------------------------------------------------- */
 

@@ -84,7 +84,6 @@ void apus_alive(Apus *apus)
     now = apus_clock();
     before = atomic_exchange(&apus->alive, now);
     /* A main loop that turns all the time should not wake us each time. */
-    atomic_fetch_or(&apus->wishes, APUS_WISH_ALIVE);
     if (now - before > apus->config.alive_timeout / 2) {
         apus_loop_wake(apus->loop);
     }
@@ -106,6 +105,11 @@ void apus_deliver_stop(Apus *apus)
     wish(apus, APUS_WISH_DELIVER_STOP);
 }
 
+void apus_ask_alive(Apus *apus)
+{
+    apus_core_alive(apus->core, atomic_load(&apus->alive));
+}
+
 static void serve_wishes(Apus *apus)
 {
     uint64_t now = apus_loop_now(apus->loop);
@@ -115,9 +119,6 @@ static void serve_wishes(Apus *apus)
         return;
     }
     wishes = atomic_exchange(&apus->wishes, 0);
-    if (wishes & APUS_WISH_ALIVE) {
-        apus_core_alive(apus->core, now);
-    }
     if (wishes & APUS_WISH_PIN) {
         apus_core_pin(apus->core, atomic_load(&apus->pin));
     }
@@ -142,6 +143,7 @@ void apus_ask_serve(Apus *apus)
 {
     Ask *ask;
 
+    apus_ask_alive(apus);
     serve_wishes(apus);
     if (!atomic_load(&apus->asked)) {
         return;

@@ -269,6 +269,8 @@ void apus_tick(void *opaque)
 {
     Apus *apus = opaque;
 
+    /* Nothing else may have woken this thread since the main loop turned. */
+    apus_ask_alive(apus);
     apus_core_tick(apus->core, apus_loop_now(apus->loop));
 }
 

@@ -36,11 +36,10 @@ typedef struct ApusTelling ApusTelling; /* apus-tell.c */
 /* What other threads want of the core, without an answer. */
 enum {
     APUS_WISH_RESUME = 1,
-    APUS_WISH_ALIVE = 2,
-    APUS_WISH_PIN = 4,
-    APUS_WISH_RESIGN = 8,
-    APUS_WISH_DELIVER_STOP = 16,
-    APUS_WISH_SETTLED = 32,
+    APUS_WISH_PIN = 2,
+    APUS_WISH_RESIGN = 4,
+    APUS_WISH_DELIVER_STOP = 8,
+    APUS_WISH_SETTLED = 16,
 };
 
 struct Apus {
@@ -140,6 +139,8 @@ void apus_tell_close(Apus *apus);
 
 /* Do what was wished and asked for. */
 void apus_ask_serve(Apus *apus);
+/* Tell the core when the user's main loop has turned. */
+void apus_ask_alive(Apus *apus);
 /* All who wait are told that the member is no more. */
 void apus_ask_close(Apus *apus);
 /*
