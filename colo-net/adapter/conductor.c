@@ -296,6 +296,9 @@ static void conduct_secondary(ApusGroup *group)
 
 void conductor_look(ApusGroup *group)
 {
+    if (group->off == GROUP_OFF_DONE) {
+        return; /* the process is about to end, and COLO with it */
+    }
     if (group->status.state == APUS_STATE_FAILED &&
         (group->part == APUS_PART_LEADER ||
          group->part == APUS_PART_SECONDARY)) {
