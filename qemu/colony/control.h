@@ -1,0 +1,93 @@
+/*
+ * How the command talks to the supervisors, and these to each other
+ *
+ * Lines of JSON over a stream: a UNIX socket in the node's directory, and TCP at
+ * the node's control port, there with TLS and certificates on both sides if the
+ * config has them. Without them the TCP port serves only addresses of the
+ * config's nodes.
+ *
+ *   > {"verb": "status", "vm": NAME, "version": 1, ...arguments}
+ *   < {"return": {...}} or {"error": {"class": CLASS, "desc": TEXT}}
+ *   < {"event": {...}}, many, after "events"
+ *
+ * One request at a time on a connection; a line is at most COLONY_LINE_MAX
+ * long. Everything is asynchronous in the thread-default main context; the
+ * command waits with colony_call(), which has a deadline.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef COLONY_CONTROL_H
+#define COLONY_CONTROL_H
+
+#include <gio/gio.h>
+#include <json-glib/json-glib.h>
+#include "config.h"
+
+#define COLONY_CONTROL_VERSION 1
+#define COLONY_LINE_MAX (1 << 20)
+
+#define COLONY_CONTROL_ERROR colony_control_error_quark()
+GQuark colony_control_error_quark(void);
+
+typedef enum ColonyControlError {
+    COLONY_CONTROL_ERROR_UNREACHABLE, /* nobody listens, or no answer in time */
+    COLONY_CONTROL_ERROR_VERSION, /* of the other side, or its config differs */
+    COLONY_CONTROL_ERROR_REFUSED, /* it must not be, as things are */
+    COLONY_CONTROL_ERROR_DANGEROUS, /* it could be with force */
+    COLONY_CONTROL_ERROR_FAILED,
+} ColonyControlError;
+
+/* --- client --------------------------------------------------------------- */
+
+typedef void ColonyCallDone(void *opaque, JsonObject *result,
+                            const GError *error);
+
+/*
+ * Ask the supervisor of @node; over its UNIX socket if @local. @arguments:
+ * members that are added to the request; taken over; may be NULL.
+ */
+void colony_call_async(const ColonyConfig *config, const ColonyNode *node,
+                       gboolean local, const char *verb, JsonObject *arguments,
+                       unsigned timeout_ms, ColonyCallDone *done,
+                       void *opaque);
+/* The same, and wait. */
+JsonObject *colony_call(const ColonyConfig *config, const ColonyNode *node,
+                        gboolean local, const char *verb,
+                        JsonObject *arguments, unsigned timeout_ms,
+                        GError **error);
+
+typedef struct ColonyWatch ColonyWatch;
+typedef void ColonyWatchEvent(void *opaque, JsonObject *event);
+/* Events from now on; @closed: with the reason, once; then free it. */
+ColonyWatch *colony_watch_new(const ColonyConfig *config,
+                              const ColonyNode *node, gboolean local,
+                              ColonyWatchEvent *event, ColonyCallDone *closed,
+                              void *opaque);
+void colony_watch_free(ColonyWatch *watch);
+
+/* --- server --------------------------------------------------------------- */
+
+typedef struct ColonyServer ColonyServer;
+typedef struct ColonyRequest ColonyRequest;
+
+/* Answer with one of the two below, now or later, exactly once. */
+typedef void ColonyServe(void *opaque, ColonyRequest *request,
+                         const char *verb, JsonObject *arguments);
+
+/* Listens at the node's UNIX socket and control port. */
+ColonyServer *colony_server_new(const ColonyConfig *config,
+                                const ColonyNode *node, ColonyServe *serve,
+                                void *opaque, GError **error);
+void colony_server_free(ColonyServer *server);
+
+/* @result: taken over; NULL: an empty one */
+void colony_request_return(ColonyRequest *request, JsonObject *result);
+void colony_request_fail(ColonyRequest *request, const GError *error);
+/* Whether it came by the UNIX socket. */
+gboolean colony_request_is_local(const ColonyRequest *request);
+
+/* To everybody who has asked for events; slow ones are cut off. */
+void colony_server_emit(ColonyServer *server, JsonObject *event);
+
+#endif
