@@ -69,7 +69,8 @@ include tests/unit/unit.mk
 include tests/fuzz/fuzz.mk
 include tests/bench/bench.mk
 -include $(wildcard colo-net/apus/tools/tools.mk tests/sim/sim.mk \
-    tests/model/model.mk tests/cluster/cluster.mk tests/storage/storage.mk)
+    tests/model/model.mk tests/cluster/cluster.mk tests/storage/storage.mk \
+    qemu/colony/colony.mk)
 
 # --- the guest -------------------------------------------------------------
 

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
 # The core libraries and their unit tests, without QEMU: every .c file of a
-# core/ folder goes into that folder's library, every tests/unit/test-NAME.c
-# becomes a program that is linked with all of them, and with what it needs of
-# the other .c files in tests/unit/. Each is built plain, with ASan and UBSan,
-# and with TSan, below build/core/.
+# core/ folder, but for main.c, goes into that folder's library, every
+# tests/unit/test-NAME.c becomes a program that is linked with all of them, and
+# with what it needs of the other .c files in tests/unit/. Each is built plain,
+# with ASan and UBSan, and with TSan, below build/core/.
 
-core_libraries := net bench daemon runtime apus plover gannet
+core_libraries := colony net bench daemon runtime apus plover gannet
+core_colony := qemu/colony
 core_net := colo-net/core
 core_apus := colo-net/apus/core
 core_runtime := colo-net/apus/runtime
@@ -27,7 +28,7 @@ core_flags_tsan := -O1 -fsanitize=thread
 core_cflags = -std=c11 -g -Wall -Wextra -Werror -Wmissing-prototypes \
     -Wstrict-prototypes -Wold-style-definition -Wvla -fno-omit-frame-pointer \
     -D_GNU_SOURCE -I. $(glib_cflags)
-core_packages := glib-2.0 json-glib-1.0
+core_packages := glib-2.0 gio-unix-2.0 json-glib-1.0 libmicrohttpd ncursesw
 # Asked for once, and only when something is compiled.
 glib_cflags = $(eval glib_cflags := $$(shell pkg-config --cflags \
     $(core_packages))\
@@ -66,7 +67,7 @@ endef
 # core_library(variant, library)
 define core_library
 build/core/$(1)/lib$(2).a: $(patsubst %.c,build/core/$(1)/%.o,\
-    $(wildcard $(core_$(2))/*.c))
+    $(filter-out %/main.c,$(wildcard $(core_$(2))/*.c)))
 	@rm -f $$@
 	$$(if $$(V),,@echo "  AR      $$@"; )ar rcs $$@ $$^
 
