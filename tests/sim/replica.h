@@ -203,7 +203,7 @@ typedef struct {
 /* --- the secondary's side ------------------------------------------------ */
 
 typedef struct {
-    unsigned session;
+    unsigned session, newest; /* 0: none; and the last that there was */
     uint64_t term; /* of the session */
     ApusId leader;
     uint64_t leader_image;

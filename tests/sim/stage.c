@@ -243,11 +243,13 @@ void sim_stage_turn(SimHost *host)
 
 /* --- a session begins ---------------------------------------------------- */
 
+/* A HELLO may be late; who has had a newer session is not for an older one. */
 static void take_hello(SimHost *host, const SimWire *wire)
 {
     SimReplica *replica = &host->replica;
 
     if (host->core->state != APUS_STATE_FOLLOWER ||
+        wire->session < replica->stage.newest ||
         host->core->term != wire->term || host->core->amnesiac) {
         sim_session_close(host, wire->session);
         return;
@@ -255,7 +257,7 @@ static void take_hello(SimHost *host, const SimWire *wire)
     leave(host, "another one begins");
     /* What it was is no more, and neither is what it knew of other disks. */
     memset(replica, 0, sizeof(*replica));
-    replica->stage.session = wire->session;
+    replica->stage.session = replica->stage.newest = wire->session;
     replica->stage.term = wire->term;
     replica->stage.leader = sim_session(host->sim, wire->session)->leader;
     replica->stage.leader_image = wire->value;

@@ -85,11 +85,14 @@ static void test_nothing_is_violated(const void *data)
 /*
  * Schedules in which something was violated once, beyond those that are always
  * run: sessions whose secondary was never named, or whose SYNC was refused for
- * ever, and that kept the log from being trimmed.
+ * ever, and that kept the log from being trimmed; the two last, a HELLO that was
+ * late and ended a newer session.
  */
 static void test_what_was_violated_once(void)
 {
-    static const uint64_t seed[] = { 19496, 21367, 43606, 74234, 91519 };
+    static const uint64_t seed[] = {
+        19496, 21367, 43606, 74234, 91519, 196154, 227915,
+    };
     SimReport report;
 
     sim_mutation_set(APUS_MUTATION_NONE);
