@@ -20,18 +20,29 @@ typedef enum ColonyStart {
 
 typedef struct ColonyStartOptions {
     ColonyStart start;
-    gboolean found; /* the group does not exist yet */
+    gboolean found; /* this member does not exist yet */
+    /*
+     * How often the group was founded, from 1; its cluster is named
+     * NAME.GENERATION, so that who comes back from an older one is not heard.
+     */
+    guint64 generation;
+    const ColonyNode *leader; /* who boots when the group is founded */
     const char *const *taps; /* for each NIC: the name of its tap device */
 } ColonyStartOptions;
 
 /* QEMU on a node that can run; NULL-terminated, [0] is the emulator. */
 char **colony_command_qemu(const ColonyConfig *config, const ColonyNode *node,
                            const ColonyStartOptions *options);
-/* apusd on a node that cannot; its configuration is written to @file. */
+/*
+ * apusd on a node that cannot; its configuration is written to @file.
+ * @found: only make the member's state, and end.
+ */
 char **colony_command_apusd(const ColonyConfig *config, const ColonyNode *node,
-                            const char *file);
+                            const char *file, gboolean found);
+/* Of @options only generation and leader count. */
 char *colony_command_apusd_config(const ColonyConfig *config,
-                                  const ColonyNode *node);
+                                  const ColonyNode *node,
+                                  const ColonyStartOptions *options);
 
 /*
  * QMP commands, in order, as JSON objects { "execute", "arguments" }; the
@@ -59,6 +70,7 @@ char *colony_path_qmp(const ColonyNode *node);
 char *colony_path_control(const ColonyNode *node);
 char *colony_path_pid(const ColonyNode *node);
 char *colony_path_member(const ColonyNode *node); /* the group's log */
+char *colony_path_witness(const ColonyNode *node); /* apusd's socket */
 char *colony_path_output(const ColonyNode *node); /* QEMU's messages */
 
 #endif

@@ -47,6 +47,9 @@ int colony_supervise(const ColonyConfig *config, const ColonyNode *node,
  *   replace     { "old": NODE, "new": NODE }: members; the file has @new
  *   prepare     { "leader": NODE }: supervisor to supervisor: be ready to take
  *               the VM; -> { "incarnation": ... }
+ *   found       { "generation", "leader": NODE, "id" }: supervisor to
+ *               supervisor: forget the group of before, found a new one, whose
+ *               VM boots on that node; refused where a VM runs
  *   stop        {}: the supervisor ends, the VM goes on
  */
 
