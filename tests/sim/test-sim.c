@@ -85,8 +85,8 @@ static void test_nothing_is_violated(const void *data)
 /*
  * Schedules in which something was violated once, beyond those that are always
  * run: sessions whose secondary was never named, or whose SYNC was refused for
- * ever, and that kept the log from being trimmed; the two last, a HELLO that was
- * late and ended a newer session.
+ * ever, and that kept the log from being trimmed; the last two, a HELLO that
+ * was late and ended a newer session.
  */
 static void test_what_was_violated_once(void)
 {
