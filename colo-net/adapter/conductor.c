@@ -88,7 +88,7 @@ void conductor_tell_role(ApusGroup *group)
 /* R12, and policy: what may a leader without secondary say? */
 void conductor_set_hush(ApusGroup *group)
 {
-    bool hush = group->part == APUS_PART_DEPOSED ||
+    bool hush = group->part == APUS_PART_DEPOSED || group->handed_over ||
                 (group->unprotected == APUS_UNPROTECTED_HOLD &&
                  group->was_protected && !group->protected);
 

@@ -126,7 +126,7 @@ struct ApusGroup {
 
     /* --- group-switchover.c --- */
     QemuCoSleep switchover; /* waits for something to change */
-    bool handed_over; /* it was asked for that the secondary leads */
+    bool handed_over; /* or about to be: the secondary is to lead */
 
     /* --- conductor.c --- */
     QEMUBH *conduct_bh;

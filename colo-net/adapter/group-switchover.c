@@ -25,6 +25,15 @@
 /* For a sync; it is asked for again now and then, since one may be refused. */
 #define SYNC_MS 3000
 #define SYNC_AGAIN_MS 200
+/*
+ * What clients send meanwhile reaches a host that does not lead, and is lost.
+ * A client that waits for an answer sends nothing: so long before it hands over
+ * the leader says nothing, and still has what comes ordered.
+ */
+#define QUIET_MS 4
+/* For the secondary to have what a majority had just before it. */
+#define HAND_OVER_MS 500
+#define HAND_OVER_AGAIN_MS 5
 /* For it to be decided who leads, in timeouts of the group. */
 #define DECIDE_TIMEOUTS 10
 
@@ -132,11 +141,38 @@ static bool coroutine_fn sync_once_more(Handing *handing, Error **errp)
 }
 
 /* The main loop does not wait for the member's thread. */
-static int hand_over(void *opaque)
+static int ask_member(void *opaque)
 {
     Handing *handing = opaque;
 
+    g_clear_error(&handing->error);
     return apus_hand_over(handing->group->apus, &handing->error) ? 0 : -1;
+}
+
+static bool coroutine_fn hand_over(Handing *handing, Error **errp)
+{
+    ApusGroup *group = handing->group;
+    int64_t end = now_ms() + HAND_OVER_MS;
+    bool done;
+
+    handing->term = group->status.term;
+    group->handed_over = true;
+    conductor_set_hush(group);
+    qemu_co_sleep_ns(QEMU_CLOCK_REALTIME, QUIET_MS * SCALE_MS);
+    while (!(done = thread_pool_submit_co(ask_member, handing) == 0) &&
+           g_error_matches(handing->error, APUS_ERROR, APUS_ERROR_ROLE) &&
+           is_ready(group) && now_ms() < end) {
+        qemu_co_sleep_ns_wakeable(&group->switchover, QEMU_CLOCK_REALTIME,
+                                  HAND_OVER_AGAIN_MS * SCALE_MS);
+    }
+    if (!done) {
+        group->handed_over = false;
+        conductor_set_hush(group);
+        error_setg(errp, "leadership was not handed over: %s",
+                   handing->error->message);
+        g_error_free(handing->error);
+    }
+    return done;
 }
 
 bool coroutine_fn group_switch_over(ApusGroup *group, Error **errp)
@@ -151,16 +187,7 @@ bool coroutine_fn group_switch_over(ApusGroup *group, Error **errp)
                    "instead: %s", group->why ?: "there is no secondary");
         return false;
     }
-    if (!sync_once_more(&handing, errp)) {
-        return false;
-    }
-    handing.term = group->status.term;
-    group->handed_over = true;
-    if (thread_pool_submit_co(hand_over, &handing) != 0) {
-        group->handed_over = false;
-        error_setg(errp, "leadership was not handed over: %s",
-                   handing.error->message);
-        g_error_free(handing.error);
+    if (!sync_once_more(&handing, errp) || !hand_over(&handing, errp)) {
         return false;
     }
     if (!wait_until(&handing, is_decided,
