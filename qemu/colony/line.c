@@ -1,0 +1,125 @@
+/*
+ * Lines of JSON, as others have sent them
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include <gio/gio.h>
+#include <string.h>
+
+#include "line.h"
+
+#define MAX_DEPTH 64
+
+/* --- is it JSON at all? --------------------------------------------------- */
+
+typedef struct {
+    unsigned depth;
+    gboolean in_string, escaped;
+} Scan;
+
+static gboolean scan_string(Scan *scan, unsigned char c)
+{
+    if (scan->escaped) {
+        scan->escaped = FALSE;
+    } else if (c == '\\') {
+        scan->escaped = TRUE;
+    } else if (c == '"') {
+        scan->in_string = FALSE;
+    }
+    return c >= ' ';
+}
+
+static gboolean scan_structure(Scan *scan, unsigned char c)
+{
+    switch (c) {
+    case '"':
+        scan->in_string = TRUE;
+        return TRUE;
+    case '{':
+    case '[':
+        return ++scan->depth <= MAX_DEPTH;
+    case '}':
+    case ']':
+        return scan->depth-- > 0;
+    case '\0':
+        return FALSE;
+    default:
+        return g_ascii_isalnum(c) || strchr(" \t\r\n,:+-.", c);
+    }
+}
+
+/* Of the form of JSON as far as the parser's stack depends on it. */
+static gboolean is_harmless(const char *text, gsize length)
+{
+    Scan scan = { 0 };
+
+    for (gsize i = 0; i < length; i++) {
+        if (!(scan.in_string ? scan_string : scan_structure)(&scan, text[i])) {
+            return FALSE;
+        }
+    }
+    return g_utf8_validate(text, length, NULL);
+}
+
+JsonObject *colony_line_parse(const char *text, gsize length, GError **error)
+{
+    g_autoptr(JsonParser) parser = json_parser_new();
+    JsonNode *root = NULL;
+
+    if (length <= G_MAXSSIZE && is_harmless(text, length) &&
+        json_parser_load_from_data(parser, text, length, NULL)) {
+        root = json_parser_get_root(parser);
+    }
+    if (!root || !JSON_NODE_HOLDS_OBJECT(root)) {
+        g_set_error_literal(error, G_IO_ERROR, G_IO_ERROR_INVALID_DATA,
+                            "not a JSON object");
+        return NULL;
+    }
+    return json_object_ref(json_node_get_object(root));
+}
+
+/* --- members -------------------------------------------------------------- */
+
+static JsonNode *member(JsonObject *object, const char *name, GType type)
+{
+    JsonNode *node = object ? json_object_get_member(object, name) : NULL;
+
+    return node && json_node_get_value_type(node) == type ? node : NULL;
+}
+
+const char *colony_json_string(JsonObject *object, const char *name)
+{
+    JsonNode *node = member(object, name, G_TYPE_STRING);
+
+    return node ? json_node_get_string(node) : NULL;
+}
+
+JsonObject *colony_json_object(JsonObject *object, const char *name)
+{
+    JsonNode *node = member(object, name, JSON_TYPE_OBJECT);
+
+    return node ? json_node_get_object(node) : NULL;
+}
+
+JsonArray *colony_json_array(JsonObject *object, const char *name)
+{
+    JsonNode *node = member(object, name, JSON_TYPE_ARRAY);
+
+    return node ? json_node_get_array(node) : NULL;
+}
+
+gint64 colony_json_int(JsonObject *object, const char *name, gint64 otherwise)
+{
+    JsonNode *node = member(object, name, G_TYPE_INT64);
+
+    return node ? json_node_get_int(node) : otherwise;
+}
+
+gboolean colony_json_boolean(JsonObject *object, const char *name,
+                             gboolean otherwise)
+{
+    JsonNode *node = member(object, name, G_TYPE_BOOLEAN);
+
+    return node ? json_node_get_boolean(node) : otherwise;
+}
