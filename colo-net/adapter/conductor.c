@@ -192,7 +192,7 @@ static void notice_term(ApusGroup *group, uint64_t term)
     if (group->part == APUS_PART_LEADER && term != group->last_term &&
         group->status.state == APUS_STATE_LEADER) {
         group->last_term = term;
-        group->handed_over = false; /* nobody has taken over */
+        qatomic_set(&group->handed_over, false); /* nobody has taken over */
         /* Its VM is what it was: there is nothing to settle (R3). */
         apus_settled(group->apus);
         group->session_synced = 0;

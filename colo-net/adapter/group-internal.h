@@ -126,7 +126,8 @@ struct ApusGroup {
 
     /* --- group-switchover.c --- */
     QemuCoSleep switchover; /* waits for something to change */
-    bool handed_over; /* or about to be: the secondary is to lead */
+    /* Or about to be: the secondary is to lead. Any thread, qatomic_*(). */
+    bool handed_over;
 
     /* --- conductor.c --- */
     QEMUBH *conduct_bh;

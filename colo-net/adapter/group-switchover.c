@@ -156,7 +156,7 @@ static bool coroutine_fn hand_over(Handing *handing, Error **errp)
     bool done;
 
     handing->term = group->status.term;
-    group->handed_over = true;
+    qatomic_set(&group->handed_over, true);
     conductor_set_hush(group);
     qemu_co_sleep_ns(QEMU_CLOCK_REALTIME, QUIET_MS * SCALE_MS);
     while (!(done = thread_pool_submit_co(ask_member, handing) == 0) &&
@@ -166,7 +166,7 @@ static bool coroutine_fn hand_over(Handing *handing, Error **errp)
                                   HAND_OVER_AGAIN_MS * SCALE_MS);
     }
     if (!done) {
-        group->handed_over = false;
+        qatomic_set(&group->handed_over, false);
         conductor_set_hush(group);
         error_setg(errp, "leadership was not handed over: %s",
                    handing->error->message);

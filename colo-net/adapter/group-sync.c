@@ -72,6 +72,11 @@ bool apus_group_sync_request(uint64_t epoch, uint64_t base, Error **errp)
     if (!group) {
         return true;
     }
+    /* The secondary would throw away what this side may not say any more. */
+    if (qatomic_read(&group->handed_over)) {
+        error_setg(errp, "leadership is being handed over");
+        return false;
+    }
     WITH_QEMU_LOCK_GUARD(&group->lock) {
         g_clear_pointer(&group->sync_error, g_free);
         sync = (ApusSync) {
