@@ -22,19 +22,25 @@ typedef struct ColonyQmpOps {
                   gint64 time);
     /*
      * The connection is no more, or did not come about; all commands have
-     * failed before. colony_qmp_free() may be called from here.
+     * failed before. colony_qmp_free() may be called from here, and from any
+     * other callback.
      */
     void (*closed)(void *opaque, const GError *error);
 } ColonyQmpOps;
 
-/* @result: NULL if @error is set, which has QEMU's own words. */
+/*
+ * @result: NULL if @error is set, which has the command's name and QEMU's own
+ * words. Its code is G_IO_ERROR_FAILED, or by QEMU's class _NOT_SUPPORTED
+ * (CommandNotFound), _PERMISSION_DENIED (DeviceNotActive: who asks is told whom
+ * to ask instead), _NOT_FOUND (DeviceNotFound).
+ */
 typedef void ColonyQmpReply(void *opaque, JsonNode *result,
                             const GError *error);
 
 /* Connects to the UNIX socket @path; @timeout_ms is for connect and greeting */
 ColonyQmp *colony_qmp_new(const char *path, unsigned timeout_ms,
                           const ColonyQmpOps *ops, void *opaque);
-/* Commands under way fail with G_IO_ERROR_CANCELLED. */
+/* Commands under way fail with G_IO_ERROR_CANCELLED: send no others then. */
 void colony_qmp_free(ColonyQmp *qmp);
 
 gboolean colony_qmp_is_ready(const ColonyQmp *qmp);
