@@ -1,0 +1,222 @@
+/*
+ * How a node begins: which situation leads to which action
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "start-rules.h"
+
+static ColonyDecision act(ColonyDo what, unsigned node)
+{
+    return (ColonyDecision) { .what = what, .node = node };
+}
+
+/* @why: a sentence with %s for the node's name */
+static ColonyDecision stop(ColonyDo what, unsigned node, const char *why)
+{
+    return (ColonyDecision) { .what = what, .node = node, .why = why };
+}
+
+static gboolean answers(const ColonySituation *node)
+{
+    return node->process != COLONY_PROCESS_UNKNOWN;
+}
+
+static gboolean any(const ColonySituation *nodes, unsigned count,
+                    ColonyProcess process)
+{
+    for (unsigned i = 0; i < count; i++) {
+        if (nodes[i].process == process) {
+            return TRUE;
+        }
+    }
+    return FALSE;
+}
+
+static guint64 newest_generation(const ColonySituation *nodes, unsigned count)
+{
+    guint64 newest = 0;
+
+    for (unsigned i = 0; i < count; i++) {
+        newest = MAX(newest, nodes[i].generation);
+    }
+    return newest;
+}
+
+/* The first that answers and is wanted: two must not found at once. */
+static unsigned founder(const ColonySituation *nodes, unsigned count)
+{
+    unsigned i = 0;
+
+    while (i < count && (!answers(&nodes[i]) || !nodes[i].wanted)) {
+        i++;
+    }
+    return i;
+}
+
+/*
+ * Newer disks, then the one that led when the newest roles were heard of: it
+ * has everything that the guest ever flushed.
+ */
+static gboolean is_better(const ColonySituation *nodes, unsigned a, unsigned b,
+                          unsigned leader)
+{
+    if (nodes[a].disks != nodes[b].disks) {
+        return nodes[a].disks > nodes[b].disks;
+    }
+    if (nodes[a].store != nodes[b].store) {
+        return nodes[a].store < nodes[b].store;
+    }
+    return a + 1 == leader;
+}
+
+static unsigned last_leader(const ColonySituation *nodes, unsigned count)
+{
+    unsigned newest = 0;
+
+    for (unsigned i = 1; i < count; i++) {
+        if (nodes[i].generation > nodes[newest].generation ||
+            (nodes[i].generation == nodes[newest].generation &&
+             nodes[i].term > nodes[newest].term)) {
+            newest = i;
+        }
+    }
+    return nodes[newest].leader;
+}
+
+/* The node whose VM is to boot; @count: none can. */
+static unsigned choose(const ColonySituation *nodes, unsigned count)
+{
+    unsigned leader = last_leader(nodes, count), best = count;
+
+    for (unsigned i = 0; i < count; i++) {
+        if (answers(&nodes[i]) && nodes[i].can_run &&
+            (best == count || is_better(nodes, i, best, leader))) {
+            best = i;
+        }
+    }
+    return best;
+}
+
+static ColonyDecision found(const ColonySituation *nodes, unsigned count,
+                            const ColonyInsist *insist)
+{
+    unsigned boot = insist->disk_of >= 0 ? (unsigned)insist->disk_of
+                                         : choose(nodes, count);
+
+    if (boot == count) {
+        return stop(COLONY_DO_ASK, 0, "no node that answers can run the VM");
+    }
+    if (!answers(&nodes[boot])) {
+        return stop(COLONY_DO_WAIT, boot, "%s, whose disks are to be "
+                  "used, does not answer");
+    }
+    if (nodes[boot].store == COLONY_STORE_MISSING) {
+        return stop(COLONY_DO_ASK, boot, "a disk of %s is missing");
+    }
+    if (nodes[boot].store == COLONY_STORE_PARTIAL) {
+        return stop(COLONY_DO_ASK, boot, "the disks of %s are the newest, "
+                  "and were being written when it went off: they are neither "
+                  "old nor new; name other ones with --disk-of and --force");
+    }
+    return (ColonyDecision) {
+        .what = COLONY_DO_FOUND,
+        .node = boot,
+        .generation = newest_generation(nodes, count) + 1,
+    };
+}
+
+/* Nobody who answers has the VM, and it is wanted. */
+static ColonyDecision begin(const ColonySituation *nodes, unsigned count,
+                            unsigned self, gboolean settled,
+                            const ColonyInsist *insist)
+{
+    unsigned by = founder(nodes, count);
+
+    for (unsigned i = 0; i < count && !insist->force; i++) {
+        if (!answers(&nodes[i])) {
+            return stop(COLONY_DO_WAIT, i, "%s does not answer: it may "
+                      "have the VM, or newer disks; start its supervisor, or "
+                      "if it is off for certain, say colony up --force");
+        }
+    }
+    if (by != self && !insist->force) {
+        return stop(COLONY_DO_WAIT, by, "%s is about to begin");
+    }
+    if (!settled && any(nodes, count, COLONY_PROCESS_IDLE)) {
+        return stop(COLONY_DO_WAIT, self, "who has the VM is found out");
+    }
+    return found(nodes, count, insist);
+}
+
+/* What another node's generation means for this one. */
+static ColonyDecision heed(const ColonySituation *nodes, unsigned count,
+                           unsigned self)
+{
+    const ColonySituation *own = &nodes[self];
+    guint64 newest = newest_generation(nodes, count);
+
+    for (unsigned i = 0; i < count; i++) {
+        const ColonySituation *node = &nodes[i];
+
+        if (i == self || !answers(node) || node->generation != newest) {
+            continue;
+        }
+        /* Who has no state may have voted, and forgotten it. */
+        if (node->generation > own->generation &&
+            (own->generation || node->expects)) {
+            return act(COLONY_DO_JOIN, i);
+        }
+        if (node->generation == own->generation && newest && node->off &&
+            !own->off) {
+            return act(COLONY_DO_STOP, i);
+        }
+    }
+    return act(COLONY_DO_NOTHING, self);
+}
+
+static ColonyDecision without_process(const ColonySituation *nodes,
+                                      unsigned count, unsigned self,
+                                      gboolean settled,
+                                      const ColonyInsist *insist)
+{
+    const ColonySituation *own = &nodes[self];
+
+    if (own->generation && !own->off) {
+        return act(COLONY_DO_START, self);
+    }
+    if (any(nodes, count, COLONY_PROCESS_VM)) {
+        return stop(COLONY_DO_ASK, self, "%s has no state of the group, "
+                  "though that runs: it may have voted and forgotten it; put "
+                  "a new node in its place with colony replace");
+    }
+    return begin(nodes, count, self, settled, insist);
+}
+
+ColonyDecision colony_start_decide(const ColonySituation *nodes, unsigned count,
+                                   unsigned self, gboolean settled,
+                                   const ColonyInsist *insist)
+{
+    const ColonySituation *own = &nodes[self];
+    ColonyDecision heeded = heed(nodes, count, self);
+
+    if (heeded.what != COLONY_DO_NOTHING) {
+        return heeded;
+    }
+    switch (own->process) {
+    case COLONY_PROCESS_OUTDATED:
+        return act(COLONY_DO_END, self);
+    case COLONY_PROCESS_IDLE:
+        if (own->wanted && !any(nodes, count, COLONY_PROCESS_VM)) {
+            return begin(nodes, count, self, settled, insist);
+        }
+        return act(COLONY_DO_NOTHING, self);
+    case COLONY_PROCESS_NONE:
+        if (own->wanted) {
+            return without_process(nodes, count, self, settled, insist);
+        }
+        return act(COLONY_DO_NOTHING, self);
+    default:
+        return act(COLONY_DO_NOTHING, self);
+    }
+}
