@@ -1,18 +1,20 @@
 /*
  * How the command talks to the supervisors, and these to each other
  *
- * Lines of JSON over a stream: a UNIX socket in the node's directory, and TCP at
- * the node's control port, there with TLS and certificates on both sides if the
- * config has them. Without them the TCP port serves only addresses of the
+ * Lines of JSON over a stream: a UNIX socket in the node's directory, and TCP
+ * at the node's control port, there with TLS and certificates on both sides if
+ * the config has them. Without them the TCP port serves only addresses of the
  * config's nodes.
  *
  *   > {"verb": "status", "vm": NAME, "version": 1, ...arguments}
  *   < {"return": {...}} or {"error": {"class": CLASS, "desc": TEXT}}
- *   < {"event": {...}}, many, after "events"
+ *   < {"event": {...}}, many, after "events"; {"alive": true} now and then
  *
  * One request at a time on a connection; a line is at most COLONY_LINE_MAX
- * long. Everything is asynchronous in the thread-default main context; the
- * command waits with colony_call(), which has a deadline.
+ * long, of a request 64 KiB. A request says the digest of the asker's config,
+ * too: if it is another than the supervisor's, all verbs are refused but those
+ * that only look, and "stop". Everything is asynchronous in the thread-default
+ * main context; the command waits with colony_call(), which has a deadline.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -40,6 +42,7 @@ typedef enum ColonyControlError {
 
 /* --- client --------------------------------------------------------------- */
 
+/* @result: json_object_ref() it to keep it; NULL if @error is set */
 typedef void ColonyCallDone(void *opaque, JsonObject *result,
                             const GError *error);
 
@@ -71,11 +74,17 @@ void colony_watch_free(ColonyWatch *watch);
 typedef struct ColonyServer ColonyServer;
 typedef struct ColonyRequest ColonyRequest;
 
-/* Answer with one of the two below, now or later, exactly once. */
+/*
+ * Answer with one of the two below, now or later, exactly once, be it after the
+ * server was freed. @arguments: until then. "events" is answered here.
+ */
 typedef void ColonyServe(void *opaque, ColonyRequest *request,
                          const char *verb, JsonObject *arguments);
 
-/* Listens at the node's UNIX socket and control port. */
+/*
+ * Listens at the node's UNIX socket and control port; fails, with
+ * COLONY_CONTROL_ERROR_REFUSED, if another supervisor of the node does.
+ */
 ColonyServer *colony_server_new(const ColonyConfig *config,
                                 const ColonyNode *node, ColonyServe *serve,
                                 void *opaque, GError **error);
@@ -87,7 +96,10 @@ void colony_request_fail(ColonyRequest *request, const GError *error);
 /* Whether it came by the UNIX socket. */
 gboolean colony_request_is_local(const ColonyRequest *request);
 
-/* To everybody who has asked for events; slow ones are cut off. */
+/*
+ * To everybody who has asked for events; slow ones are cut off. @event is the
+ * caller's.
+ */
 void colony_server_emit(ColonyServer *server, JsonObject *event);
 
 #endif
