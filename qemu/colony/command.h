@@ -30,6 +30,14 @@ typedef struct ColonyStartOptions {
     const char *const *taps; /* for each NIC: the name of its tap device */
 } ColonyStartOptions;
 
+/*
+ * Where the disks of @node are mirrored to when it leads: the next node of the
+ * file that can run, after the last one the first. Nobody else can protect it
+ * then. NULL if the VM has no disks: anybody can.
+ */
+const ColonyNode *colony_command_peer(const ColonyConfig *config,
+                                      const ColonyNode *node);
+
 /* QEMU on a node that can run; NULL-terminated, [0] is the emulator. */
 char **colony_command_qemu(const ColonyConfig *config, const ColonyNode *node,
                            const ColonyStartOptions *options);
@@ -72,5 +80,12 @@ char *colony_path_pid(const ColonyNode *node);
 char *colony_path_member(const ColonyNode *node); /* the group's log */
 char *colony_path_witness(const ColonyNode *node); /* apusd's socket */
 char *colony_path_output(const ColonyNode *node); /* QEMU's messages */
+char *colony_path_console(const ColonyNode *node); /* socket: a serial port */
+/*
+ * gannet's side file of a disk; to be made, COLONY_METADATA_SIZE bytes of
+ * zeroes, before QEMU is started for the first time.
+ */
+#define COLONY_METADATA_SIZE (64 << 10)
+char *colony_path_metadata(const ColonyNode *node, const ColonyDisk *disk);
 
 #endif
