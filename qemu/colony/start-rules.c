@@ -140,7 +140,7 @@ static ColonyDecision begin(const ColonySituation *nodes, unsigned count,
                       "if it is off for certain, say colony up --force");
         }
     }
-    if (by != self && !insist->force) {
+    if (by != self) {
         return stop(COLONY_DO_WAIT, by, "%s is about to begin");
     }
     if (!settled && any(nodes, count, COLONY_PROCESS_IDLE)) {
@@ -175,6 +175,21 @@ static ColonyDecision heed(const ColonySituation *nodes, unsigned count,
     return act(COLONY_DO_NOTHING, self);
 }
 
+static ColonyDecision without_vm(const ColonySituation *nodes, unsigned count,
+                                 unsigned self, gboolean settled,
+                                 const ColonyInsist *insist)
+{
+    if (any(nodes, count, COLONY_PROCESS_VM)) {
+        return act(COLONY_DO_NOTHING, self);
+    }
+    if (nodes[self].wanted) {
+        return begin(nodes, count, self, settled, insist);
+    }
+    /* Its vote is of no use to anybody. */
+    return act(settled && !any(nodes, count, COLONY_PROCESS_UNKNOWN)
+               ? COLONY_DO_STOP : COLONY_DO_NOTHING, self);
+}
+
 static ColonyDecision without_process(const ColonySituation *nodes,
                                       unsigned count, unsigned self,
                                       gboolean settled,
@@ -207,10 +222,7 @@ ColonyDecision colony_start_decide(const ColonySituation *nodes, unsigned count,
     case COLONY_PROCESS_OUTDATED:
         return act(COLONY_DO_END, self);
     case COLONY_PROCESS_IDLE:
-        if (own->wanted && !any(nodes, count, COLONY_PROCESS_VM)) {
-            return begin(nodes, count, self, settled, insist);
-        }
-        return act(COLONY_DO_NOTHING, self);
+        return without_vm(nodes, count, self, settled, insist);
     case COLONY_PROCESS_NONE:
         if (own->wanted) {
             return without_process(nodes, count, self, settled, insist);

@@ -1,0 +1,223 @@
+/*
+ * A node's process is started
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include <glib/gstdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "command.h"
+#include "supervisor-internal.h"
+
+#define FOUND_MS 20000
+
+/* apusd's state is being made. */
+typedef struct Founding {
+    ColonySupervisor *supervisor;
+    ColonyLaunched *done;
+    void *opaque;
+    GCancellable *late;
+    guint timer;
+} Founding;
+
+static void remove_tree(const char *path)
+{
+    g_autoptr(GDir) dir = g_dir_open(path, 0, NULL);
+    const char *name;
+
+    while (dir && (name = g_dir_read_name(dir))) {
+        g_autofree char *child = g_build_filename(path, name, NULL);
+
+        if (g_file_test(child, G_FILE_TEST_IS_DIR) &&
+            !g_file_test(child, G_FILE_TEST_IS_SYMLINK)) {
+            remove_tree(child);
+        } else {
+            g_unlink(child);
+        }
+    }
+    g_rmdir(path);
+}
+
+gboolean colony_launch_forget_member(const ColonyNode *node, GError **error)
+{
+    g_autofree char *path = colony_path_member(node);
+    g_autofree char *old = g_strconcat(path, ".old", NULL);
+    int number;
+
+    if (!g_file_test(path, G_FILE_TEST_EXISTS)) {
+        return TRUE;
+    }
+    remove_tree(old);
+    if (g_rename(path, old) == 0) {
+        return TRUE;
+    }
+    number = errno;
+    g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(number),
+                "cannot rename %s: %s", path, g_strerror(number));
+    return FALSE;
+}
+
+static ColonyStartOptions get_options(ColonySupervisor *supervisor)
+{
+    const ColonyRecord *record = supervisor->record;
+    g_autofree char *member = colony_path_member(supervisor->node);
+    const ColonyNode *boot = colony_config_node(supervisor->config,
+                                                record->boot);
+    /* A member that was there before has a VM that must not boot again. */
+    gboolean first = record->founding &&
+                     !g_file_test(member, G_FILE_TEST_EXISTS);
+
+    return (ColonyStartOptions) {
+        .start = first && boot == supervisor->node ? COLONY_START_BOOT
+                                                   : COLONY_START_WAIT,
+        .found = record->founding,
+        .generation = record->generation,
+        .leader = boot,
+        .taps = colony_taps_names(supervisor->taps),
+    };
+}
+
+/* A disk's side file that is not there yet: nothing is known of the disk. */
+static gboolean make_metadata(const ColonyConfig *config,
+                              const ColonyNode *node, GError **error)
+{
+    g_autofree char *zeroes = g_malloc0(COLONY_METADATA_SIZE);
+
+    for (guint i = 0; i < config->disks->len; i++) {
+        g_autofree char *path = colony_path_metadata(
+            node, g_ptr_array_index(config->disks, i));
+
+        if (!g_file_test(path, G_FILE_TEST_EXISTS) &&
+            !g_file_set_contents_full(path, zeroes, COLONY_METADATA_SIZE,
+                                      G_FILE_SET_CONTENTS_CONSISTENT |
+                                      G_FILE_SET_CONTENTS_DURABLE, 0600,
+                                      error)) {
+            return FALSE;
+        }
+    }
+    return TRUE;
+}
+
+static void launch_qemu(ColonySupervisor *supervisor, GError **error)
+{
+    ColonyStartOptions options = get_options(supervisor);
+    g_auto(GStrv) argv = NULL;
+    g_autofree char *qmp = colony_path_qmp(supervisor->node);
+
+    if (!colony_taps_make(supervisor->taps, error) ||
+        !make_metadata(supervisor->config, supervisor->node, error)) {
+        return;
+    }
+    g_unlink(qmp); /* nobody is to connect to one that is gone */
+    argv = colony_command_qemu(supervisor->config, supervisor->node, &options);
+    colony_machine_start(supervisor->machine, argv, error);
+}
+
+static char *config_file(const ColonyNode *node)
+{
+    return g_build_filename(node->directory, "apusd.conf", NULL);
+}
+
+static void launch_apusd(ColonySupervisor *supervisor, GError **error)
+{
+    g_autofree char *file = config_file(supervisor->node);
+    g_auto(GStrv) argv = colony_command_apusd(supervisor->config,
+                                              supervisor->node, file, FALSE);
+
+    colony_machine_start(supervisor->machine, argv, error);
+}
+
+static gboolean on_late(void *opaque)
+{
+    Founding *founding = opaque;
+
+    founding->timer = 0;
+    g_cancellable_cancel(founding->late);
+    return G_SOURCE_REMOVE;
+}
+
+static void on_founded(GObject *source, GAsyncResult *result, void *opaque)
+{
+    g_autofree Founding *founding = opaque;
+    GSubprocess *process = G_SUBPROCESS(source);
+    g_autoptr(GError) error = NULL;
+    g_autofree char *output = NULL;
+
+    g_subprocess_communicate_utf8_finish(process, result, &output, NULL,
+                                         &error);
+    if (error) {
+        g_subprocess_force_exit(process);
+        g_prefix_error(&error, "apusd --found: ");
+    } else if (!g_subprocess_get_successful(process)) {
+        g_set_error(&error, G_IO_ERROR, G_IO_ERROR_FAILED,
+                    "apusd --found: %s", g_strstrip(output));
+    } else {
+        launch_apusd(founding->supervisor, &error);
+    }
+    g_clear_handle_id(&founding->timer, g_source_remove);
+    g_object_unref(founding->late);
+    founding->done(founding->opaque, error);
+}
+
+static gboolean found_apusd(ColonySupervisor *supervisor, const char *file,
+                            ColonyLaunched *done, void *opaque,
+                            GError **error)
+{
+    g_auto(GStrv) argv = colony_command_apusd(supervisor->config,
+                                              supervisor->node, file, TRUE);
+    g_autoptr(GSubprocess) process = NULL;
+    Founding *founding;
+
+    process = g_subprocess_newv((const char *const *)argv,
+                                G_SUBPROCESS_FLAGS_STDOUT_PIPE |
+                                G_SUBPROCESS_FLAGS_STDERR_MERGE, error);
+    if (!process) {
+        return FALSE;
+    }
+    founding = g_new0(Founding, 1);
+    founding->supervisor = supervisor;
+    founding->done = done;
+    founding->opaque = opaque;
+    founding->late = g_cancellable_new();
+    founding->timer = g_timeout_add(FOUND_MS, on_late, founding);
+    g_subprocess_communicate_utf8_async(process, NULL, founding->late,
+                                        on_founded, founding);
+    return TRUE;
+}
+
+/* TRUE: @done comes later. */
+static gboolean begin_apusd(ColonySupervisor *supervisor, ColonyLaunched *done,
+                            void *opaque, GError **error)
+{
+    ColonyStartOptions options = get_options(supervisor);
+    g_autofree char *file = config_file(supervisor->node);
+    g_autofree char *member = colony_path_member(supervisor->node);
+    g_autofree char *text = colony_command_apusd_config(
+        supervisor->config, supervisor->node, &options);
+
+    if (!g_file_set_contents_full(file, text, -1,
+                                  G_FILE_SET_CONTENTS_CONSISTENT, 0600,
+                                  error)) {
+        return FALSE;
+    }
+    if (options.found && !g_file_test(member, G_FILE_TEST_EXISTS)) {
+        return found_apusd(supervisor, file, done, opaque, error);
+    }
+    launch_apusd(supervisor, error);
+    return FALSE;
+}
+
+void colony_launch(ColonySupervisor *supervisor, ColonyLaunched *done,
+                   void *opaque)
+{
+    g_autoptr(GError) error = NULL;
+
+    if (supervisor->node->can_run) {
+        launch_qemu(supervisor, &error);
+    } else if (begin_apusd(supervisor, done, opaque, &error)) {
+        return;
+    }
+    done(opaque, error);
+}

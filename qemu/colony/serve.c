@@ -1,0 +1,243 @@
+/*
+ * The verbs that a supervisor serves; supervisor.h lists them
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include <string.h>
+
+#include "line.h"
+#include "supervisor-internal.h"
+
+#define SHORT_MS 10000
+#define SWITCHOVER_MS 30000
+
+typedef void Verb(ColonySupervisor *supervisor, ColonyRequest *request,
+                  JsonObject *arguments);
+
+static void refuse(ColonyRequest *request, ColonyControlError code,
+                   const char *text)
+{
+    g_autoptr(GError) error = g_error_new_literal(COLONY_CONTROL_ERROR, code,
+                                                  text);
+
+    colony_request_fail(request, error);
+}
+
+static void on_reply(void *opaque, JsonNode *result G_GNUC_UNUSED,
+                     const GError *error)
+{
+    ColonyRequest *request = opaque;
+
+    if (error) {
+        refuse(request, COLONY_CONTROL_ERROR_FAILED, error->message);
+    } else {
+        colony_request_return(request, NULL);
+    }
+}
+
+/* Have QEMU do it, and tell what it says. */
+static void pass_on(ColonySupervisor *supervisor, ColonyRequest *request,
+                    const char *command, JsonObject *arguments,
+                    unsigned timeout_ms)
+{
+    ColonyQmp *qmp = colony_machine_qmp(supervisor->machine);
+
+    if (qmp) {
+        colony_qmp_command(qmp, command, arguments, timeout_ms, on_reply,
+                           request);
+        return;
+    }
+    g_clear_pointer(&arguments, json_object_unref);
+    refuse(request, COLONY_CONTROL_ERROR_REFUSED,
+           supervisor->node->can_run ? "no QEMU answers on this node"
+                                     : "this node only votes");
+}
+
+/* FALSE, and says so: this node does not lead. */
+static gboolean check_leads(ColonySupervisor *supervisor,
+                            ColonyRequest *request)
+{
+    const ColonyView *view = colony_supervisor_view(supervisor);
+    const ColonyNode *leader = colony_config_member(supervisor->config,
+                                                    view->leader);
+    g_autofree char *text = NULL;
+
+    if (view->part == COLONY_PART_LEADER) {
+        return TRUE;
+    }
+    text = leader ? g_strdup_printf("%s leads: ask that", leader->name)
+                  : g_strdup("this node does not lead");
+    refuse(request, COLONY_CONTROL_ERROR_REFUSED, text);
+    return FALSE;
+}
+
+/* A node that an argument names; NULL: none is named. FALSE: unknown. */
+static gboolean get_node(ColonySupervisor *supervisor, ColonyRequest *request,
+                         JsonObject *arguments, const char *name,
+                         const ColonyNode **node)
+{
+    const char *text = colony_json_string(arguments, name);
+    g_autofree char *error = NULL;
+
+    *node = text ? colony_config_node(supervisor->config, text) : NULL;
+    if (text && !*node) {
+        error = g_strdup_printf("%s: there is no node %s", name, text);
+        refuse(request, COLONY_CONTROL_ERROR_REFUSED, error);
+        return FALSE;
+    }
+    return TRUE;
+}
+
+/* --- the verbs ------------------------------------------------------------ */
+
+static void serve_report(ColonySupervisor *supervisor, ColonyRequest *request,
+                         JsonObject *arguments G_GNUC_UNUSED)
+{
+    colony_request_return(request, colony_report_new(supervisor));
+}
+
+/* Control sends what is emitted from now on. */
+static void serve_events(ColonySupervisor *supervisor G_GNUC_UNUSED,
+                         ColonyRequest *request,
+                         JsonObject *arguments G_GNUC_UNUSED)
+{
+    colony_request_return(request, NULL);
+}
+
+static void serve_up(ColonySupervisor *supervisor, ColonyRequest *request,
+                     JsonObject *arguments)
+{
+    colony_starter_up(supervisor->starter, request, arguments);
+}
+
+static void serve_down(ColonySupervisor *supervisor, ColonyRequest *request,
+                       JsonObject *arguments)
+{
+    colony_starter_down(supervisor->starter, request, arguments);
+}
+
+static void serve_found(ColonySupervisor *supervisor, ColonyRequest *request,
+                        JsonObject *arguments)
+{
+    colony_starter_found(supervisor->starter, request, arguments);
+}
+
+static void serve_prepare(ColonySupervisor *supervisor, ColonyRequest *request,
+                          JsonObject *arguments)
+{
+    colony_preparer_serve(supervisor->preparer, request, arguments);
+}
+
+static void serve_failover(ColonySupervisor *supervisor,
+                           ColonyRequest *request, JsonObject *arguments)
+{
+    JsonObject *more = json_object_new();
+
+    if (!colony_json_boolean(arguments, "force", FALSE)) {
+        json_object_unref(more);
+        refuse(request, COLONY_CONTROL_ERROR_DANGEROUS,
+               "the group decides by itself as long as it has a majority; "
+               "with --force this replica goes on alone, and what only the "
+               "others have is lost");
+        return;
+    }
+    json_object_set_boolean_member(more, "force", TRUE);
+    pass_on(supervisor, request, "x-colo-lost-heartbeat", more, SHORT_MS);
+}
+
+static void serve_switchover(ColonySupervisor *supervisor,
+                             ColonyRequest *request,
+                             JsonObject *arguments G_GNUC_UNUSED)
+{
+    if (check_leads(supervisor, request)) {
+        pass_on(supervisor, request, "apus-switchover", NULL, SWITCHOVER_MS);
+    }
+}
+
+static void serve_reprotect(ColonySupervisor *supervisor,
+                            ColonyRequest *request, JsonObject *arguments)
+{
+    const ColonyNode *node;
+
+    if (check_leads(supervisor, request) &&
+        get_node(supervisor, request, arguments, "node", &node)) {
+        colony_protector_now(supervisor->protector, node);
+        colony_request_return(request, NULL);
+    }
+}
+
+static void serve_verify(ColonySupervisor *supervisor, ColonyRequest *request,
+                         JsonObject *arguments G_GNUC_UNUSED)
+{
+    if (check_leads(supervisor, request)) {
+        colony_verifier_serve(supervisor->verifier, request);
+    }
+}
+
+static void serve_replace(ColonySupervisor *supervisor, ColonyRequest *request,
+                          JsonObject *arguments)
+{
+    const ColonyNode *old, *new;
+    JsonObject *more, *member;
+    g_autofree char *address = NULL;
+
+    if (!check_leads(supervisor, request) ||
+        !get_node(supervisor, request, arguments, "old", &old) ||
+        !get_node(supervisor, request, arguments, "new", &new)) {
+        return;
+    }
+    more = json_object_new();
+    if (old) {
+        json_object_set_int_member(more, "old", old->id);
+    }
+    if (new) {
+        address = g_strdup_printf(strchr(new->host, ':') ? "[%s]:%u" : "%s:%u",
+                                  new->host, new->group_port);
+        member = json_object_new();
+        json_object_set_int_member(member, "id", new->id);
+        json_object_set_string_member(member, "address", address);
+        json_object_set_boolean_member(member, "can-run", new->can_run);
+        json_object_set_object_member(more, "new", member);
+    }
+    pass_on(supervisor, request, "apus-replace", more, SHORT_MS);
+}
+
+static void serve_stop(ColonySupervisor *supervisor, ColonyRequest *request,
+                       JsonObject *arguments G_GNUC_UNUSED)
+{
+    colony_request_return(request, NULL);
+    colony_supervisor_stop(supervisor);
+}
+
+void colony_supervisor_serve(void *opaque, ColonyRequest *request,
+                             const char *verb, JsonObject *arguments)
+{
+    static const struct {
+        const char *name;
+        Verb *serve;
+    } verbs[] = {
+        { "report", serve_report },
+        { "events", serve_events },
+        { "up", serve_up },
+        { "down", serve_down },
+        { "failover", serve_failover },
+        { "switchover", serve_switchover },
+        { "reprotect", serve_reprotect },
+        { "verify", serve_verify },
+        { "replace", serve_replace },
+        { "prepare", serve_prepare },
+        { "found", serve_found },
+        { "stop", serve_stop },
+    };
+    g_autofree char *text = NULL;
+
+    for (size_t i = 0; i < G_N_ELEMENTS(verbs); i++) {
+        if (!strcmp(verbs[i].name, verb)) {
+            verbs[i].serve(opaque, request, arguments);
+            return;
+        }
+    }
+    text = g_strdup_printf("there is no verb %s", verb);
+    refuse(request, COLONY_CONTROL_ERROR_FAILED, text);
+}
