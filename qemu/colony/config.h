@@ -16,9 +16,14 @@
 
 #include <glib.h>
 
-/* Errors have the form "FILE:LINE: [GROUP] KEY: what is wrong; remedy". */
+/*
+ * Errors are lines "FILE:LINE: [GROUP] KEY: what is wrong; remedy", or
+ * "FILE: what is wrong" of the file as a whole.
+ */
 #define COLONY_CONFIG_ERROR colony_config_error_quark()
 GQuark colony_config_error_quark(void);
+
+#define COLONY_NODES_MAX 6 /* members of a group, while one is replaced */
 
 typedef enum ColonyConfigError {
     COLONY_CONFIG_ERROR_FILE, /* cannot be read, or is no INI file */
@@ -35,8 +40,8 @@ typedef enum ColonyPreset {
 
 typedef struct ColonyNode {
     char *name; /* of the group [node NAME] */
-    unsigned id; /* of the member, 1 to 65535: its place in the file */
-    char *host; /* address or name by which the others reach it */
+    unsigned id; /* of the member, 1 to 65535: its place if it is not given */
+    char *host; /* IPv4 or IPv6 address, by which the others reach it */
     gboolean can_run; /* the VM; else it has a vote only, and runs apusd */
     /* TCP ports on @host; disk number n listens on disk_port + n */
     guint16 group_port, migration_port, control_port, disk_port;
@@ -68,7 +73,7 @@ typedef struct ColonyConfig {
     char *machine, *accel, *cpu_model;
     char *kernel, *initrd, *append, *firmware; /* NULL if not given */
     char **arguments; /* more options of QEMU, as a shell would split them */
-    char *emulator; /* path */
+    char *emulator; /* absolute path */
     /* [disk ID], [nic ID], [node NAME], in the order of the file */
     GPtrArray *disks, *nics, *nodes;
     /* [policy] */
@@ -103,8 +108,9 @@ const ColonyNode *colony_config_member(const ColonyConfig *config,
                                        unsigned id);
 
 /*
- * A number that is equal for equal contents (comments and order do not
- * count): nodes with different files refuse each other.
+ * A number that is equal for equal contents: nodes with different files refuse
+ * each other. Comments do not count, nor does the emulator; neither does the
+ * order, but that of nodes, of disks, and of NICs among themselves.
  */
 guint64 colony_config_digest(const ColonyConfig *config);
 

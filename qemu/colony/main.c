@@ -19,6 +19,7 @@ typedef struct {
 } Verb;
 
 static const Verb verbs[] = {
+    { "check", "say what is wrong in a file", colony_verb_check },
     { NULL },
 };
 
