@@ -1,0 +1,432 @@
+/*
+ * What the reports of all nodes come to
+ *
+ * Who leads is what the group says, and of all that tell of it who knows the
+ * newest term is right; about itself a leader knows best. Who does not answer
+ * may still be known to the others, as a member that they hear.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include <string.h>
+
+#include "line.h"
+#include "status-internal.h"
+
+const char *status_role_name(StatusRole role)
+{
+    static const char *const names[] = {
+        [STATUS_LEADER] = "leader",
+        [STATUS_SECONDARY] = "secondary",
+        [STATUS_CANDIDATE] = "candidate",
+        [STATUS_WITNESS] = "witness",
+        [STATUS_DEPOSED] = "deposed",
+        [STATUS_OFF] = "off",
+        [STATUS_MISSING] = "missing",
+        [STATUS_UNKNOWN] = "unknown",
+    };
+
+    return names[role];
+}
+
+const char *status_health_name(ColonyHealth health)
+{
+    static const char *const names[] = {
+        [COLONY_PROTECTED] = "protected",
+        [COLONY_UNPROTECTED] = "unprotected",
+        [COLONY_HELD] = "held",
+        [COLONY_DOWN] = "down",
+        [COLONY_UNKNOWN] = "unknown",
+    };
+
+    return names[health];
+}
+
+/* --- what a report says -------------------------------------------------- */
+
+StatusNode *status_member(const ColonyStatus *status, gint64 id)
+{
+    for (unsigned i = 0; i < status->count; i++) {
+        if (status->nodes[i].node->id == id) {
+            return &status->nodes[i];
+        }
+    }
+    return NULL;
+}
+
+gboolean status_part_is(const StatusNode *node, const char *part)
+{
+    return !g_strcmp0(colony_json_string(node->apus, "part"), part);
+}
+
+gboolean status_process_is(const StatusNode *node, const char *state)
+{
+    return !g_strcmp0(colony_json_string(node->process, "state"), state);
+}
+
+static JsonObject *element(JsonArray *array, guint i)
+{
+    JsonNode *node = json_array_get_element(array, i);
+
+    return JSON_NODE_HOLDS_OBJECT(node) ? json_node_get_object(node) : NULL;
+}
+
+JsonObject *status_entry(JsonObject *apus, const StatusNode *node)
+{
+    JsonArray *members = colony_json_array(apus, "members");
+
+    for (guint i = 0; members && i < json_array_get_length(members); i++) {
+        JsonObject *entry = element(members, i);
+
+        if (colony_json_int(entry, "id", 0) == node->node->id) {
+            return entry;
+        }
+    }
+    return NULL;
+}
+
+static gboolean hears(JsonObject *entry)
+{
+    return colony_json_boolean(entry, "connected", FALSE) &&
+           !colony_json_boolean(entry, "suspected", FALSE) &&
+           !colony_json_boolean(entry, "dead", FALSE);
+}
+
+/* Does a member count for a majority? */
+static gboolean counts(JsonObject *entry)
+{
+    return hears(entry) && !colony_json_boolean(entry, "amnesiac", FALSE);
+}
+
+gboolean status_counts(JsonObject *apus, const StatusNode *node)
+{
+    return counts(status_entry(apus, node));
+}
+
+/* How often the group was founded: its cluster is called NAME.NUMBER. */
+static gint64 founding(JsonObject *apus)
+{
+    const char *cluster = colony_json_string(apus, "cluster");
+    const char *dot = cluster ? strrchr(cluster, '.') : NULL;
+
+    return dot ? g_ascii_strtoll(dot + 1, NULL, 10) : 0;
+}
+
+/* Is what @a says of the group newer than what @b says? */
+static gboolean is_newer(JsonObject *a, JsonObject *b)
+{
+    gint64 difference = founding(a) - founding(b);
+
+    if (!difference) {
+        difference = colony_json_int(a, "generation", 0) -
+                     colony_json_int(b, "generation", 0);
+    }
+    if (!difference) {
+        difference = colony_json_int(a, "term", 0) -
+                     colony_json_int(b, "term", 0);
+    }
+    return !b || difference > 0;
+}
+
+/* --- who leads ----------------------------------------------------------- */
+
+/*
+ * Of those who say that they lead the newest, unless somebody knows of another
+ * leader in a newer term. Who was named and is but a witness now is a new
+ * process, without the VM.
+ */
+static void find_leader(ColonyStatus *status)
+{
+    JsonObject *known = NULL;
+
+    for (unsigned i = 0; i < status->count; i++) {
+        StatusNode *node = &status->nodes[i];
+
+        if (node->apus && is_newer(node->apus, status->newest)) {
+            status->newest = node->apus;
+        }
+        if (node->apus && json_object_has_member(node->apus, "leader") &&
+            colony_json_int(node->apus, "leader", 0) &&
+            (is_newer(node->apus, known) ||
+             (status_part_is(node, "leader") && !is_newer(known,
+                                                          node->apus)))) {
+            known = node->apus;
+        }
+    }
+    if (known) {
+        StatusNode *node = status_member(status,
+                                         colony_json_int(known, "leader", 0));
+
+        if (node && (!node->apus || status_part_is(node, "leader"))) {
+            status->leader = node;
+            status->newest = node->apus ? node->apus : known;
+            status->secondary = status_member(
+                status, colony_json_int(status->newest, "secondary", 0));
+        }
+    }
+}
+
+static void look_at_hearing(ColonyStatus *status)
+{
+    for (unsigned i = 0; i < status->count; i++) {
+        StatusNode *node = &status->nodes[i];
+
+        for (unsigned j = 0; j < status->count; j++) {
+            JsonObject *entry = i == j ? NULL : status_entry(
+                status->nodes[j].apus, node);
+
+            node->watched |= entry != NULL;
+            node->heard |= hears(entry);
+            node->dead |= colony_json_boolean(entry, "dead", FALSE);
+        }
+    }
+}
+
+static void count_members(ColonyStatus *status)
+{
+    JsonArray *members = colony_json_array(status->newest, "members");
+    gboolean leader_tells = status->leader && status->leader->apus;
+
+    status->members = members ? json_array_get_length(members) : 0;
+    for (guint i = 0; leader_tells && i < status->members; i++) {
+        JsonObject *entry = element(members, i);
+
+        status->reached += counts(entry) ||
+                           colony_json_int(entry, "id", 0) ==
+                           status->leader->node->id;
+    }
+    for (unsigned i = 0; !leader_tells && i < status->count; i++) {
+        status->reached += status->nodes[i].apus || status->nodes[i].heard;
+    }
+    if (!status->members) {
+        status->members = status->count;
+    }
+    status->majority = status->members / 2 + 1;
+}
+
+/* --- how it is with the VM ----------------------------------------------- */
+
+/* Both VMs may die, but with this many members nobody could decide it. */
+gboolean status_is_fragile(const ColonyStatus *status)
+{
+    return status->reached > 0 && status->reached - 1 < status->majority;
+}
+
+/* While it is made equal, or copied, a VM stands for an instant. */
+static gboolean guest_runs(const StatusNode *node)
+{
+    static const char *const as_good_as[] = {
+        "colo", "finish-migrate", "save-vm", "restore-vm", NULL,
+    };
+    const char *status = colony_json_string(node->guest, "status");
+
+    return colony_json_boolean(node->guest, "running", TRUE) ||
+           (status && g_strv_contains(as_good_as, status));
+}
+
+static void judge(ColonyStatus *status, ColonyHealth health, char *why)
+{
+    status->health = health;
+    status->why = why;
+}
+
+static void judge_secondary(ColonyStatus *status, gboolean protected)
+{
+    if (protected && !status_is_fragile(status)) {
+        judge(status, COLONY_PROTECTED, NULL);
+    } else {
+        judge(status, COLONY_UNPROTECTED, status_why_unprotected(status));
+    }
+}
+
+static void judge_by_leader(ColonyStatus *status)
+{
+    JsonObject *apus = status->leader->apus;
+
+    if (!colony_json_boolean(apus, "may-speak", FALSE) ||
+        !guest_runs(status->leader)) {
+        judge(status, COLONY_HELD, status_why_held(status));
+    } else {
+        judge_secondary(status, colony_json_boolean(apus, "protected", FALSE));
+    }
+}
+
+/* The leader's supervisor, or QEMU itself, tells nothing. */
+static void judge_by_others(ColonyStatus *status)
+{
+    const StatusNode *secondary = status->secondary;
+
+    if (status->leader->heard) {
+        judge_secondary(status, secondary &&
+                        (secondary->heard ||
+                         status_part_is(secondary, "secondary")));
+    } else if (status->reached < status->majority) {
+        judge(status, COLONY_UNKNOWN, status_why_unknown(status));
+    } else if (secondary || !status->leader->dead) {
+        judge(status, COLONY_HELD, status_why_held(status));
+    } else {
+        judge(status, COLONY_DOWN, status_why_leaderless(status));
+    }
+}
+
+static gboolean has_vm(const StatusNode *node)
+{
+    return status_part_is(node, "leader") ||
+           status_part_is(node, "secondary") ||
+           status_part_is(node, "deposed");
+}
+
+static void judge_leaderless(ColonyStatus *status)
+{
+    unsigned answers = 0;
+    gboolean somewhere = FALSE;
+
+    for (unsigned i = 0; i < status->count; i++) {
+        answers += status->nodes[i].report != NULL;
+        somewhere |= has_vm(&status->nodes[i]);
+    }
+    if (answers < status->count / 2 + 1) {
+        judge(status, COLONY_UNKNOWN, status_why_unknown(status));
+    } else {
+        judge(status, somewhere ? COLONY_HELD : COLONY_DOWN,
+              status_why_leaderless(status));
+    }
+}
+
+static void judge_all(ColonyStatus *status)
+{
+    if (colony_json_boolean(status->newest, "stopped", FALSE)) {
+        judge(status, COLONY_DOWN, g_strdup("the guest has powered off, or "
+                                            "was ended with colony down"));
+    } else if (!status->leader) {
+        judge_leaderless(status);
+    } else if (status->leader->apus) {
+        judge_by_leader(status);
+    } else {
+        judge_by_others(status);
+    }
+}
+
+/* --- each node ----------------------------------------------------------- */
+
+static StatusRole role_of_member(const ColonyStatus *status,
+                                 const StatusNode *node)
+{
+    if (node == status->leader) {
+        return STATUS_LEADER;
+    }
+    if (node == status->secondary) {
+        return STATUS_SECONDARY;
+    }
+    if (status_part_is(node, "deposed") || status_part_is(node, "leader")) {
+        return STATUS_DEPOSED;
+    }
+    if (status_part_is(node, "secondary") && !status->leader) {
+        return STATUS_SECONDARY;
+    }
+    return node->node->can_run ? STATUS_CANDIDATE : STATUS_WITNESS;
+}
+
+static StatusRole role_of(const ColonyStatus *status, const StatusNode *node)
+{
+    if (node->apus || node->heard) {
+        return role_of_member(status, node);
+    }
+    if (status_process_is(node, "absent") ||
+        status_process_is(node, "ended")) {
+        return STATUS_OFF;
+    }
+    return node->report || !node->watched ? STATUS_UNKNOWN : STATUS_MISSING;
+}
+
+/* --- from outside -------------------------------------------------------- */
+
+static void take_report(StatusNode *node, JsonObject *report,
+                        const char *error)
+{
+    if (!report) {
+        node->error = g_strdup(error ? error : "it does not answer");
+        return;
+    }
+    node->report = json_object_ref(report);
+    node->process = colony_json_object(report, "process");
+    node->task = colony_json_object(report, "task");
+    node->apus = colony_json_object(report, "apus");
+    node->guest = colony_json_object(report, "guest");
+}
+
+ColonyStatus *colony_status_new(const ColonyConfig *config,
+                                JsonObject *const *reports,
+                                const char *const *errors)
+{
+    ColonyStatus *status = g_new0(ColonyStatus, 1);
+
+    status->config = config;
+    status->time = g_get_real_time();
+    status->count = config->nodes->len;
+    status->nodes = g_new0(StatusNode, status->count);
+    status->warnings = g_ptr_array_new_with_free_func(status_warning_free);
+    for (unsigned i = 0; i < status->count; i++) {
+        status->nodes[i].node = g_ptr_array_index(config->nodes, i);
+        take_report(&status->nodes[i], reports[i],
+                    errors ? errors[i] : NULL);
+    }
+    find_leader(status);
+    look_at_hearing(status);
+    count_members(status);
+    for (unsigned i = 0; i < status->count; i++) {
+        status->nodes[i].role = role_of(status, &status->nodes[i]);
+        status_tell_node(status, &status->nodes[i]);
+    }
+    judge_all(status);
+    status_warn_all(status);
+    return status;
+}
+
+void colony_status_free(ColonyStatus *status)
+{
+    for (unsigned i = 0; i < status->count; i++) {
+        StatusNode *node = &status->nodes[i];
+
+        g_clear_pointer(&node->report, json_object_unref);
+        g_free(node->error);
+        g_free(node->text);
+    }
+    g_free(status->nodes);
+    g_free(status->why);
+    g_ptr_array_unref(status->warnings);
+    g_free(status);
+}
+
+ColonyHealth colony_status_health(const ColonyStatus *status)
+{
+    return status->health;
+}
+
+const char *colony_status_why(const ColonyStatus *status)
+{
+    return status->why;
+}
+
+const ColonyNode *colony_status_leader(const ColonyStatus *status)
+{
+    return status->leader ? status->leader->node : NULL;
+}
+
+const ColonyNode *colony_status_secondary(const ColonyStatus *status)
+{
+    return status->secondary ? status->secondary->node : NULL;
+}
+
+int colony_status_exit(const ColonyStatus *status)
+{
+    static const int statuses[] = {
+        [COLONY_PROTECTED] = 0,
+        [COLONY_UNPROTECTED] = 1,
+        [COLONY_HELD] = 2,
+        [COLONY_DOWN] = 2,
+        [COLONY_UNKNOWN] = 3,
+    };
+
+    return statuses[status->health];
+}

@@ -1,0 +1,517 @@
+/*
+ * Why it is so, in words for humans
+ *
+ * Every sentence begins with a small letter and has no full stop: it is put
+ * behind a colon. Nodes are called by their names.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include <string.h>
+
+#include "line.h"
+#include "status-internal.h"
+
+/* --- numbers ------------------------------------------------------------- */
+
+char *status_bytes(gint64 bytes)
+{
+    static const char *const units[] = { "KiB", "MiB", "GiB", "TiB" };
+    double amount = bytes;
+    int unit = -1;
+
+    while (amount >= 1000 && unit + 1 < (int)G_N_ELEMENTS(units)) {
+        amount /= 1024;
+        unit++;
+    }
+    return unit < 0 ? g_strdup_printf("%d B", (int)bytes)
+                    : g_strdup_printf("%.*f %s", amount < 10 ? 1 : 0, amount,
+                                      units[unit]);
+}
+
+char *status_seconds(double seconds)
+{
+    if (seconds < 10) {
+        return g_strdup_printf("%.1f s", seconds);
+    } else if (seconds < 120) {
+        return g_strdup_printf("%.0f s", seconds);
+    } else if (seconds < 2 * 60 * 60) {
+        return g_strdup_printf("%.0f min", seconds / 60);
+    } else if (seconds < 2 * 24 * 60 * 60) {
+        return g_strdup_printf("%.0f h", seconds / 60 / 60);
+    }
+    return g_strdup_printf("%.0f days", seconds / 60 / 60 / 24);
+}
+
+double status_number(JsonObject *object, const char *name, double otherwise)
+{
+    JsonNode *node = object ? json_object_get_member(object, name) : NULL;
+
+    if (!node || !JSON_NODE_HOLDS_VALUE(node) ||
+        (json_node_get_value_type(node) != G_TYPE_INT64 &&
+         json_node_get_value_type(node) != G_TYPE_DOUBLE)) {
+        return otherwise;
+    }
+    return json_node_get_double(node);
+}
+
+const char *status_plural(gint64 number, const char *one, const char *many)
+{
+    return number == 1 ? one : many;
+}
+
+static char *progress(JsonObject *task)
+{
+    gint64 done = colony_json_int(task, "done", -1);
+    gint64 total = colony_json_int(task, "total", 0);
+    g_autofree char *of = NULL, *all = NULL;
+
+    if (done < 0 || total <= 0) {
+        return g_strdup("");
+    }
+    of = status_bytes(MIN(done, total));
+    all = status_bytes(total);
+    return g_strdup_printf(", %d %% (%s of %s)",
+                           (int)(100.0 * MIN(done, total) / total), of, all);
+}
+
+/* --- words of others ----------------------------------------------------- */
+
+static gboolean name_member(const GMatchInfo *match, GString *result,
+                            gpointer opaque)
+{
+    g_autofree char *number = g_match_info_fetch(match, 1);
+    const StatusNode *node = status_member(
+        opaque, g_ascii_strtoll(number, NULL, 10));
+
+    if (node) {
+        g_string_append(result, node->node->name);
+    } else {
+        g_string_append_printf(result, "member %s", number);
+    }
+    return FALSE;
+}
+
+char *status_with_names(const ColonyStatus *status, const StatusNode *node,
+                        const char *text)
+{
+    g_autoptr(GRegex) number = g_regex_new("\\bmember ([0-9]{1,5})\\b", 0, 0,
+                                           NULL);
+    g_autofree char *named = g_regex_replace_eval(
+        number, text, -1, 0, 0, name_member, (gpointer)status, NULL);
+    GString *result = g_string_new(named ? named : text);
+
+    g_string_replace(result, "this replica", node->node->name, 0);
+    g_string_replace(result, "this member", node->node->name, 0);
+    return g_string_free(result, FALSE);
+}
+
+/* --- what the supervisor does -------------------------------------------- */
+
+typedef struct TaskWords {
+    const char *kind;
+    const char *text; /* %s: the other node */
+} TaskWords;
+
+static const TaskWords task_words[] = {
+    { "start", "starts" },
+    { "cold", "finds out whose disks are the newest" },
+    { "join", "waits to be brought up to date by the leader" },
+    { "prepare", "is ready to take the VM of %s" },
+    { "resync", "the disks of %s are brought up to date" },
+    { "migrate", "memory is copied to %s" },
+    { "protect", "the first sync with %s is under way" },
+    { "switchover", "leadership is handed over to %s" },
+    { "replace", "%s becomes a member" },
+    { "verify", "both replicas are compared" },
+    { "down", "the VM is ended" },
+};
+
+static char *retry_text(JsonObject *task, const char *peer)
+{
+    g_autofree char *next = status_seconds(status_number(task, "next", 0));
+
+    return g_strdup_printf("protecting with %s failed%s, next try in %s", peer,
+                           colony_json_string(task, "error") ? "" :
+                           " for an unknown reason", next);
+}
+
+static char *task_words_of(JsonObject *task)
+{
+    const char *kind = colony_json_string(task, "kind");
+    const char *peer = colony_json_string(task, "peer");
+    const char *text = kind;
+
+    peer = peer ? peer : "another node";
+    if (!g_strcmp0(kind, "retry")) {
+        return retry_text(task, peer);
+    }
+    for (unsigned i = 0; i < G_N_ELEMENTS(task_words); i++) {
+        if (!g_strcmp0(kind, task_words[i].kind)) {
+            text = task_words[i].text;
+        }
+    }
+    {
+        g_auto(GStrv) parts = g_strsplit(text ? text : "is busy", "%s", 2);
+
+        return g_strjoinv(peer, parts);
+    }
+}
+
+char *status_task_text(const ColonyStatus *status, const StatusNode *node)
+{
+    g_autofree char *words = NULL, *done = NULL, *error = NULL;
+    const char *said = colony_json_string(node->task, "error");
+
+    if (!node->task || !colony_json_string(node->task, "kind")) {
+        return NULL;
+    }
+    words = task_words_of(node->task);
+    done = progress(node->task);
+    error = said ? status_with_names(status, node, said) : NULL;
+    return g_strconcat(words, done, error ? ": " : NULL, error, NULL);
+}
+
+/* --- one node ------------------------------------------------------------ */
+
+static const char *program_of(const StatusNode *node)
+{
+    return node->node->can_run ? "QEMU" : "apusd";
+}
+
+/* There is a report, but its process says nothing. */
+static char *tell_process(const StatusNode *node)
+{
+    const char *program = program_of(node);
+    const char *error = colony_json_string(node->process, "error");
+    const char *what = "is not known to run";
+
+    if (status_process_is(node, "absent")) {
+        JsonObject *supervisor = colony_json_object(node->report,
+                                                    "supervisor");
+
+        if (!g_strcmp0(colony_json_string(supervisor, "wanted"), "down")) {
+            return g_strdup("is off, as it should be");
+        }
+        what = "does not run";
+    } else if (status_process_is(node, "starting")) {
+        what = "starts";
+    } else if (status_process_is(node, "silent")) {
+        what = "does not answer";
+    } else if (status_process_is(node, "ended")) {
+        what = "has ended";
+    }
+    return g_strconcat(program, " ", what, error ? ": " : NULL, error, NULL);
+}
+
+static char *tell_without_report(const StatusNode *node)
+{
+    if (node->heard) {
+        return g_strdup_printf("%s is there, its supervisor is not: %s",
+                               program_of(node), node->error);
+    }
+    return g_strdup_printf("%s%s", node->watched ?
+                           "neither answers nor is heard by others: " : "",
+                           node->error);
+}
+
+static char *tell_leader(const StatusNode *node)
+{
+    const char *run = colony_json_string(node->guest, "status");
+
+    if (!colony_json_boolean(node->apus, "may-speak", FALSE)) {
+        return g_strdup("what the guest says is held");
+    }
+    return colony_json_boolean(node->guest, "running", TRUE) || !run
+        ? g_strdup("the guest runs, and is heard")
+        : g_strdup_printf("the guest stands (%s)", run);
+}
+
+static char *tell_secondary(const StatusNode *node)
+{
+    JsonObject *plover = colony_json_object(node->report, "plover");
+    gint64 epoch = colony_json_int(plover, "epoch", 0);
+
+    return epoch ? g_strdup_printf("in step, epoch %" G_GINT64_FORMAT, epoch)
+                 : g_strdup("in step");
+}
+
+static char *tell_deposed(const ColonyStatus *status, const StatusNode *node)
+{
+    const char *leader = status->leader ? status->leader->node->name : NULL;
+
+    if (status_part_is(node, "leader")) {
+        return g_strdup_printf("was cut off, and does not know yet that %s "
+                               "leads", leader ? leader : "another");
+    }
+    return g_strdup("its VM is outdated; a new QEMU will take its place");
+}
+
+static char *tell_member(const ColonyStatus *status, const StatusNode *node)
+{
+    g_autofree char *task = NULL;
+
+    if (!g_strcmp0(colony_json_string(node->apus, "state"), "failed")) {
+        return g_strdup("cannot write its state, and counts for nothing");
+    }
+    if (node->role == STATUS_LEADER) {
+        return tell_leader(node);
+    } else if (node->role == STATUS_SECONDARY) {
+        return tell_secondary(node);
+    } else if (node->role == STATUS_DEPOSED) {
+        return tell_deposed(status, node);
+    }
+    if (colony_json_boolean(node->apus, "amnesiac", FALSE)) {
+        return g_strdup("was restarted, and does not count yet");
+    }
+    task = status_task_text(status, node);
+    if (task) {
+        return g_steal_pointer(&task);
+    }
+    return g_strdup(node->role == STATUS_WITNESS ? "votes" :
+                    "votes, and can become secondary");
+}
+
+void status_tell_node(const ColonyStatus *status, StatusNode *node)
+{
+    if (!node->report) {
+        node->text = tell_without_report(node);
+    } else if (!node->apus) {
+        g_autofree char *task = status_task_text(status, node);
+
+        node->text = task && !status_process_is(node, "silent")
+            ? g_steal_pointer(&task) : tell_process(node);
+    } else {
+        node->text = tell_member(status, node);
+    }
+}
+
+/* --- the VM -------------------------------------------------------------- */
+
+/* Names of the members that do not count for a majority. */
+static char *lost_members(const ColonyStatus *status)
+{
+    GString *text = g_string_new(NULL);
+
+    for (unsigned i = 0; i < status->count; i++) {
+        const StatusNode *node = &status->nodes[i];
+        gboolean there = status->leader && status->leader->apus
+            ? node == status->leader || status_counts(status->newest, node)
+            : node->apus || node->heard;
+
+        if (!there && (!status->newest || node == status->leader ||
+                       status_entry(status->newest, node))) {
+            g_string_append_printf(text, "%s%s", text->len ? " and " : "",
+                                   node->node->name);
+        }
+    }
+    return g_string_free(text, FALSE);
+}
+
+static char *why_fragile(const ColonyStatus *status)
+{
+    g_autofree char *lost = lost_members(status);
+
+    if (status->members == 1) {
+        return g_strdup_printf(
+            "%s is the group's only member since it was forced to go on "
+            "alone; add others with colony replace",
+            status->leader->node->name);
+    }
+    return g_strdup_printf("%s %s missing: should %s die now, the others would "
+                           "be no majority", *lost ? lost : "a member",
+                           strstr(lost, " and ") ? "are" : "is",
+                           status->leader->node->name);
+}
+
+static char *why_no_candidate(const ColonyStatus *status)
+{
+    GString *text = g_string_new(NULL);
+
+    for (unsigned i = 0; i < status->count; i++) {
+        const StatusNode *node = &status->nodes[i];
+
+        if (node == status->leader || !node->node->can_run) {
+            continue;
+        }
+        g_string_append_printf(text, "%s%s: %s", text->len ? "; " : "",
+                               node->node->name, node->text);
+    }
+    if (!text->len) {
+        g_string_append(text, "no other node can run the VM");
+    } else if (!status->config->reprotect) {
+        g_string_append_printf(text, "; the policy is to protect by command "
+                               "only: colony reprotect %s",
+                               status->config->path);
+    }
+    return g_string_free(text, FALSE);
+}
+
+char *status_why_unprotected(const ColonyStatus *status)
+{
+    const StatusNode *leader = status->leader;
+    const char *said = colony_json_string(leader->apus, "error");
+    g_autofree char *error = NULL, *task = NULL, *rest = NULL;
+
+    if (status->secondary && status_is_fragile(status)) {
+        return why_fragile(status);
+    }
+    error = said ? status_with_names(status, leader, said) : NULL;
+    task = status_task_text(status, leader);
+    rest = task ? NULL : why_no_candidate(status);
+    return g_strconcat(error ? error : "", error ? "; " : "",
+                       task ? task : rest, NULL);
+}
+
+static char *why_leader_lost(const ColonyStatus *status)
+{
+    const StatusNode *leader = status->leader, *next = status->secondary;
+
+    if (next && (next->apus || next->heard)) {
+        return g_strdup_printf("the leader %s is not heard; %s is about to "
+                               "take over", leader->node->name,
+                               next->node->name);
+    }
+    return g_strdup_printf("the leader %s is not heard, and nobody else %s",
+                           leader->node->name, next ?
+                           "that has the VM is there" : "has the VM");
+}
+
+char *status_why_held(const ColonyStatus *status)
+{
+    const StatusNode *leader = status->leader;
+    const char *said = colony_json_string(leader->apus, "error");
+    g_autofree char *lost = NULL, *error = NULL;
+
+    if (!leader->apus) {
+        return why_leader_lost(status);
+    }
+    if (colony_json_boolean(leader->apus, "may-speak", FALSE)) {
+        const char *run = colony_json_string(leader->guest, "status");
+
+        return g_strdup_printf("the guest on %s does not run (%s)",
+                               leader->node->name, run ? run : "stopped");
+    }
+    if (status->reached < status->majority) {
+        lost = lost_members(status);
+        return g_strdup_printf("%s reaches no majority of the %u members: %s "
+                               "%s missing", leader->node->name,
+                               status->members, *lost ? lost : "others",
+                               strstr(lost, " and ") ? "are" : "is");
+    }
+    error = said ? status_with_names(status, leader, said) : NULL;
+    if (!status->secondary && status->config->hold_unprotected) {
+        g_autofree char *rest = why_no_candidate(status);
+
+        return g_strconcat("there is no secondary, and the policy is "
+                           "unprotected=hold; ", error ? error : rest, NULL);
+    }
+    return g_strdup_printf("%s may not speak yet%s%s", leader->node->name,
+                           error ? ": " : "", error ? error : "");
+}
+
+/* --- nobody leads -------------------------------------------------------- */
+
+static char *why_missing(const ColonyStatus *status)
+{
+    GString *text = g_string_new(NULL);
+
+    for (unsigned i = 0; i < status->count; i++) {
+        const StatusNode *node = &status->nodes[i];
+
+        if (!node->report) {
+            g_string_append_printf(text, "%s%s: %s", text->len ? "; " : "",
+                                   node->node->name, node->error);
+        }
+    }
+    return g_string_free(text, FALSE);
+}
+
+char *status_why_unknown(const ColonyStatus *status)
+{
+    g_autofree char *missing = why_missing(status);
+    unsigned answers = 0;
+
+    for (unsigned i = 0; i < status->count; i++) {
+        answers += status->nodes[i].report != NULL;
+    }
+    return g_strdup_printf("%u of %u nodes %s%s; %s", answers, status->count,
+                           status_plural(answers, "answers", "answer"),
+                           answers ? ", which cannot tell" : "", missing);
+}
+
+static const StatusNode *with_task(const ColonyStatus *status,
+                                   const char *kind)
+{
+    for (unsigned i = 0; i < status->count; i++) {
+        const StatusNode *node = &status->nodes[i];
+
+        if (!g_strcmp0(colony_json_string(node->task, "kind"), kind)) {
+            return node;
+        }
+    }
+    return NULL;
+}
+
+static char *why_cold(const ColonyStatus *status, const StatusNode *node)
+{
+    const char *said = colony_json_string(node->task, "error");
+    g_autofree char *error = said ? status_with_names(status, node, said)
+                                  : g_strdup("waits for the other nodes");
+    gboolean force = colony_json_boolean(node->task, "force", FALSE);
+
+    return g_strdup_printf("nobody has the VM, and %s does not start it alone: "
+                           "%s%s%s", node->node->name, error, force ?
+                           "; if no other disk can be newer: colony up "
+                           "--disk-of NODE --force " : "",
+                           force ? status->config->path : "");
+}
+
+static gboolean is_wanted(const ColonyStatus *status)
+{
+    for (unsigned i = 0; i < status->count; i++) {
+        JsonObject *supervisor = colony_json_object(status->nodes[i].report,
+                                                    "supervisor");
+
+        if (!g_strcmp0(colony_json_string(supervisor, "wanted"), "up")) {
+            return TRUE;
+        }
+    }
+    return FALSE;
+}
+
+static char *why_each(const ColonyStatus *status)
+{
+    GString *text = g_string_new(NULL);
+
+    for (unsigned i = 0; i < status->count; i++) {
+        g_string_append_printf(text, "; %s: %s", status->nodes[i].node->name,
+                               status->nodes[i].text);
+    }
+    return g_string_free(text, FALSE);
+}
+
+char *status_why_leaderless(const ColonyStatus *status)
+{
+    const StatusNode *cold = with_task(status, "cold");
+    g_autofree char *each = NULL;
+
+    for (unsigned i = 0; i < status->count; i++) {
+        const StatusNode *node = &status->nodes[i];
+
+        if (!g_strcmp0(colony_json_string(node->apus, "state"), "elected") ||
+            !g_strcmp0(colony_json_string(node->apus, "state"), "leader")) {
+            return g_strdup_printf("%s was elected, and takes over",
+                                   node->node->name);
+        }
+    }
+    if (cold) {
+        return why_cold(status, cold);
+    }
+    if (!is_wanted(status)) {
+        return g_strdup_printf("it was not started, or was ended; start it "
+                               "with colony up %s", status->config->path);
+    }
+    each = why_each(status);
+    return g_strconcat("nobody leads", each, NULL);
+}
