@@ -5,19 +5,16 @@
  */
 
 #include <errno.h>
-#include <fcntl.h>
 #include <gio/gunixsocketaddress.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "command.h"
 #include "control.h"
-#include "control-hosts.h"
 #include "control-listen.h"
 
 #define BACKLOG 64
@@ -27,7 +24,6 @@ struct ColonyListener {
     void *opaque;
     GSocketService *service;
     char *path; /* of the UNIX socket; NULL: it was not made */
-    int lock;
 };
 
 static gboolean set_error(GError **error, int code, const char *format, ...)
@@ -45,31 +41,26 @@ static gboolean set_error(GError **error, int code, const char *format, ...)
 
 /* --- the UNIX socket ------------------------------------------------------ */
 
-static gboolean take_lock(ColonyListener *listener, const char *path,
-                          const ColonyNode *node, GError **error)
+/* A full queue is somebody's, too. */
+static gboolean somebody_listens(const char *path)
 {
-    g_autofree char *lock = g_strconcat(path, ".lock", NULL);
+    g_autoptr(GSocketAddress) address = g_unix_socket_address_new(path);
+    g_autoptr(GError) error = NULL;
+    g_autoptr(GSocket) socket = g_socket_new(
+        G_SOCKET_FAMILY_UNIX, G_SOCKET_TYPE_STREAM, G_SOCKET_PROTOCOL_DEFAULT,
+        NULL);
 
-    listener->lock = open(lock, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW,
-                          0600);
-    if (listener->lock < 0) {
-        return set_error(error, COLONY_CONTROL_ERROR_FAILED, "%s: %s", lock,
-                         g_strerror(errno));
+    if (!socket) {
+        return FALSE;
     }
-    if (flock(listener->lock, LOCK_EX | LOCK_NB) == 0) {
-        return TRUE;
-    }
-    if (errno == EWOULDBLOCK) {
-        return set_error(error, COLONY_CONTROL_ERROR_REFUSED,
-                         "a supervisor of node %s runs here already (%s is "
-                         "locked)", node->name, lock);
-    }
-    return set_error(error, COLONY_CONTROL_ERROR_FAILED, "%s: %s", lock,
-                     g_strerror(errno));
+    g_socket_set_blocking(socket, FALSE);
+    return g_socket_connect(socket, address, NULL, &error) ||
+           g_error_matches(error, G_IO_ERROR, G_IO_ERROR_PENDING) ||
+           g_error_matches(error, G_IO_ERROR, G_IO_ERROR_WOULD_BLOCK);
 }
 
-/* Whoever made the socket that may be there holds no lock: it is dead. */
-static gboolean remove_old(const char *path, GError **error)
+static gboolean remove_old(const char *path, const ColonyNode *node,
+                           GError **error)
 {
     struct stat st;
 
@@ -77,6 +68,11 @@ static gboolean remove_old(const char *path, GError **error)
         return set_error(error, COLONY_CONTROL_ERROR_FAILED,
                          "%s is in the way, and is no socket: look what it is, "
                          "and remove it", path);
+    }
+    if (somebody_listens(path)) {
+        return set_error(error, COLONY_CONTROL_ERROR_REFUSED,
+                         "a supervisor of node %s runs here already (somebody "
+                         "listens at %s)", node->name, path);
     }
     if (unlink(path) < 0 && errno != ENOENT) {
         return set_error(error, COLONY_CONTROL_ERROR_FAILED, "%s: %s", path,
@@ -120,7 +116,7 @@ static gboolean listen_locally(ColonyListener *listener,
                          "a socket can have; choose a shorter directory for "
                          "[node %s]", path, max - 1, node->name);
     }
-    if (!take_lock(listener, path, node, error) || !remove_old(path, error)) {
+    if (!remove_old(path, node, error)) {
         return FALSE;
     }
     address = g_unix_socket_address_new(path);
@@ -137,22 +133,16 @@ static gboolean listen_locally(ColonyListener *listener,
 static gboolean listen_remotely(ColonyListener *listener,
                                 const ColonyNode *node, GError **error)
 {
-    GList *addresses = colony_resolve(node->host, error);
-    gboolean ok = addresses != NULL;
+    g_autoptr(GSocketAddress) address =
+        g_inet_socket_address_new_from_string(node->host, node->control_port);
 
-    for (GList *l = addresses; l && ok; l = l->next) {
-        g_autoptr(GSocketAddress) address =
-            g_inet_socket_address_new(l->data, node->control_port);
-
-        ok = listen_at(listener, address, 0, error);
-    }
-    g_list_free_full(addresses, g_object_unref);
-    if (!ok) {
+    if (!listen_at(listener, address, 0, error)) {
         g_prefix_error(error, "[node %s]: cannot listen at host %s, control "
                        "port %u: ", node->name, node->host,
                        node->control_port);
+        return FALSE;
     }
-    return ok;
+    return TRUE;
 }
 
 /* --- both ----------------------------------------------------------------- */
@@ -189,7 +179,6 @@ ColonyListener *colony_listener_new(const ColonyNode *node,
         .arrived = arrived,
         .opaque = opaque,
         .service = g_socket_service_new(),
-        .lock = -1,
     };
     g_signal_connect(listener->service, "incoming", G_CALLBACK(incoming),
                      listener);
@@ -209,9 +198,6 @@ void colony_listener_free(ColonyListener *listener)
     g_object_unref(listener->service);
     if (listener->path) {
         unlink(listener->path);
-    }
-    if (listener->lock >= 0) {
-        close(listener->lock);
     }
     g_free(listener->path);
     g_free(listener);

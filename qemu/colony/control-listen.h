@@ -1,8 +1,8 @@
 /*
  * Where a supervisor listens: its UNIX socket, and the node's control port
  *
- * Only one supervisor of a node can: it holds a lock, the socket's path with
- * .lock behind it, so whatever socket is there besides is a dead one's.
+ * A socket at which nobody listens is a dead supervisor's, and is replaced. Two
+ * that start at once are for the caller to prevent.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -19,10 +19,7 @@ typedef struct ColonyListener ColonyListener;
 typedef void ColonyArrived(void *opaque, GIOStream *stream,
                            GInetAddress *address);
 
-/*
- * In the thread-default main context. Looks up the node's own host, which may
- * take some seconds. Errors: COLONY_CONTROL_ERROR_*.
- */
+/* In the thread-default main context. */
 ColonyListener *colony_listener_new(const ColonyNode *node,
                                     ColonyArrived *arrived, void *opaque,
                                     GError **error);

@@ -11,7 +11,6 @@
 
 #include <string.h>
 
-#include "control-hosts.h"
 #include "control-listen.h"
 #include "control-tls.h"
 #include "control-wire.h"
@@ -47,7 +46,6 @@ struct ColonyServer {
     ColonyServe *serve;
     void *opaque;
     ColonyListener *listener;
-    ColonyHosts *hosts; /* NULL: TLS tells who is allowed */
     GQueue clients;
     unsigned count[2]; /* of them: remote, local */
     GSource *alive;
@@ -320,31 +318,11 @@ static void admit(Client *client, GIOStream *stream)
 static void turn_away(Client *client, const char *why)
 {
     g_message("%s was turned away: %s", client->name, why);
-    if (client->local || client->server->hosts) {
-        g_autoptr(GIOStream) stream = g_steal_pointer(&client->stream);
-
-        admit(client, stream);
+    if (client->local || !client->server->config->tls_directory) {
+        admit(client, client->stream);
         client_refuse(client, COLONY_CONTROL_ERROR_REFUSED, "%s", why);
     }
     client_end(client);
-}
-
-static void address_checked(GObject *source G_GNUC_UNUSED,
-                            GAsyncResult *result, gpointer opaque)
-{
-    Client *client = opaque;
-    gboolean known = colony_hosts_check_finish(result, NULL);
-    g_autofree char *why = NULL;
-
-    if (client->server && known) {
-        admit(client, client->stream);
-    } else if (client->server) {
-        why = g_strdup_printf(
-            "%s is not the address of a node of %s; ask from one of them, or "
-            "use [tls]", client->name, client->server->config->path);
-        turn_away(client, why);
-    }
-    client_unref(client);
 }
 
 static void shaken(GObject *source G_GNUC_UNUSED, GAsyncResult *result,
@@ -362,18 +340,37 @@ static void shaken(GObject *source G_GNUC_UNUSED, GAsyncResult *result,
     client_unref(client);
 }
 
+static gboolean is_node(const ColonyConfig *config, GInetAddress *address)
+{
+    for (unsigned i = 0; i < config->nodes->len; i++) {
+        const ColonyNode *node = g_ptr_array_index(config->nodes, i);
+        g_autoptr(GInetAddress) known =
+            g_inet_address_new_from_string(node->host);
+
+        if (known && g_inet_address_equal(known, address)) {
+            return TRUE;
+        }
+    }
+    return FALSE;
+}
+
 static void examine(Client *client, GInetAddress *address)
 {
-    ColonyServer *server = client->server;
+    const ColonyConfig *config = client->server->config;
 
-    set_deadline(client, ADMIT_MS);
-    client->refs++;
-    if (server->hosts) {
-        colony_hosts_check_async(server->hosts, address, address_checked,
-                                 client);
+    if (config->tls_directory) {
+        set_deadline(client, ADMIT_MS);
+        client->refs++;
+        colony_tls_start_async(config, client->stream, NULL, client->cancel,
+                               shaken, client);
+    } else if (is_node(config, address)) {
+        admit(client, client->stream);
     } else {
-        colony_tls_start_async(server->config, client->stream, NULL,
-                               client->cancel, shaken, client);
+        g_autofree char *why = g_strdup_printf(
+            "%s is not the address of a node of %s; ask from one of them, or "
+            "use [tls]", client->name, config->path);
+
+        turn_away(client, why);
     }
 }
 
@@ -443,7 +440,6 @@ void colony_server_free(ColonyServer *server)
     while (server->clients.head) {
         client_end(server->clients.head->data);
     }
-    g_clear_pointer(&server->hosts, colony_hosts_free);
     g_source_destroy(server->alive);
     g_source_unref(server->alive);
     g_free(server);
@@ -473,9 +469,6 @@ ColonyServer *colony_server_new(const ColonyConfig *config,
     if (!server->listener) {
         colony_server_free(server);
         return NULL;
-    }
-    if (!config->tls_directory) {
-        server->hosts = colony_hosts_new(config);
     }
     return server;
 }
