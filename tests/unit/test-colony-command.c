@@ -172,19 +172,33 @@ static const char *value_of(char **argv, const char *option, const char *begin,
     return NULL;
 }
 
-static void assert_commands(GPtrArray *commands, const char *const *expected)
+/* What follows: the commands as text, and NULL. */
+static void G_GNUC_NULL_TERMINATED assert_commands(GPtrArray *commands, ...)
 {
     g_autoptr(GPtrArray) mine = commands;
+    va_list expected;
 
+    va_start(expected, commands);
     for (guint i = 0; i < mine->len; i++) {
         g_autofree char *text = json_to_string(mine->pdata[i], FALSE);
 
-        g_assert_cmpstr(text, ==, expected[i]);
+        g_assert_cmpstr(text, ==, va_arg(expected, const char *));
     }
-    g_assert_null(expected[mine->len]);
+    g_assert_null(va_arg(expected, const char *));
+    va_end(expected);
 }
 
 /* --- tests ---------------------------------------------------------------- */
+
+#define CAPABILITIES \
+    "{\"execute\":\"migrate-set-capabilities\",\"arguments\":" \
+    "{\"capabilities\":[{\"capability\":\"events\",\"state\":true}," \
+    "{\"capability\":\"x-colo\",\"state\":true}," \
+    "{\"capability\":\"x-plover\",\"state\":true}]}}"
+
+#define PARAMETERS(more) \
+    "{\"execute\":\"migrate-set-parameters\",\"arguments\":" \
+    "{\"x-checkpoint-delay\":1000" more "}}"
 
 #define MEMBERS \
     "members.0.id=1,members.0.address=192.0.2.1:7000,members.0.can-run=on," \
@@ -206,7 +220,7 @@ static void the_whole_command_line(void)
     g_autofree char *text = NULL;
 
     config->cpu_model = g_strdup("host");
-    config->arguments = g_strdupv((char *[]){ "-vga", "std", NULL });
+    config->arguments = g_strsplit("-vga std", " ", -1);
     add_disk(config, "data", "raw", "virtio");
     add_nic(config, "lan", NULL, "virtio-net-pci");
     argv = colony_command_qemu(config, node_at(config, 1), &options);
@@ -411,54 +425,36 @@ static void tls_is_for_everything(void)
                             "key-file=/etc/colony/tls/keys.psk\n"));
     assert_commands(
         colony_command_prepare(config, node_at(config, 1), node_at(config, 0)),
-        (const char *const[]){
-            "{\"execute\":\"migrate-set-capabilities\",\"arguments\":"
-            "{\"capabilities\":["
-            "{\"capability\":\"events\",\"state\":true},"
-            "{\"capability\":\"x-colo\",\"state\":true},"
-            "{\"capability\":\"x-plover\",\"state\":true}]}}",
-            "{\"execute\":\"migrate-set-parameters\",\"arguments\":"
-            "{\"x-checkpoint-delay\":1000,\"tls-creds\":\"tls-server\"}}",
+        CAPABILITIES, PARAMETERS(",\"tls-creds\":\"tls-server\""),
             "{\"execute\":\"migrate-incoming\",\"arguments\":"
-            "{\"uri\":\"tcp:192.0.2.2:7001\"}}", NULL });
+            "{\"uri\":\"tcp:192.0.2.2:7001\"}}", NULL);
     config_drop(config);
 }
 
 static void what_qmp_is_told(void)
 {
-    static const char capabilities[] =
-        "{\"execute\":\"migrate-set-capabilities\",\"arguments\":"
-        "{\"capabilities\":["
-        "{\"capability\":\"events\",\"state\":true},"
-        "{\"capability\":\"x-colo\",\"state\":true},"
-        "{\"capability\":\"x-plover\",\"state\":true}]}}";
-    static const char parameters[] =
-        "{\"execute\":\"migrate-set-parameters\",\"arguments\":"
-        "{\"x-checkpoint-delay\":1000}}";
     ColonyConfig *config = config_new();
     const ColonyNode *a = node_at(config, 0), *b = node_at(config, 1);
 
     add_disk(config, "d0", "raw", "virtio");
     add_disk(config, "d1", "raw", "virtio");
     assert_commands(colony_command_prepare(config, b, a),
-        (const char *const[]){ capabilities, parameters,
+        CAPABILITIES, PARAMETERS(""),
             "{\"execute\":\"migrate-incoming\",\"arguments\":"
-            "{\"uri\":\"tcp:192.0.2.2:7001\"}}", NULL });
+            "{\"uri\":\"tcp:192.0.2.2:7001\"}}", NULL);
     assert_commands(colony_command_resync(config, b, FALSE),
-        (const char *const[]){
-            "{\"execute\":\"gannet-resync\",\"arguments\":"
+        "{\"execute\":\"gannet-resync\",\"arguments\":"
             "{\"node-name\":\"d0\",\"mode\":\"changed\"}}",
             "{\"execute\":\"gannet-resync\",\"arguments\":"
-            "{\"node-name\":\"d1\",\"mode\":\"changed\"}}", NULL });
+            "{\"node-name\":\"d1\",\"mode\":\"changed\"}}", NULL);
     assert_commands(colony_command_protect(config, b),
-        (const char *const[]){ capabilities, parameters,
+        CAPABILITIES, PARAMETERS(""),
             "{\"execute\":\"migrate\",\"arguments\":"
-            "{\"uri\":\"tcp:192.0.2.2:7001\"}}", NULL });
+            "{\"uri\":\"tcp:192.0.2.2:7001\"}}", NULL);
     g_ptr_array_set_size(config->disks, 1);
     assert_commands(colony_command_resync(config, b, TRUE),
-        (const char *const[]){
-            "{\"execute\":\"gannet-resync\",\"arguments\":"
-            "{\"node-name\":\"d0\",\"mode\":\"full\"}}", NULL });
+        "{\"execute\":\"gannet-resync\",\"arguments\":"
+            "{\"node-name\":\"d0\",\"mode\":\"full\"}}", NULL);
     config_drop(config);
 }
 
@@ -491,16 +487,9 @@ static void ipv6_addresses_have_brackets(void)
     g_assert_nonnull(strstr(value_of(argv, "-blockdev", "", 0),
                             "listen.host=2001:db8::1,"));
     assert_commands(colony_command_protect(config, node_at(config, 3)),
-        (const char *const[]){
-            "{\"execute\":\"migrate-set-capabilities\",\"arguments\":"
-            "{\"capabilities\":["
-            "{\"capability\":\"events\",\"state\":true},"
-            "{\"capability\":\"x-colo\",\"state\":true},"
-            "{\"capability\":\"x-plover\",\"state\":true}]}}",
-            "{\"execute\":\"migrate-set-parameters\",\"arguments\":"
-            "{\"x-checkpoint-delay\":1000}}",
+        CAPABILITIES, PARAMETERS(""),
             "{\"execute\":\"migrate\",\"arguments\":"
-            "{\"uri\":\"tcp:[2001:db8::1]:7001\"}}", NULL });
+            "{\"uri\":\"tcp:[2001:db8::1]:7001\"}}", NULL);
     config_drop(config);
 }
 
