@@ -370,6 +370,22 @@ static void the_key_is_read(Files *files, gconstpointer data)
     g_assert_cmpuint(config->apus.key[16], ==, 0xa0);
 }
 
+static void the_key_of_user_qemu_is_read(Files *files, gconstpointer data)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(ApusdConfig) config = NULL;
+
+    (void)data;
+    write_key(files, "other:00\nqemu:000102030405060708090a0b0c0d0e0f\nx:1\n",
+              0600);
+    config = apusd_config_load(files->config, APUSD_RUN, &error);
+    g_assert_no_error(error);
+    g_assert_cmpuint(config->apus.key_size, ==, 16);
+    for (unsigned i = 0; i < 16; i++) {
+        g_assert_cmpuint(config->apus.key[i], ==, i);
+    }
+}
+
 static void a_key_that_others_can_read_is_refused(Files *files,
                                                   gconstpointer data)
 {
@@ -389,7 +405,8 @@ static void a_key_that_is_none_is_refused(Files *files, gconstpointer data)
     const char *keys[] = {
         "", "\n", "secret", "000102030405060708090a0b0c0d0e",
         "000102030405060708090a0b0c0d0e0", "000102030405060708090a0b0c0d0e0g",
-        long_key,
+        long_key, "qemu:", "qemu:\n000102030405060708090a0b0c0d0e0f",
+        "other:000102030405060708090a0b0c0d0e0f",
     };
 
     (void)data;
@@ -505,6 +522,8 @@ int main(int argc, char **argv)
     g_test_add_func("/apus/config/what-is-no-key-file-is-refused",
                     what_is_no_key_file_is_refused);
     add("/apus/config/the-key-is-read", the_key_is_read);
+    add("/apus/config/the-key-of-user-qemu-is-read",
+        the_key_of_user_qemu_is_read);
     add("/apus/config/a-key-that-others-can-read-is-refused",
         a_key_that_others_can_read_is_refused);
     add("/apus/config/a-key-that-is-none-is-refused",

@@ -77,9 +77,28 @@ static GByteArray *read_file(const char *file, size_t max,
 
 /* --- the key ------------------------------------------------------------- */
 
+/* Of a file as psktool makes it, the key of user qemu, as QEMU does. */
+static void find_user(const char **text, size_t *size)
+{
+    static const char user[] = "qemu:";
+    const char *end = *text + *size;
+
+    for (const char *line = *text, *next; line; line = next) {
+        next = memchr(line, '\n', end - line);
+        if ((size_t)(end - line) >= strlen(user) &&
+            !memcmp(line, user, strlen(user))) {
+            *text = line + strlen(user);
+            *size = (next ? next : end) - *text;
+            return;
+        }
+        next = next ? next + 1 : NULL;
+    }
+}
+
 size_t apusd_key_parse(uint8_t key[APUS_KEY_MAX], const char *text,
                        size_t size)
 {
+    find_user(&text, &size);
     while (size > 0 && g_ascii_isspace(text[size - 1])) {
         size--;
     }
@@ -133,7 +152,7 @@ static gboolean load_key(ApusdConfig *config, GError **errp)
     if (!size) {
         return refuse(config->key_file, errp, "is no key: it has to be %d to "
                       "%d hexadecimal digits, such as openssl rand -hex 32 "
-                      "makes", 2 * APUS_KEY_MIN, 2 * APUS_KEY_MAX);
+                      "makes, alone or in a line after qemu:", 2 * APUS_KEY_MIN, 2 * APUS_KEY_MAX);
     }
     config->apus.key = config->key;
     config->apus.key_size = size;

@@ -49,7 +49,10 @@ ApusdConfig *apusd_config_load(const char *file, ApusdPurpose purpose,
 void apusd_config_free(ApusdConfig *config);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(ApusdConfig, apusd_config_free)
 
-/* 16 to 64 bytes as hexadecimal digits; returns how many, 0 on error. */
+/*
+ * 16 to 64 bytes as hexadecimal digits, alone, or in a line that begins with
+ * "qemu:", as psktool writes it; returns how many bytes, 0 on error.
+ */
 size_t apusd_key_parse(uint8_t key[APUS_KEY_MAX], const char *text,
                        size_t size);
 
