@@ -15,6 +15,7 @@
 /* Exit statuses; colony status has its own besides, see report.h. */
 #define COLONY_EXIT_FAILED 1
 #define COLONY_EXIT_USAGE 64
+#define COLONY_EXIT_FILE 65 /* FILE is wrong, or cannot be read */
 
 /*
  * @argv[0] is "colony NAME", what follows is the user's. Errors are said on
