@@ -20,6 +20,19 @@ typedef struct {
 
 static const Verb verbs[] = {
     { "check", "say what is wrong in a file", colony_verb_check },
+    { "up", "have the VM run, and be protected", colony_verb_up },
+    { "down", "have the guest power off", colony_verb_down },
+    { "status", "who is what; protected, or why not", colony_verb_status },
+    { "monitor", "a live screen", colony_verb_monitor },
+    { "events", "what happens, as it happens", colony_verb_events },
+    { "switchover", "let the secondary lead, without loss",
+      colony_verb_switchover },
+    { "reprotect", "protect the VM now, not at the next try",
+      colony_verb_reprotect },
+    { "verify", "compare both replicas", colony_verb_verify },
+    { "replace", "another node in the place of one", colony_verb_replace },
+    { "failover", "a replica goes on alone, by force",
+      colony_verb_failover },
     { NULL },
 };
 

@@ -1,0 +1,31 @@
+/*
+ * Asking all nodes how it is
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef COLONY_ASK_H
+#define COLONY_ASK_H
+
+#include "report.h"
+
+/* A node that is there answers within this. */
+#define COLONY_ASK_MS 2000
+
+/* @status: the callee's */
+typedef void ColonyAskDone(void *opaque, ColonyStatus *status);
+
+/*
+ * All nodes at once; @done is called in the thread-default main context when
+ * each has answered, or @timeout_ms are over. @config has to live until then,
+ * and as long as the status.
+ */
+void colony_ask_async(const ColonyConfig *config, unsigned timeout_ms,
+                      ColonyAskDone *done, void *opaque);
+/* The same, and wait. */
+ColonyStatus *colony_ask(const ColonyConfig *config, unsigned timeout_ms);
+
+/* Can it be asked over its UNIX socket? */
+gboolean colony_ask_is_local(const ColonyNode *node);
+
+#endif

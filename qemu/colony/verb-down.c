@@ -1,0 +1,96 @@
+/*
+ * colony down: end the VM
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include <stdlib.h>
+
+#include "ask.h"
+#include "operate.h"
+#include "verbs.h"
+
+#define CALL_MS 10000
+
+static gboolean is_down(const ColonyStatus *status,
+                        void *opaque G_GNUC_UNUSED)
+{
+    return colony_status_health(status) == COLONY_DOWN;
+}
+
+/* What only a majority can decide takes one. */
+static gboolean can_power_off(const ColonyConfig *config)
+{
+    g_autoptr(ColonyStatus) status = colony_ask(config, COLONY_ASK_MS);
+
+    switch (colony_status_health(status)) {
+    case COLONY_PROTECTED:
+    case COLONY_UNPROTECTED:
+    case COLONY_DOWN:
+        return TRUE;
+    default:
+        colony_operate_ask_force(
+            "the guest cannot be powered off in good order (%s); ending it at "
+            "once loses its memory, and what it has not written to its disks",
+            colony_status_why(status));
+        return FALSE;
+    }
+}
+
+static int down(const ColonyConfig *config, gboolean force, int seconds)
+{
+    JsonObject *arguments;
+    unsigned failed;
+
+    if (!force && !can_power_off(config)) {
+        return COLONY_EXIT_FAILED;
+    }
+    arguments = json_object_new();
+    json_object_set_boolean_member(arguments, "force", force);
+    failed = colony_operate_call_all(config, "down", arguments, CALL_MS);
+    if (failed == config->nodes->len) {
+        return COLONY_EXIT_FAILED;
+    }
+    if (!colony_operate_wait(config, seconds, is_down, NULL)) {
+        if (!force) {
+            colony_operate_ask_force(
+                "the guest was asked to power off, and has not; ending it at "
+                "once loses its memory, and what it has not written to its "
+                "disks");
+        }
+        return COLONY_EXIT_FAILED;
+    }
+    return failed ? COLONY_EXIT_FAILED : EXIT_SUCCESS;
+}
+
+int colony_verb_down(int argc, char **argv)
+{
+    gboolean force = FALSE;
+    int seconds = 60;
+    const GOptionEntry entries[] = {
+        { "wait", 'w', 0, G_OPTION_ARG_INT, &seconds,
+          "how long the guest may take to power off (60)", "SECONDS" },
+        { "force", 0, 0, G_OPTION_ARG_NONE, &force,
+          "end it at once: its memory is lost, and what it has not written",
+          NULL },
+        { NULL },
+    };
+    const ColonyUsage usage = {
+        .arguments = "FILE",
+        .text = "Have the guest of FILE power off, and nothing run any more.\n"
+                "Exit status: 0 it is off.",
+        .min = 1,
+        .max = 1,
+        .entries = entries,
+    };
+    g_autoptr(ColonyConfig) config = NULL;
+
+    if (!colony_usage_parse(&usage, &argc, argv)) {
+        return COLONY_EXIT_USAGE;
+    }
+    config = colony_operate_load(argv[1]);
+    if (!config) {
+        return COLONY_EXIT_FILE;
+    }
+    return down(config, force, MAX(seconds, 0));
+}
