@@ -14,6 +14,7 @@
 #include <glib-unix.h>
 #include <glib/gstdio.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
 #include <unistd.h>
@@ -254,6 +255,8 @@ static gboolean lock_directory(ColonySupervisor *supervisor, GError **error)
     fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0) {
         supervisor->lock = fd;
+        (void)!ftruncate(fd, 0);
+        dprintf(fd, "%d\n", (int)getpid()); /* for humans and agents */
         return TRUE;
     }
     number = errno;
