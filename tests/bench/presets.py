@@ -59,7 +59,7 @@ class Scale:
     freezes: int
 
 
-QUICK = Scale(1.2, 1, 1, {64: 16}, (16,), 20, 4)
+QUICK = Scale(1.2, 1, 2, {64: 16}, (16,), 20, 4)
 USUAL = Scale(2, 1, 2, {1: 16, 64: 16, 256: 16}, (1, 16), 20, 5)
 FULL = Scale(5, 3, 3, dict.fromkeys(CONNECTIONS, 16), (1, 16, 64), 200, 20)
 
