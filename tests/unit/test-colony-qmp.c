@@ -302,6 +302,18 @@ static void freed_from_a_callback(QmpPeer *peer, gconstpointer data)
     peer_wait(peer, "E F 1 G closed freed");
 }
 
+/* The connection ends; the first command that fails frees the client. */
+static void freed_when_commands_fail(QmpPeer *peer, gconstpointer data)
+{
+    (void)data;
+    peer_negotiate(peer);
+    peer->free_in = 'a';
+    peer_ask(peer, "a", PEER_NEVER);
+    close(peer->fd);
+    peer->fd = -1;
+    peer_wait(peer, "-closed freed");
+}
+
 /* A command runs out of time, and its callback frees the client. */
 static void freed_by_a_deadline(QmpPeer *peer, gconstpointer data)
 {
@@ -486,6 +498,7 @@ static void add_ends(void)
     add("a-command-that-is-sent-at-the-end",
         a_command_that_is_sent_at_the_end, NULL);
     add("commands-under-way-when-freed", commands_under_way_when_freed, NULL);
+    add("freed-when-commands-fail", freed_when_commands_fail, NULL);
     add("freed-by-a-deadline", freed_by_a_deadline, NULL);
     add_each("freed-from-a-callback", freed_from_a_callback, callbacks);
 }
