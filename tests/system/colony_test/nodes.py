@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""
+A VM that colony protects: a file, and "colony run" on each host.
+
+Nothing is steered but by colony's own verbs; tests break things and look at
+what "colony status --json" tells.
+"""
+
+import json
+import os
+import signal
+import time
+
+from . import paths
+from .follow import Follower
+from .guest import ADDRESS, Guest, MAC
+from .paths import patient
+from .redis import PORT
+
+COLONY = paths.APUSD.parent / 'colony'
+# A machine that runs several tests at once is silent at times.
+TIMEOUT_MS = 800
+
+
+class Supervisor:
+    """colony run of one node."""
+
+    def __init__(self, nodes, host):
+        self.host = host
+        self.name = host.name
+        self._nodes = nodes
+        self._starts = 0
+        self.messages = self.process = None
+        self.start()
+
+    def start(self):
+        """The process; a new one if it had ended."""
+        log = self.host.lab.folder / f'{self.name}.colony{self._starts}'
+        self._starts += 1
+        self.messages = Follower(f'colony {self.name}', log)
+        self.host.lab.followers.append(self.messages)
+        self.process = self.host.spawn(
+            [COLONY, 'run', self._nodes.file, self.name],
+            stdout=self.messages.writer, stderr=self.messages.writer)
+        self.messages.close_writer()
+
+    def kill(self):
+        """kill -9."""
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait(patient(10))
+
+    def end(self):
+        """SIGTERM; its exit status."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(patient(10))
+
+
+class Nodes:
+    """
+    Hosts a, b and c with a supervisor each, not up yet.
+
+    can_run    how many of them can run the VM; the others only vote
+    disks      for each disk, the images of the nodes that can run
+    """
+
+    def __init__(self, lab, guest=Guest(), preset='hybrid', can_run=2,
+                 disks=(), policy=()):
+        self.lab = lab
+        self.guest = guest
+        self.hosts = [lab.add_host(name) for name in 'abc']
+        self.file = lab.folder / 'vm.conf'
+        self._can_run = can_run
+        self.file.write_text(self._text(preset, disks, policy))
+        self.supervisors = {host.name: Supervisor(self, host)
+                            for host in self.hosts}
+
+    def _text(self, preset, disks, policy):
+        options = [str(word) for word in self.guest.options()]
+        given = dict(zip(options[::2], options[1::2]))
+        more = ' '.join(f'"{word}"' for word in paths.firmware_options())
+        lines = [
+            '[vm]', 'name=vm', f'memory={self.guest.memory}M',
+            f'cpus={self.guest.smp}', f'machine={self.guest.machine}',
+            f'accel={paths.ACCEL.partition(",")[0]}', 'cpu=max',
+            f'kernel={given["-kernel"]}', f'initrd={given["-initrd"]}',
+            f'append={given["-append"]}', f'emulator={paths.QEMU}',
+            f'arguments={more}',
+            '[nic net0]', 'bridge=br0', f'mac={MAC}',
+            f'model={self.guest.device("net")}']
+        for number, images in enumerate(disks):
+            lines.append(f'[disk disk{number}]')
+            lines += [f'file.{host.name}={image}'
+                      for host, image in zip(self.hosts, images)]
+        for number, host in enumerate(self.hosts):
+            lines += [f'[node {host.name}]', f'host={host.address}',
+                      f'directory={self.lab.folder / host.name}']
+            if number >= self._can_run:
+                lines.append('can-run=no')
+        lines += ['[policy]', f'preset={preset}', f'timeout={TIMEOUT_MS}ms']
+        return '\n'.join([*lines, *policy]) + '\n'
+
+    def run(self, verb, *words, host=None, timeout=30):
+        """colony VERB FILE WORDS, on a host; its output."""
+        return (host or self.hosts[0]).run(
+            [COLONY, verb, self.file, *words], timeout=timeout)
+
+    def status(self, host=None):
+        """What colony status --json tells."""
+        process = (host or self.hosts[0]).spawn(
+            [COLONY, 'status', '--json', self.file], stdout=-1)
+        output, _ = process.communicate(timeout=patient(20))
+        return json.loads(output)
+
+    def wait_status(self, holds, timeout=60, host=None):
+        """Wait until holds(status); the status."""
+        end = time.monotonic() + patient(timeout)
+        while not holds(status := self.status(host)):
+            if time.monotonic() > end:
+                raise TimeoutError(json.dumps(status, indent=1))
+        return status
+
+    def wait_protected(self, timeout=60, leader=None):
+        """Wait until any node may die; the status."""
+        return self.wait_status(
+            lambda status: status['health'] == 'protected' and
+            leader in (None, status['leader']), timeout)
+
+    @staticmethod
+    def wait_served(client, timeout=60):
+        """Wait until the guest's Redis can be reached."""
+        end = time.monotonic() + patient(timeout)
+        while True:
+            try:
+                client.connect(ADDRESS, PORT, 1).close()
+                return
+            except OSError:
+                if time.monotonic() > end:
+                    raise
+
+    @staticmethod
+    def report(status, name):
+        """What the node @name reported."""
+        return next(node['report'] for node in status['nodes']
+                    if node['node'] == name)
+
+    def kill_process(self, status, name):
+        """kill -9 of the QEMU or apusd of a node; its number."""
+        pid = self.report(status, name)['process']['pid']
+        self.supervisors[name].host.run(['kill', '-9', pid])
+        return pid
+
+
+def why_not():
+    """Why no Nodes can be made here; None when it can."""
+    if not os.access(COLONY, os.X_OK):
+        return f'{COLONY} is missing: type "make" first'
+    return None
