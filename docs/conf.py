@@ -21,4 +21,5 @@ man_pages = [
     ("man/apusctl", "apusctl", "ask a witness", [author], 1),
     ("man/apusd.conf", "apusd.conf", "configuration of a witness", [author], 5),
     ("man/apusd", "apusd", "witness of a protected VM", [author], 8),
+    ("man/colony.conf", "colony.conf", "a protected VM", [author], 5),
 ]

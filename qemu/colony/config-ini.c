@@ -355,7 +355,8 @@ ColonyIni *colony_ini_new(const char *path, const char *content,
     ini->names = g_hash_table_new(g_str_hash, g_str_equal);
     ini->refused = g_hash_table_new_full(g_str_hash, g_str_equal, g_free,
                                          NULL);
-    if (!check_characters(ini, copy, length)) {
+    ini->is_text = check_characters(ini, copy, length);
+    if (!ini->is_text) {
         return ini;
     }
     lines = g_strsplit(copy, "\n", -1);

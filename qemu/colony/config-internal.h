@@ -31,6 +31,7 @@ typedef struct ColonyIniGroup {
 
 typedef struct ColonyIni {
     char *path;
+    gboolean is_text; /* else that is the only error, and there are no groups */
     GPtrArray *groups; /* ColonyIniGroup, in the order of the file */
     GHashTable *names; /* of groups -> ColonyIniGroup */
     GPtrArray *errors; /* what is wrong so far */

@@ -512,12 +512,8 @@ static void settle(ColonyIni *ini, ColonyConfig *config)
     }
 }
 
-ColonyConfig *colony_config_parse(const char *path, const char *content,
-                                  gsize length, GError **error)
+static void parse_all(ColonyIni *ini, ColonyConfig *config)
 {
-    g_autoptr(ColonyIni) ini = colony_ini_new(path, content, length);
-    g_autoptr(ColonyConfig) config = colony_config_new(path);
-
     for (unsigned i = 0; i < N_KINDS; i++) {
         if (!kinds[i].name_max && !kinds[i].optional) {
             set_fallbacks(&kinds[i], config);
@@ -533,6 +529,17 @@ ColonyConfig *colony_config_parse(const char *path, const char *content,
     }
     settle(ini, config);
     colony_config_check(config, ini);
+}
+
+ColonyConfig *colony_config_parse(const char *path, const char *text,
+                                  gsize length, GError **error)
+{
+    g_autoptr(ColonyIni) ini = colony_ini_new(path, text, length);
+    g_autoptr(ColonyConfig) config = colony_config_new(path);
+
+    if (ini->is_text) {
+        parse_all(ini, config);
+    }
     return colony_ini_finish(ini, error) ? g_steal_pointer(&config) : NULL;
 }
 
