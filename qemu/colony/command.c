@@ -458,14 +458,14 @@ char **colony_command_qemu(const ColonyConfig *config, const ColonyNode *node,
     return (char **)g_ptr_array_free(argv, FALSE);
 }
 
-/* The one that came with the emulator, or else the one in $PATH. */
-static char *find_apusd(const ColonyConfig *config)
+/* The one that came with this program, or else the one in $PATH. */
+static char *find_apusd(void)
 {
-    g_autofree char *directory = g_path_get_dirname(config->emulator);
+    g_autofree char *self = g_file_read_link("/proc/self/exe", NULL);
+    g_autofree char *directory = g_path_get_dirname(self ? self : ".");
     g_autofree char *path = g_build_filename(directory, "apusd", NULL);
 
-    if (g_path_is_absolute(path) &&
-        g_file_test(path, G_FILE_TEST_IS_EXECUTABLE)) {
+    if (self && g_file_test(path, G_FILE_TEST_IS_EXECUTABLE)) {
         return g_steal_pointer(&path);
     }
     return g_strdup("apusd");
@@ -476,8 +476,9 @@ char **colony_command_apusd(const ColonyConfig *config, const ColonyNode *node,
 {
     GPtrArray *argv = g_ptr_array_new();
 
+    (void)config;
     (void)node;
-    g_ptr_array_add(argv, find_apusd(config));
+    g_ptr_array_add(argv, find_apusd());
     add_pair(argv, "-c", file);
     if (found) {
         add(argv, "--found");

@@ -526,6 +526,8 @@ static void the_witness(void)
         "[member 3]\n"
         "address=192.0.2.3:7000\n"
         "can-run=no\n");
+    /* There is none beside this program. */
+    g_assert_cmpstr(run[0], ==, "apusd");
     g_assert_cmpstr(run[1], ==, "-c");
     g_assert_cmpstr(run[2], ==, "/f");
     g_assert_null(run[3]);
