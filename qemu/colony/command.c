@@ -302,6 +302,14 @@ static gboolean has_pci(const ColonyConfig *config)
     return !g_str_has_prefix(config->machine, "microvm");
 }
 
+/* All PCI cards have one, from which they would boot the VM. */
+static gboolean has_rom(const ColonyNic *nic)
+{
+    return !g_str_has_suffix(nic->model, "-device") &&
+           !g_str_has_suffix(nic->model, "_isa") &&
+           !g_str_has_prefix(nic->model, "usb-");
+}
+
 static void add_nic(GPtrArray *argv, const ColonyNic *nic, const char *tap)
 {
     GString *netdev = g_string_new("tap");
@@ -316,8 +324,7 @@ static void add_nic(GPtrArray *argv, const ColonyNic *nic, const char *tap)
     setf(device, "id", "nic-%s", nic->id);
     set(device, "netdev", nic->id);
     set(device, "mac", nic->mac);
-    /* A PCI card would boot from the network before it gives up. */
-    if (!g_str_has_suffix(nic->model, "-device")) {
+    if (has_rom(nic)) {
         set(device, "romfile", "");
     }
     add_text(argv, "-device", device);

@@ -377,6 +377,23 @@ static void a_machine_without_pci(void)
     config_drop(config);
 }
 
+static void only_pci_cards_have_a_rom(void)
+{
+    static const char *const models[] = { "usb-net", "ne2k_isa", "e1000" };
+    ColonyConfig *config = config_new();
+    g_auto(GStrv) argv = NULL;
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(models); i++) {
+        add_nic(config, models[i], "tap0", models[i]);
+    }
+    argv = qemu(config, 0, COLONY_START_BOOT);
+    g_assert_null(strstr(value_of(argv, "-device", "usb-net", 0), "rom"));
+    g_assert_null(strstr(value_of(argv, "-device", "ne2k_isa", 0), "rom"));
+    g_assert_nonnull(strstr(value_of(argv, "-device", "e1000", 0),
+                            ",romfile="));
+    config_drop(config);
+}
+
 /* What QEMU would take for the next option, and a shell for more. */
 static void values_are_quoted(void)
 {
@@ -546,6 +563,7 @@ int main(int argc, char **argv)
     TEST(kernel_firmware_and_odd_memory);
     TEST(disks_of_every_kind);
     TEST(a_machine_without_pci);
+    TEST(only_pci_cards_have_a_rom);
     TEST(values_are_quoted);
     TEST(tls_is_for_everything);
     TEST(what_qmp_is_told);
