@@ -70,7 +70,7 @@ include tests/fuzz/fuzz.mk
 include tests/bench/bench.mk
 -include $(wildcard colo-net/apus/tools/tools.mk tests/sim/sim.mk \
     tests/model/model.mk tests/cluster/cluster.mk tests/storage/storage.mk \
-    qemu/colony/colony.mk)
+    qemu/colony/colony.mk qemu/packaging/packaging.mk)
 
 # --- the guest -------------------------------------------------------------
 
@@ -165,6 +165,10 @@ bench-%: qemu stock guest build/packages-check ## one: bench-colo, ...
 bench-presets: qemu stock guest tools build/packages-check ## all presets
 	@$(PYTHON) -B tests/bench/presets.py $(BENCH_OPTIONS)
 
+# BENCH_OPTIONS: see tests/bench/life.py --help.
+bench-life: qemu guest tools build/packages-check ## of a protected VM
+	@$(PYTHON) -B tests/bench/life.py $(BENCH_OPTIONS)
+
 # Neither a virtual machine nor root is needed for this one.
 bench-hash: build/config.mk ## how fast pages are hashed, and memory is
 	@$(PYTHON) -B tests/bench/hash.py
@@ -185,11 +189,11 @@ docs: build/packages-docs ## this manual as HTML, in build/docs; man pages
 	    docs build/man
 	@echo "build/docs/index.html, and manual pages in build/man"
 
-install: all ## the programs, into PREFIX/bin (DESTDIR is respected)
-	@install -d $(DESTDIR)$(PREFIX)/bin
-	@for program in build/bin/*; do \
-	    install -m 755 $$program $(DESTDIR)$(PREFIX)/bin/ || exit 1; \
-	done
+# How: qemu/packaging/packaging.mk
+.PHONY: uninstall deb
+install: all docs ## programs, manual, units; DESTDIR and PREFIX are respected
+uninstall: ## removes what make install has put there
+deb: all docs ## Debian packages of what was built, in build/deb
 
 help: ## this text
 	@echo 'make TARGET, where TARGET is one of'
@@ -203,7 +207,7 @@ help: ## this text
 clean: ## removes what was built, keeps the configuration and the sources
 	rm -rf build/bin build/core build/qemu build/stock/bin build/stock/qemu \
 	    build/guest build/check build/fuzz build/bench build/docs build/doctrees \
-	    build/man
+	    build/man build/deb
 
 distclean: ## removes build/, as in a fresh clone
 	rm -rf build

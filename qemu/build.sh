@@ -47,10 +47,11 @@ flock -n 9 || {
     flock 9
 }
 
-# Only what Colony uses. The firmware is Debian's.
+# Only what Colony uses. The firmware is Debian's. The prefix does not count:
+# an installed QEMU finds everything relative to itself (see install.sh).
 firmware=/usr/share/qemu:/usr/share/seabios:/usr/lib/ipxe/qemu
 set -- "$@" --
-set -- "$@" --python="$python" --cc="$compiler" --prefix="$PREFIX" \
+set -- "$@" --python="$python" --cc="$compiler" --prefix=/usr/local \
     --target-list=x86_64-softmmu --without-default-features \
     --disable-download --disable-install-blobs --firmwarepath="$firmware" \
     --enable-system --enable-tools --enable-tcg --enable-replication \
