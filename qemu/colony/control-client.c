@@ -114,49 +114,50 @@ static gboolean too_late(gpointer opaque)
 
 /* --- answers -------------------------------------------------------------- */
 
+static void wait_again(ColonyWatch *watch)
+{
+    watch->timeout_ms = SILENCE_MS;
+    g_source_set_ready_time(watch->deadline, g_get_monotonic_time() +
+                            SILENCE_MS * G_TIME_SPAN_MILLISECOND);
+}
+
 static void take_event(ColonyWatch *watch, JsonObject *message)
 {
     JsonObject *event = colony_json_object(message, "event");
 
-    g_source_set_ready_time(watch->deadline, g_get_monotonic_time() +
-                            watch->timeout_ms * G_TIME_SPAN_MILLISECOND);
+    wait_again(watch);
     if (event) {
         watch->event(watch->opaque, event);
     }
 }
 
-static void take_answer(ColonyWatch *watch, JsonObject *message)
+static void take_result(ColonyWatch *watch, JsonObject *result)
 {
-    JsonObject *result = colony_json_object(message, "return");
-    g_autoptr(GError) error = NULL;
-
-    if (result) {
-        if (!watch->event) {
-            finish(watch, result, NULL);
-            return;
-        }
-        watch->answered = TRUE;
-        watch->timeout_ms = SILENCE_MS;
-        take_event(watch, message);
+    if (!watch->event) {
+        finish(watch, result, NULL);
         return;
     }
-    if (json_object_has_member(message, "error")) {
-        colony_wire_take_error(message, &error);
-        finish(watch, NULL, error);
-        return;
-    }
-    unreachable(watch, "its answer is not understood",
-                "; does another program listen there?");
+    watch->answered = TRUE;
+    wait_again(watch);
+    watch->event(watch->opaque, NULL);
 }
 
 static void take_line(void *opaque, JsonObject *message)
 {
     ColonyWatch *watch = opaque;
+    JsonObject *result = colony_json_object(message, "return");
+    g_autoptr(GError) error = NULL;
 
     if (watch->answered) {
         take_event(watch, message);
+    } else if (result) {
+        take_result(watch, result);
+    } else if (json_object_has_member(message, "error")) {
+        colony_wire_take_error(message, &error);
+        finish(watch, NULL, error);
     } else {
-        take_answer(watch, message);
+        unreachable(watch, "its answer is not understood",
+                    "; does another program listen there?");
     }
 }
 

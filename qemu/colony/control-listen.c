@@ -180,6 +180,8 @@ ColonyListener *colony_listener_new(const ColonyNode *node,
         .opaque = opaque,
         .service = g_socket_service_new(),
     };
+    /* What comes while a socket is added would be dropped. */
+    g_socket_service_stop(listener->service);
     g_signal_connect(listener->service, "incoming", G_CALLBACK(incoming),
                      listener);
     if (!listen_locally(listener, node, error) ||
@@ -187,6 +189,7 @@ ColonyListener *colony_listener_new(const ColonyNode *node,
         colony_listener_free(listener);
         return NULL;
     }
+    g_socket_service_start(listener->service);
     return listener;
 }
 

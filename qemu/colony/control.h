@@ -61,8 +61,9 @@ JsonObject *colony_call(const ColonyConfig *config, const ColonyNode *node,
                         GError **error);
 
 typedef struct ColonyWatch ColonyWatch;
+/* @event: NULL: from now on, all that happens comes; this once, first */
 typedef void ColonyWatchEvent(void *opaque, JsonObject *event);
-/* Events from now on; @closed: with the reason, once; then free it. */
+/* @closed: with the reason, once; then free it. */
 ColonyWatch *colony_watch_new(const ColonyConfig *config,
                               const ColonyNode *node, gboolean local,
                               ColonyWatchEvent *event, ColonyCallDone *closed,
