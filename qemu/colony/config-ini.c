@@ -241,13 +241,13 @@ static gboolean check_characters(ColonyIni *ini, const char *content,
                     "write the file in UTF-8", (unsigned char)*bad);
         return FALSE;
     }
-    for (gsize i = 0; i < length; i++) {
-        unsigned char c = content[i];
-        gboolean ends = c == '\r' && content[i + 1] == '\n';
+    for (const char *at = content; *at; at = g_utf8_next_char(at)) {
+        gunichar c = g_utf8_get_char(at);
+        gboolean ends = c == '\n' || (c == '\r' && at[1] == '\n');
 
-        if ((c < ' ' && c != '\t' && c != '\n' && !ends) || c == 0x7f) {
-            refuse_line(ini, line_of(content, content + i), "control "
-                        "character 0x%02x; remove it", c);
+        if (g_unichar_iscntrl(c) && c != '\t' && !ends) {
+            refuse_line(ini, line_of(content, at), "control character 0x%02x; "
+                        "remove it", c);
             return FALSE;
         }
     }

@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "config.h"
+#include "operate.h"
 #include "verbs.h"
 
 /* "a, b" of the nodes that can run the VM, or of those that cannot. */
@@ -33,31 +33,43 @@ static void show_summary(const ColonyConfig *config, const char *file)
 {
     g_autofree char *run = list_nodes(config, TRUE);
     g_autofree char *vote = list_nodes(config, FALSE);
-    g_autofree char *memory = g_format_size_full(config->memory,
-                                                 G_FORMAT_SIZE_IEC_UNITS);
     unsigned disks = config->disks->len, nics = config->nics->len;
 
-    printf("%s: ok: %s: %s, %u CPU%s, %u disk%s, %u NIC%s; runs on %s%s%s; "
-           "preset %s\n", file, config->name, memory, config->cpus,
+    printf("%s: ok: %s: %u MiB, %u CPU%s, %u disk%s, %u NIC%s; runs on "
+           "%s%s%s; preset %s\n", file, config->name,
+           (unsigned)(config->memory >> 20), config->cpus,
            config->cpus == 1 ? "" : "s", disks, disks == 1 ? "" : "s", nics,
            nics == 1 ? "" : "s", run, *vote ? "; votes: " : "", vote,
            config->preset == COLONY_PRESET_PLOVER ? "plover" : "hybrid");
 }
 
+/* The first node on the host of @node; it may be the same. */
+static const ColonyNode *first_on_host(const ColonyConfig *config,
+                                       const ColonyNode *node)
+{
+    for (unsigned i = 0; i < config->nodes->len; i++) {
+        const ColonyNode *other = config->nodes->pdata[i];
+
+        if (!strcmp(other->host, node->host)) {
+            return other;
+        }
+    }
+    g_assert_not_reached();
+}
+
 /* What is possible, and seldom meant. */
 static void show_advice(const ColonyConfig *config, const char *file)
 {
-    const ColonyNode *first = config->nodes->pdata[0];
-
     if (config->nodes->len % 2 == 0) {
         printf("%s: note: %u nodes survive no more failures than %u; have an "
                "odd number, but while one is replaced\n", file,
                config->nodes->len, config->nodes->len - 1);
     }
-    for (unsigned i = 1; i < config->nodes->len; i++) {
+    for (unsigned i = 0; i < config->nodes->len; i++) {
         const ColonyNode *node = config->nodes->pdata[i];
+        const ColonyNode *first = first_on_host(config, node);
 
-        if (!strcmp(node->host, first->host)) {
+        if (first != node) {
             printf("%s: note: nodes %s and %s are on one host, and die with "
                    "it\n", file, first->name, node->name);
         }
@@ -119,15 +131,17 @@ static gboolean check_vm(const char *file, const ColonyConfig *config,
     }
     for (unsigned i = 0; i < config->disks->len; i++) {
         const ColonyDisk *disk = config->disks->pdata[i];
+        g_autofree char *group = g_strdup_printf("[disk %s]", disk->id);
 
-        good &= check_access(file, disk->id,
+        good &= check_access(file, group,
                              g_hash_table_lookup(disk->files, node->name),
                              R_OK | W_OK);
     }
     for (unsigned i = 0; i < config->nics->len; i++) {
         const ColonyNic *nic = config->nics->pdata[i];
+        g_autofree char *group = g_strdup_printf("[nic %s]", nic->id);
 
-        good &= check_device(file, nic->id, nic->bridge ?: nic->tap);
+        good &= check_device(file, group, nic->bridge ?: nic->tap);
     }
     return good;
 }
@@ -156,22 +170,19 @@ int colony_verb_check(int argc, char **argv)
         .max = 2,
     };
     g_autoptr(ColonyConfig) config = NULL;
-    g_autoptr(GError) error = NULL;
     const ColonyNode *node = NULL;
 
     if (!colony_usage_parse(&usage, &argc, argv)) {
         return COLONY_EXIT_USAGE;
     }
-    config = colony_config_load(argv[1], &error);
+    config = colony_operate_load(argv[1]);
     if (!config) {
-        g_printerr("%s\n", error->message);
-        return COLONY_EXIT_FAILED;
+        return COLONY_EXIT_FILE;
     }
     if (argc > 2) {
-        node = colony_config_node(config, argv[2]);
+        node = colony_operate_node(config, argv[2]);
         if (!node) {
-            g_printerr("%s: there is no [node %s]\n", argv[1], argv[2]);
-            return COLONY_EXIT_FAILED;
+            return COLONY_EXIT_USAGE;
         }
     }
     if (node && !check_host(argv[1], config, node)) {

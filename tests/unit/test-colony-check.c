@@ -1,0 +1,167 @@
+/*
+ * What colony check says, and how it ends
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include <glib/gstdio.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "qemu/colony/verbs.h"
+#include "tests/unit/colony-conf.h"
+
+typedef struct Fixture {
+    char *folder, *file; /* there is nothing else in @folder */
+} Fixture;
+
+static void set_up(Fixture *fixture, gconstpointer data)
+{
+    (void)data;
+    fixture->folder = g_dir_make_tmp("colony-XXXXXX", NULL);
+    fixture->file = g_build_filename(fixture->folder, "vm.conf", NULL);
+}
+
+static void tear_down(Fixture *fixture, gconstpointer data)
+{
+    (void)data;
+    g_unlink(fixture->file);
+    g_rmdir(fixture->folder);
+    g_free(fixture->folder);
+    g_free(fixture->file);
+}
+
+/* In a process of its own: the exit status, and what it printed. */
+static int check(const Fixture *fixture, const char *text, const char *node,
+                 char **output, char **errors)
+{
+    g_autofree char *self = g_file_read_link("/proc/self/exe", NULL);
+    char *argv[] = { self, "check", fixture->file, (char *)node, NULL };
+    g_autoptr(GError) error = NULL;
+    int status;
+
+    if (text) {
+        g_assert_true(g_file_set_contents(fixture->file, text, -1, NULL));
+    }
+    g_spawn_sync(NULL, argv, NULL, 0, NULL, NULL, output, errors, &status,
+                 &error);
+    g_assert_no_error(error);
+    g_assert_true(WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
+static void a_right_file_is_summed_up(Fixture *fixture, gconstpointer data)
+{
+    g_autofree char *output = NULL, *errors = NULL, *first = NULL;
+
+    (void)data;
+    g_assert_cmpint(check(fixture, conf_usual, NULL, &output, &errors), ==, 0);
+    first = g_strdup_printf("%s: ok: vm1: 2048 MiB, 2 CPUs, 2 disks, 2 NICs; "
+                            "runs on a, b; votes: c; preset hybrid\n",
+                            fixture->file);
+    g_assert_true(g_str_has_prefix(output, first));
+    g_assert_nonnull(strstr(output, "note: without [tls]"));
+    g_assert_cmpstr(errors, ==, "");
+}
+
+static void what_is_seldom_meant_is_told(Fixture *fixture, gconstpointer data)
+{
+    g_autofree char *output = NULL, *errors = NULL;
+    g_autofree char *text = g_strconcat(
+        conf_usual, "[node d]\nhost=192.0.2.3\ncan-run=no\ngroup-port=1\n"
+        "control-port=2\n[tls]\ndirectory=/etc/tls\n", NULL);
+
+    (void)data;
+    g_assert_cmpint(check(fixture, text, NULL, &output, &errors), ==, 0);
+    g_assert_nonnull(strstr(output, "note: 4 nodes survive no more failures "
+                            "than 3"));
+    g_assert_nonnull(strstr(output, "note: nodes c and d are on one host"));
+    g_assert_null(strstr(output, "without [tls]"));
+}
+
+static void a_wrong_file_is_told_of(Fixture *fixture, gconstpointer data)
+{
+    g_autofree char *output = NULL, *errors = NULL, *first = NULL;
+    g_autofree char *text = conf_changed(conf_usual, "cpus=2", "cups=2");
+
+    (void)data;
+    g_assert_cmpint(check(fixture, text, NULL, &output, &errors), ==,
+                    COLONY_EXIT_FILE);
+    first = g_strdup_printf("%s:4: [vm] cups: there is no such key; did you "
+                            "mean cpus?\n", fixture->file);
+    g_assert_cmpstr(errors, ==, first);
+    g_assert_cmpstr(output, ==, "");
+}
+
+static void a_file_that_is_missing_is_told_of(Fixture *fixture,
+                                              gconstpointer data)
+{
+    g_autofree char *output = NULL, *errors = NULL;
+
+    (void)data;
+    g_assert_cmpint(check(fixture, NULL, NULL, &output, &errors), ==,
+                    COLONY_EXIT_FILE);
+    g_assert_nonnull(strstr(errors, "vm.conf: No such file"));
+}
+
+static void a_stranger_is_refused(Fixture *fixture, gconstpointer data)
+{
+    g_autofree char *output = NULL, *errors = NULL;
+
+    (void)data;
+    g_assert_cmpint(check(fixture, conf_usual, "d", &output, &errors), ==,
+                    COLONY_EXIT_USAGE);
+    g_assert_nonnull(strstr(errors, "there is no [node d]"));
+}
+
+/* Each is told; those of another node are not looked for. */
+static void what_a_host_lacks_is_told(Fixture *fixture, gconstpointer data)
+{
+    g_autofree char *output = NULL, *errors = NULL;
+    g_autofree char *files = conf_changed(conf_usual, "/srv/b.img",
+                                          "/dev/null");
+    g_autofree char *cards = conf_changed(files, "tap=tap1", "tap=lo");
+    g_autofree char *text = conf_changed(
+        cards, "cpus=2", "cpus=2\nkernel=/no/kernel\nemulator=/bin/sh\n"
+        "[tls]\ndirectory=/no");
+
+    (void)data;
+    g_assert_cmpint(check(fixture, text, "a", &output, &errors), ==,
+                    COLONY_EXIT_FAILED);
+    g_assert_nonnull(strstr(errors, "[vm] kernel: /no/kernel: No such file"));
+    g_assert_nonnull(strstr(errors, "[disk vda]: /srv/a.img: No such"));
+    g_assert_nonnull(strstr(errors, "[nic net0]: /sys/class/net/br0: No such"));
+    g_assert_nonnull(strstr(errors, "[tls] directory: /no/keys.psk: No such"));
+    g_assert_null(strstr(errors, "emulator"));
+    g_assert_null(strstr(errors, "net1"));
+    g_assert_null(strstr(errors, "vdb"));
+    g_assert_cmpstr(output, ==, "");
+}
+
+static void who_only_votes_needs_little(Fixture *fixture, gconstpointer data)
+{
+    g_autofree char *output = NULL, *errors = NULL;
+
+    (void)data;
+    g_assert_cmpint(check(fixture, conf_usual, "c", &output, &errors), ==, 0);
+    g_assert_cmpstr(errors, ==, "");
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 1 && !strcmp(argv[1], "check")) {
+        g_set_prgname("colony check");
+        return colony_verb_check(argc - 1, argv + 1);
+    }
+    g_test_init(&argc, &argv, NULL);
+#define TEST(name)                                                            \
+    g_test_add("/colony-check/" #name, Fixture, NULL, set_up, name, tear_down)
+    TEST(a_right_file_is_summed_up);
+    TEST(what_is_seldom_meant_is_told);
+    TEST(a_wrong_file_is_told_of);
+    TEST(a_file_that_is_missing_is_told_of);
+    TEST(a_stranger_is_refused);
+    TEST(what_a_host_lacks_is_told);
+    TEST(who_only_votes_needs_little);
+    return g_test_run();
+}
