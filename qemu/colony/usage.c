@@ -32,8 +32,9 @@ gboolean colony_usage_parse(const ColonyUsage *usage, int *argc, char **argv)
         (*argc)--;
     }
     if (*argc - 1 < usage->min) {
-        g_autofree char *text = g_strdup_printf(
-            "%s is missing", *argc == 1 ? usage->arguments : "an argument");
+        g_auto(GStrv) names = g_strsplit(usage->arguments, " ", -1);
+        g_autofree char *text = g_strdup_printf("%s is missing",
+                                                names[*argc - 1]);
 
         return complain(text);
     }

@@ -36,7 +36,7 @@ int colony_verb_monitor(int argc, char **argv);
 
 /* What "colony NAME --help" says, and how many arguments are right. */
 typedef struct ColonyUsage {
-    const char *arguments; /* such as "FILE [NODE]" */
+    const char *arguments; /* such as "FILE [NODE]", a word for each */
     const char *text; /* a sentence or two */
     int min, max; /* of arguments; @max -1: any number */
     const GOptionEntry *entries; /* NULL: no options but --help */
