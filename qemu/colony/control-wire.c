@@ -50,6 +50,7 @@ char *colony_wire_format(JsonObject *message, GError **error)
     g_autoptr(JsonNode) root = json_node_init_object(json_node_alloc(),
                                                      message);
     g_autofree char *text = json_to_string(root, FALSE);
+    g_autoptr(JsonObject) again = NULL;
     gsize length = strlen(text);
 
     if (length >= COLONY_LINE_MAX) {
@@ -58,10 +59,12 @@ char *colony_wire_format(JsonObject *message, GError **error)
                     COLONY_LINE_MAX);
         return NULL;
     }
-    if (!g_utf8_validate(text, length, NULL)) {
+    /* Text that is not UTF-8, and numbers that are infinite, are written. */
+    again = colony_line_parse(text, length, NULL);
+    if (!again) {
         g_set_error_literal(error, COLONY_CONTROL_ERROR,
                             COLONY_CONTROL_ERROR_FAILED,
-                            "what is to be sent has text that is not UTF-8");
+                            "what is to be sent is no JSON");
         return NULL;
     }
     return g_strconcat(text, "\n", NULL);
