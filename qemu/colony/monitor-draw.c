@@ -63,7 +63,8 @@ static char *plain(const Screen *screen, const char *text)
 static void add(Screen *screen, ColonyLook look, const char *text)
 {
     g_autofree char *clean = colony_text_clean(text);
-    g_autofree char *cut = colony_text_cut(clean, screen->columns);
+    g_autofree char *cut = colony_text_cut(g_strchomp(clean),
+                                           screen->columns);
     ColonyLine *line;
 
     if (room(screen)) {

@@ -60,13 +60,13 @@ static void append(ColonySeries *series, double value)
  * How much more it is than at the sample before, for each of @per; nothing is
  * known if a counter began again.
  */
-static double growth(gint64 now, gint64 before, double per)
+static double growth(double now, double before, double per)
 {
     return now < before || per <= 0 ? NAN : (now - before) / per;
 }
 
 typedef struct Sample {
-    gint64 syncs, united, differ, sent, group_sent;
+    double syncs, united, differ, sent, group_sent;
     double pause, compare; /* ms; NAN: not known */
 } Sample;
 

@@ -45,8 +45,9 @@ typedef struct ColonyMonitor {
     ColonyStatus *status; /* NULL: none yet */
     gint64 time; /* of it, monotonic us */
     ColonySeries series[COLONY_SERIES_COUNT];
-    /* Counters of the sample before, and whose; -1: none */
-    gint64 syncs, united, differ, sent, group_sent, sampled;
+    /* Counters of the sample before, when it was, and whose; NULL: none */
+    double syncs, united, differ, sent, group_sent;
+    gint64 sampled;
     const ColonyNode *sampled_of;
     GQueue events; /* of char *, the newest first */
     char *message; /* what came of the last verb; or NULL */

@@ -115,17 +115,21 @@ static gint64 founding(JsonObject *apus)
 /* Is what @a says of the group newer than what @b says? */
 static gboolean is_newer(JsonObject *a, JsonObject *b)
 {
-    gint64 difference = founding(a) - founding(b);
+    const gint64 of_a[] = {
+        founding(a), colony_json_int(a, "generation", 0),
+        colony_json_int(a, "term", 0),
+    };
+    const gint64 of_b[] = {
+        founding(b), colony_json_int(b, "generation", 0),
+        colony_json_int(b, "term", 0),
+    };
 
-    if (!difference) {
-        difference = colony_json_int(a, "generation", 0) -
-                     colony_json_int(b, "generation", 0);
+    for (unsigned i = 0; b && i < G_N_ELEMENTS(of_a); i++) {
+        if (of_a[i] != of_b[i]) {
+            return of_a[i] > of_b[i];
+        }
     }
-    if (!difference) {
-        difference = colony_json_int(a, "term", 0) -
-                     colony_json_int(b, "term", 0);
-    }
-    return !b || difference > 0;
+    return !b;
 }
 
 /* --- who leads ----------------------------------------------------------- */

@@ -97,9 +97,9 @@ static void add_sync(Text *text, JsonObject *plover)
 {
     JsonObject *leader = colony_json_object(plover, "leader");
     JsonObject *pause = colony_json_object(leader, "pause");
-    gint64 syncs = MAX(colony_json_int(plover, "syncs", 0), 1);
-    gint64 united = colony_json_int(leader, "united", 0);
-    gint64 differ = colony_json_int(leader, "differ", 0);
+    double syncs = MAX(colony_json_int(plover, "syncs", 0), 1);
+    double united = colony_json_int(leader, "united", 0);
+    double differ = colony_json_int(leader, "differ", 0);
     g_autofree char *age = NULL;
 
     if (!leader) {
@@ -113,10 +113,9 @@ static void add_sync(Text *text, JsonObject *plover)
         "ms", "pause", colony_json_int(pause, "median", 0) / 1e3,
         colony_json_int(pause, "p99", 0) / 1e3,
         colony_json_int(pause, "max", 0) / 1e3);
-    add(text, LABEL "%" G_GINT64_FORMAT " written for each sync, of which %"
-        G_GINT64_FORMAT " differed (%d %% were the same)", "pages",
-        united / syncs, differ / syncs,
-        united > 0 ? (int)(100.0 * (united - differ) / united) : 100);
+    add(text, LABEL "%.0f written for each sync, of which %.0f differed "
+        "(%.0f %% were the same)", "pages", united / syncs, differ / syncs,
+        united > 0 ? 100 * (united - differ) / united : 100);
 }
 
 /* --- the group ----------------------------------------------------------- */
@@ -126,11 +125,11 @@ static void add_lag(Text *text, JsonObject *apus)
     const StatusNode *secondary = text->status->secondary;
     JsonObject *entry = secondary ? status_entry(apus, secondary) : NULL;
     JsonObject *log = colony_json_object(apus, "log");
-    gint64 commit = colony_json_int(log, "commit", 0);
-    gint64 delivered = colony_json_int(entry, "delivered", -1);
+    double commit = colony_json_int(log, "commit", 0);
+    double delivered = colony_json_int(entry, "delivered", -1);
 
     if (delivered >= 0) {
-        add(text, LABEL "%s is %" G_GINT64_FORMAT " inputs behind",
+        add(text, LABEL "%s is %.0f inputs behind",
             "lag", secondary->node->name, MAX(commit - delivered, 0));
     }
 }
@@ -153,7 +152,7 @@ static void add_group(Text *text, JsonObject *apus, JsonObject *plover)
     waits = oldest < 0 ? g_strdup("") : g_strdup_printf(
         ", the oldest for %.1f ms", oldest / 1e3);
     add_lag(text, apus);
-    add(text, LABEL "%s held%s; %" G_GINT64_FORMAT " frames released, %"
+    add(text, LABEL "%s held%s; %" G_GINT64_FORMAT " released, %"
         G_GINT64_FORMAT " divergences", "outputs", held, waits,
         colony_json_int(outputs, "released", 0),
         colony_json_int(outputs, "diverged", 0));
@@ -177,7 +176,7 @@ static void add_disk(Text *text, JsonObject *disk)
 
     if (!g_strcmp0(state, "copying") && total > 0) {
         g_free(rest);
-        rest = g_strdup_printf(", %d %%", (int)(100.0 * done / total));
+        rest = g_strdup_printf(", %.0f %%", 100.0 * done / total);
     }
     add(text, LABEL "%s%s; %s queued, the other side lacks %s",
         id ? id : "disk", state ? state : "unknown", rest, queued, missing);

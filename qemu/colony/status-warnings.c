@@ -242,13 +242,13 @@ static void warn_dropped(ColonyStatus *status, const StatusNode *node)
 {
     JsonObject *counters = colony_json_object(node->apus, "counters");
     JsonObject *outputs = colony_json_object(node->apus, "outputs");
-    gint64 strange = colony_json_int(counters, "strange", 0);
-    gint64 dropped = colony_json_int(outputs, "dropped", 0);
+    double dropped = (double)colony_json_int(counters, "strange", 0) +
+                     colony_json_int(outputs, "dropped", 0);
 
-    if (node == status->leader && strange + dropped > 0) {
+    if (node == status->leader && dropped > 0) {
         warn(status, "dropped", node, g_strdup_printf(
-            "%s has dropped %" G_GINT64_FORMAT " frames: there was no room, or "
-            "no network card", node->node->name, strange + dropped));
+            "%s has dropped %.0f frames: there was no room, or no network card",
+            node->node->name, dropped));
     }
 }
 

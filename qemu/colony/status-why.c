@@ -17,14 +17,14 @@
 char *status_bytes(gint64 bytes)
 {
     static const char *const units[] = { "KiB", "MiB", "GiB", "TiB" };
-    double amount = bytes;
+    double amount = MAX(bytes, 0);
     int unit = -1;
 
     while (amount >= 1000 && unit + 1 < (int)G_N_ELEMENTS(units)) {
         amount /= 1024;
         unit++;
     }
-    return unit < 0 ? g_strdup_printf("%d B", (int)bytes)
+    return unit < 0 ? g_strdup_printf("%.0f B", amount)
                     : g_strdup_printf("%.*f %s", amount < 10 ? 1 : 0, amount,
                                       units[unit]);
 }
@@ -353,7 +353,8 @@ char *status_why_unprotected(const ColonyStatus *status)
     const char *said = colony_json_string(leader->apus, "error");
     g_autofree char *error = NULL, *task = NULL, *rest = NULL;
 
-    if (status->secondary && status_is_fragile(status)) {
+    if ((status->secondary || status->members == 1) &&
+        status_is_fragile(status)) {
         return why_fragile(status);
     }
     error = said ? status_with_names(status, leader, said) : NULL;
@@ -507,6 +508,9 @@ char *status_why_leaderless(const ColonyStatus *status)
     }
     if (cold) {
         return why_cold(status, cold);
+    }
+    if (status->leader) {
+        return why_leader_lost(status);
     }
     if (!is_wanted(status)) {
         return g_strdup_printf("it was not started, or was ended; start it "
