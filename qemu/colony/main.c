@@ -19,6 +19,7 @@ typedef struct {
 } Verb;
 
 static const Verb verbs[] = {
+    { "run", "watch over a node of a VM", colony_verb_run },
     { "check", "say what is wrong in a file", colony_verb_check },
     { "up", "have the VM run, and be protected", colony_verb_up },
     { "down", "have the guest power off", colony_verb_down },
