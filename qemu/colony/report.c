@@ -297,9 +297,35 @@ static void judge_leaderless(ColonyStatus *status)
     }
 }
 
+/*
+ * The group has decided that the guest is off; or, when nothing runs any more,
+ * a node of the newest group remembers it.
+ */
+static gboolean is_off(const ColonyStatus *status)
+{
+    gint64 newest = -1;
+    gboolean off = FALSE;
+
+    if (colony_json_boolean(status->newest, "stopped", FALSE)) {
+        return TRUE;
+    }
+    for (unsigned i = 0; i < status->count && !status->leader; i++) {
+        JsonObject *start = colony_json_object(status->nodes[i].report,
+                                               "start");
+        gint64 generation = colony_json_int(start, "generation", -1);
+
+        if (generation >= newest) {
+            off = colony_json_boolean(start, "off", FALSE) ||
+                  (off && generation == newest);
+            newest = generation;
+        }
+    }
+    return off;
+}
+
 static void judge_all(ColonyStatus *status)
 {
-    if (colony_json_boolean(status->newest, "stopped", FALSE)) {
+    if (is_off(status)) {
         judge(status, COLONY_DOWN, g_strdup("the guest has powered off, or "
                                             "was ended with colony down"));
     } else if (!status->leader) {

@@ -292,6 +292,28 @@ static const Situation situations[] = {
         .health = COLONY_DOWN, .leader = "a", .secondary = "b",
         .why = "the guest has powered off, or was ended with colony down",
     }, {
+        .name = "powered-off-and-nothing-runs",
+        .changes = {
+            { 'a', NO_GROUP, "\"absent\"" }, { 'b', NO_GROUP, "\"absent\"" },
+            { 'c', "apus", NULL }, { 'c', "process.state", "\"absent\"" },
+            { 'a', "start", "{\"generation\": 1, \"off\": false}" },
+            { 'b', "start", "{\"generation\": 2, \"off\": true}" },
+            { 'c', "start", "{\"generation\": 2, \"off\": false}" },
+        },
+        .health = COLONY_DOWN,
+        .why = "the guest has powered off, or was ended with colony down",
+    }, {
+        .name = "powered-off-in-an-older-group",
+        .changes = {
+            { 'a', NO_GROUP, "\"absent\"" }, { 'b', NO_GROUP, "\"absent\"" },
+            { 'c', "apus", NULL }, { 'c', "process.state", "\"absent\"" },
+            { 'a', "start", "{\"generation\": 1, \"off\": true}" },
+            { 'b', "start", "{\"generation\": 2, \"off\": false}" },
+        },
+        .health = COLONY_DOWN,
+        .why = "nobody leads; a: QEMU does not run; b: QEMU does not run; c: "
+               "apusd does not run",
+    }, {
         .name = "guest-has-an-io-error",
         .changes = {
             { 'a', "guest.status", "\"io-error\"" },
