@@ -197,7 +197,8 @@ gboolean gannet_side_header_get(const uint8_t *pages, uint64_t image_size,
             .partial = get32(page + HEADER_FLAGS) & FLAG_PARTIAL,
         },
     };
-    if (header->image_size != image_size) {
+    if (image_size != GANNET_SIDE_ANY_SIZE &&
+        header->image_size != image_size) {
         g_set_error(errp, GANNET_SIDE_FILE_ERROR, GANNET_SIDE_FILE_ERROR_SIZE,
                     "side file: belongs to a disk of %" G_GUINT64_FORMAT
                     " bytes; this one has %" G_GUINT64_FORMAT,

@@ -14,6 +14,8 @@
 /* The header's pages, which are the first of the file. */
 #define GANNET_SIDE_HEADERS 2
 
+#define GANNET_SIDE_ANY_SIZE UINT64_MAX
+
 /* Of bits in a page of the log; as many times 8 regions. */
 #define GANNET_SIDE_LOG_BYTES (GANNET_SIDE_FILE_PAGE - 24)
 
@@ -31,7 +33,8 @@ unsigned gannet_side_header_put(const GannetSideHeader *header, uint8_t *page);
 /*
  * Find the newer of the headers in the two @pages. Fails with
  * GANNET_SIDE_FILE_ERROR: there is none that is whole, it is of a later
- * version, or of a disk of another size.
+ * version, or of a disk of another size. @image_size: GANNET_SIDE_ANY_SIZE:
+ * of whatever size.
  */
 gboolean gannet_side_header_get(const uint8_t *pages, uint64_t image_size,
                                 GannetSideHeader *header, GError **errp);

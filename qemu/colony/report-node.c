@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "report.h"
+#include "store.h"
 #include "supervisor-internal.h"
 #include "version.h"
 
@@ -133,6 +134,30 @@ static void add_process_parts(JsonObject *report,
     }
 }
 
+static gboolean has_guest(const ColonySupervisor *supervisor)
+{
+    const ColonyView *view = colony_supervisor_view(supervisor);
+
+    return view->part == COLONY_PART_LEADER ||
+           view->part == COLONY_PART_SECONDARY;
+}
+
+static JsonObject *report_store(const ColonySupervisor *supervisor)
+{
+    const ColonyRecord *record = supervisor->record;
+    JsonObject *object = json_object_new();
+    JsonArray *disks = json_array_new();
+    ColonyStored stored = colony_store_read(supervisor->config,
+                                            supervisor->node, disks);
+
+    json_object_set_boolean_member(object, "founded", record->generation > 0);
+    json_object_set_int_member(object, "generation",
+                               MAX(record->generation, stored.generation));
+    json_object_set_boolean_member(object, "off", record->off);
+    json_object_set_array_member(object, "disks", disks);
+    return object;
+}
+
 static void add_warnings(JsonObject *report,
                          const ColonySupervisor *supervisor)
 {
@@ -175,6 +200,10 @@ JsonObject *colony_report_new(ColonySupervisor *supervisor)
     }
     if (verified) {
         json_object_set_object_member(report, "verified", verified);
+    }
+    if (!has_guest(supervisor)) {
+        json_object_set_object_member(report, "store",
+                                      report_store(supervisor));
     }
     add_process_parts(report, supervisor);
     add_warnings(report, supervisor);

@@ -64,10 +64,10 @@ static gboolean is_better(const ColonySituation *nodes, unsigned a, unsigned b,
     if (nodes[a].disks != nodes[b].disks) {
         return nodes[a].disks > nodes[b].disks;
     }
-    if (nodes[a].store != nodes[b].store) {
-        return nodes[a].store < nodes[b].store;
+    if (a + 1 == leader || b + 1 == leader) {
+        return a + 1 == leader;
     }
-    return a + 1 == leader;
+    return nodes[a].store < nodes[b].store;
 }
 
 static unsigned last_leader(const ColonySituation *nodes, unsigned count)
@@ -103,7 +103,12 @@ static ColonyDecision found(const ColonySituation *nodes, unsigned count,
 {
     unsigned boot = insist->disk_of >= 0 ? (unsigned)insist->disk_of
                                          : choose(nodes, count);
+    unsigned led = last_leader(nodes, count);
 
+    if (insist->disk_of < 0 && led &&
+        nodes[led - 1].store == COLONY_STORE_MISSING) {
+        boot = led - 1;
+    }
     if (boot == count) {
         return stop(COLONY_DO_ASK, 0, "no node that answers can run the VM");
     }
@@ -112,7 +117,9 @@ static ColonyDecision found(const ColonySituation *nodes, unsigned count,
                   "used, does not answer");
     }
     if (nodes[boot].store == COLONY_STORE_MISSING) {
-        return stop(COLONY_DO_ASK, boot, "a disk of %s is missing");
+        return stop(COLONY_DO_ASK, boot, "a disk of %s is missing "
+                    "or unreadable, and it may be the newest one; repair it, "
+                    "or name other ones with --disk-of and --force");
     }
     if (nodes[boot].store == COLONY_STORE_PARTIAL) {
         return stop(COLONY_DO_ASK, boot, "the disks of %s are the newest, "

@@ -12,6 +12,7 @@
 
 #include "line.h"
 #include "start-rules.h"
+#include "store.h"
 #include "supervisor-internal.h"
 
 #define POWERDOWN_MS 5000
@@ -82,11 +83,26 @@ static const char *const process_names[] = {
     [COLONY_PROCESS_OUTDATED] = "outdated",
 };
 
+static void get_store(const ColonySupervisor *supervisor,
+                      ColonySituation *situation)
+{
+    ColonyStored stored = { 0 };
+
+    if (own_process(supervisor) != COLONY_PROCESS_VM) {
+        stored = colony_store_read(supervisor->config, supervisor->node, NULL);
+    }
+    situation->store = stored.state;
+    situation->disks = stored.generation;
+}
+
 JsonObject *colony_starter_json(ColonyStarter *starter)
 {
     ColonySupervisor *supervisor = starter->supervisor;
     const ColonyRecord *record = supervisor->record;
     JsonObject *object = json_object_new();
+    ColonySituation own;
+
+    get_store(supervisor, &own);
 
     json_object_set_string_member(object, "process",
                                   process_names[own_process(supervisor)]);
@@ -98,6 +114,8 @@ JsonObject *colony_starter_json(ColonyStarter *starter)
     json_object_set_boolean_member(object, "off", record->off);
     json_object_set_int_member(object, "term", record->term);
     json_object_set_int_member(object, "leader", record->leader);
+    json_object_set_int_member(object, "disks", own.disks);
+    json_object_set_int_member(object, "store", own.store);
     return object;
 }
 
@@ -124,6 +142,7 @@ static void get_own(ColonyStarter *starter, ColonySituation *own)
     ColonySupervisor *supervisor = starter->supervisor;
     const ColonyRecord *record = supervisor->record;
 
+    get_store(supervisor, own);
     own->wanted = record->wanted;
     own->process = own_process(supervisor);
     own->generation = record->generation;
@@ -148,6 +167,8 @@ static void get_peer(ColonyStarter *starter, const ColonyNode *node,
     there->generation = colony_json_int(start, "generation", 0);
     there->off = colony_json_boolean(start, "off", FALSE);
     there->term = colony_json_int(start, "term", 0);
+    there->disks = colony_json_int(start, "disks", 0);
+    there->store = colony_json_int(start, "store", COLONY_STORE_MISSING);
     there->leader = place_of(config, colony_config_member(
         config, colony_json_int(start, "leader", 0)));
 }

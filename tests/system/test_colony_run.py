@@ -8,8 +8,11 @@ import pytest
 from colony_test import guest as guest_module
 from colony_test import nodes as nodes_module
 from colony_test.crowd import Crowd
-from colony_test.guest import Guest
+from colony_test.guest import ADDRESS, Guest
 from colony_test.nodes import Nodes
+from colony_test.programs import Shell
+from colony_test.redis import Redis
+from colony_test.service import disk_images, redis_guest
 
 
 @pytest.fixture
@@ -42,6 +45,7 @@ def test_a_leader_dies_and_is_protected_again(client, start_nodes):
     crowd.judge()
 
 
+@pytest.mark.soak
 def test_the_vm_does_not_notice_that_supervisors_die(client, start_nodes):
     nodes = start_nodes()
     before = nodes.status()
@@ -60,3 +64,97 @@ def test_the_vm_does_not_notice_that_supervisors_die(client, start_nodes):
     crowd.wait_each()
     crowd.stop()
     crowd.judge()
+
+
+def on_disk(lab, start_nodes, **options):
+    """Redis, whose every write is on a disk before it is acknowledged."""
+    return start_nodes(redis_guest(disk=True), disks=[disk_images(lab)],
+                       **options)
+
+
+def lose_power(nodes, status):
+    """Everything ends at once."""
+    for supervisor in nodes.supervisors.values():
+        supervisor.kill()
+    for name in nodes.supervisors:
+        nodes.kill_process(status, name)
+
+
+@pytest.mark.soak
+def test_disks_follow(lab, client, start_nodes):
+    nodes = on_disk(lab, start_nodes)
+    crowd = Crowd(client)
+    crowd.wait_each()
+    status = nodes.status()
+    for _ in range(2):
+        nodes.kill_process(status, status['leader'])
+        status = nodes.wait_protected(leader=status['secondary'])
+        crowd.wait_each()
+    crowd.stop()
+    crowd.judge()
+
+
+@pytest.mark.soak
+def test_all_lose_power(lab, client, start_nodes):
+    nodes = on_disk(lab, start_nodes)
+    before = nodes.status()
+    redis = Redis(client, ADDRESS)
+    redis.call('SET', 'key', 'value')
+    lose_power(nodes, before)
+    first, *others = nodes.supervisors.values()
+    first.start()
+    nodes.wait_status(lambda status: 'does not answer' in
+                      nodes.report(status, 'a').get('task', {}).get(
+                          'error', ''))
+    for supervisor in others:
+        supervisor.start()
+    nodes.wait_served(client)
+    assert Redis(client, ADDRESS).wait_loaded().call('GET', 'key') == b'value'
+    nodes.wait_protected()
+
+
+@pytest.mark.soak
+def test_a_leader_that_was_cut_off_comes_back(client, start_nodes):
+    nodes = start_nodes()
+    crowd = Crowd(client)
+    crowd.wait_each()
+    status = nodes.status()
+    leader, heir = status['leader'], status['secondary']
+    nodes.supervisors[leader].host.cut()
+    nodes.wait_status(lambda status: status.get('leader') == heir,
+                      host=nodes.supervisors[heir].host)
+    crowd.wait_each()
+    nodes.supervisors[leader].host.restore()
+    nodes.wait_protected(leader=heir)
+    crowd.wait_each()
+    crowd.stop()
+    crowd.judge()
+
+
+@pytest.mark.soak
+def test_switchover(client, start_nodes):
+    nodes = start_nodes()
+    crowd = Crowd(client)
+    crowd.wait_each()
+    heir = nodes.status()['secondary']
+    nodes.run('switchover')
+    nodes.wait_protected(leader=heir)
+    crowd.wait_each()
+    crowd.stop()
+    crowd.judge()
+
+
+@pytest.mark.soak
+def test_off_and_on(lab, client, start_nodes):
+    guest = redis_guest(disk=True, services=('redis', 'shell'))
+    nodes = start_nodes(guest, disks=[disk_images(lab)])
+    Redis(client, ADDRESS).call('SET', 'key', 'value')
+    Shell(client).begin('poweroff -f')
+    nodes.wait_status(lambda status: all(
+        nodes.report(status, name)['process']['state'] == 'absent'
+        for name in nodes.supervisors))
+    nodes.run('down')
+    nodes.run('up')
+    nodes.wait_served(client)
+    nodes.wait_protected()
+    assert Redis(client, ADDRESS).wait_loaded().call('GET', 'key') == b'value'
