@@ -69,6 +69,8 @@ static const Refusal refusals[] = {
       "3: [vm] memory: \"2048\" is no size from 1M to 16T" },
     { "a size in another unit", "memory=2G", "memory=2GB", "3: [vm] memory: " },
     { "a size beyond all", "memory=2G", "memory=99999999999T", "3: [vm] mem" },
+    { "a size that would be 1T if it were cut off", "memory=2G",
+      "memory=16777217T", "3: [vm] memory: " },
     { "memory with a rest", "memory=2G", "memory=1048577",
       "3: [vm] memory: is no multiple of 1M" },
     { "a time that is too short", "preset=hybrid", "timeout=29",
@@ -293,11 +295,22 @@ static void long_values_are_quoted_in_part(void)
 
 static void one_mistake_is_told_once(void)
 {
-    g_autofree char *text = conf_changed(conf_usual, "host=192.0.2.1",
-                                         "host=b.example");
-    g_autofree char *message = conf_refused(text);
+    static const char *const mistakes[][2] = {
+        { "host=192.0.2.1", "host=b.example" },
+        { "[policy]", "[node a]\n[policy]" },
+        { "[policy]", "[disk vda]\nfile=/srv/a.img\n[policy]" },
+        { "cpus=2", "cpus=\xff\ncups=2" },
+        { "can-run=yes", "directory=x" },
+        { "preset=hybrid", "preset=x" },
+    };
 
-    g_assert_null(strchr(message, '\n'));
+    for (unsigned i = 0; i < G_N_ELEMENTS(mistakes); i++) {
+        g_autofree char *text = conf_changed(conf_usual, mistakes[i][0],
+                                             mistakes[i][1]);
+        g_autofree char *message = conf_refused(text);
+
+        g_assert_cmpstr(strchr(message, '\n'), ==, NULL);
+    }
 }
 
 static void the_kind_of_error_is_that_of_the_first(void)
