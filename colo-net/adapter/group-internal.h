@@ -97,6 +97,7 @@ struct ApusGroup {
     int64_t submitted_at; /* the last batch, in nanoseconds */
     QEMUTimer *pace_timer;
     uint64_t delivered; /* to the sinks: index of the last entry */
+    bool blank; /* secondary: its VM's state is yet to come */
     ApusRole last_role; /* that was delivered */
     uint64_t last_role_index; /* 0: none yet */
     const ApusEars *ears;

@@ -34,7 +34,9 @@ const char *apus_group_fenced(void)
                ? NULL : "this replica's VM may not run: the group has not "
                         "elected it";
     default:
-        return group->off ? "the guest has switched itself off" : NULL;
+        return group->off ? "the guest has switched itself off" :
+               group->blank ? "the first sync is yet to bring this replica's "
+                              "VM" : NULL;
     }
 }
 
@@ -67,9 +69,11 @@ void apus_group_force(bool force, Error **errp)
                           "replica is to go on alone: force=true.\n");
         return;
     }
-    if (group->part != APUS_PART_LEADER && group->part != APUS_PART_SECONDARY) {
+    if ((group->part != APUS_PART_LEADER &&
+         group->part != APUS_PART_SECONDARY) || group->blank) {
         error_setg(errp, "This replica has no VM that could go on: it is %s",
-                   group->part == APUS_PART_DEPOSED ? "deposed" : "a witness");
+                   group->part == APUS_PART_DEPOSED ? "deposed" :
+                   group->blank ? "waiting for its first sync" : "a witness");
         return;
     }
     /* What follows, a takeover or the end of a session, follows by itself. */

@@ -159,7 +159,7 @@ static bool has_room(ApusGroup *group)
     bool hurry = qatomic_read(&group->hurry);
     ApusSink *sink;
 
-    if (group->part != APUS_PART_SECONDARY) {
+    if (group->part != APUS_PART_SECONDARY || group->blank) {
         return true;
     }
     QTAILQ_FOREACH(sink, &group->sinks, next) {
@@ -191,8 +191,8 @@ static GroupItem *take_entry(ApusGroup *group, bool *resume)
 
 void group_queue_run(ApusGroup *group)
 {
-    bool runs = group->part == APUS_PART_LEADER ||
-                group->part == APUS_PART_SECONDARY;
+    bool runs = !group->blank && (group->part == APUS_PART_LEADER ||
+                                  group->part == APUS_PART_SECONDARY);
     bool resume = false;
     GroupItem *item;
 
@@ -466,10 +466,19 @@ void apus_group_set_ears(const ApusEars *ears, void *opaque)
 
 /* --- the place in the log, which goes with the VM ------------------------ */
 
+static int place_loaded(void *opaque, int version_id)
+{
+    ApusGroup *group = opaque;
+
+    group->blank = false;
+    return 0;
+}
+
 static const VMStateDescription vmstate_place = {
     .name = TYPE_APUS_GROUP,
     .version_id = 1,
     .minimum_version_id = 1,
+    .post_load = place_loaded,
     .fields = (const VMStateField[]) {
         VMSTATE_UINT64(delivered, ApusGroup),
         VMSTATE_END_OF_LIST()

@@ -97,7 +97,25 @@ void group_session_tell_joined(ApusGroup *group)
                sizeof(incarnation));
 }
 
-bool apus_group_session_joined(uint64_t term, Error **errp)
+/*
+ * A sync point that is yet to be ordered comes behind everything that is
+ * committed by now.
+ */
+static bool begin_behind(ApusGroup *group, bool blank, GError **errp)
+{
+    ApusStatus status;
+
+    group->blank = blank;
+    if (blank) {
+        if (!apus_status(group->apus, &status, errp)) {
+            return false;
+        }
+        group->delivered = status.commit;
+    }
+    return apus_deliver_from(group->apus, group->delivered, errp);
+}
+
+bool apus_group_session_joined(uint64_t term, bool blank, Error **errp)
 {
     ApusGroup *group = apus_group();
     GError *error = NULL;
@@ -113,7 +131,7 @@ bool apus_group_session_joined(uint64_t term, Error **errp)
                    group->status.term);
         return false;
     }
-    if (!apus_deliver_from(group->apus, group->delivered, &error)) {
+    if (!begin_behind(group, blank, &error)) {
         error_setg(errp, "the inputs since the VM was copied are not to be "
                    "had: %s", error->message);
         g_error_free(error);

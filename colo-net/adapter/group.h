@@ -157,8 +157,12 @@ void apus_group_session_synced(uint64_t epoch);
 void apus_group_session_failed(const char *why);
 /* Leader: it is over; COLO has failed over. With the BQL. */
 void apus_group_session_end(void);
-/* Secondary: a session of @term has begun here. */
-bool apus_group_session_joined(uint64_t term, Error **errp);
+/*
+ * Secondary: a session of @term has begun here. @blank: this replica's VM has
+ * no state yet; it is given no inputs before the state of the first sync, which
+ * says from where on, is loaded.
+ */
+bool apus_group_session_joined(uint64_t term, bool blank, Error **errp);
 /* Secondary: it has failed to apply what it had staged. Any thread. */
 void apus_group_vm_lost(void);
 /*

@@ -10,6 +10,7 @@
 #include "exec/memory.h"
 #include "migration/colo.h"
 #include "migration/failover.h"
+#include "migration/options.h"
 #include "qemu/notify.h"
 #include "net/colo-compare.h"
 #include "qapi/error.h"
@@ -17,6 +18,7 @@
 #include "qemu/error-report.h"
 #include "qemu/main-loop.h"
 #include "qemu/timer.h"
+#include "system/runstate.h"
 #include "colony/colo-net/adapter/filter-guard.h"
 #include "colony/colo-net/adapter/group.h"
 #include "colony/plover-sync/core/idle.h"
@@ -39,6 +41,9 @@ static struct {
     PloverLeader *leader;
     uint64_t epoch; /* that is being synced */
     unsigned failures; /* in a row */
+    bool running; /* the VM runs since before it was copied */
+    bool holds; /* the guards do, since the first stop of such a VM */
+    bool synced; /* once at least */
     bool sealed; /* what colo-compare holds of this epoch */
     uint64_t terms;
     bool discard_disabled;
@@ -174,6 +179,10 @@ static gboolean vm_stop_for_sync(void *opaque, GError **errp)
         return FALSE;
     }
     session->was_running = plover_machine_stop();
+    if (!self.holds) {
+        self.holds = true;
+        filter_guard_begin(true);
+    }
     self.sealed = false;
     trace_plover_leader_stop(self.epoch);
     replication_seal_all(self.epoch, &err);
@@ -287,6 +296,23 @@ static const PloverVm vm = {
 
 /* --- for COLO ------------------------------------------------------------- */
 
+/*
+ * Without a group the other side could take over before the first sync. A disk
+ * that cannot tell epochs apart must not be written to before its replication
+ * has begun.
+ */
+bool plover_leader_copies_running(void)
+{
+    self.running = apus_group() && runstate_check(RUN_STATE_RUNNING) &&
+                   replication_can_seal_all() && !migrate_dirty_bitmaps();
+    return self.running;
+}
+
+bool plover_leader_was_running(void)
+{
+    return self.running;
+}
+
 bool plover_leader_check(Error **errp)
 {
     if (ram_block_discard_is_required()) {
@@ -306,6 +332,7 @@ static bool greet(Error **errp)
         .copy = settings->copy == PLOVER_COPY_MODE_FULL ? PLOVER_COPY_FULL :
                 PLOVER_COPY_HASH,
         .run = settings->secondary == PLOVER_SECONDARY_MODE_RUN,
+        .blank = self.running,
         .cache_age = settings->cache_age,
     };
     GError *error = NULL;
@@ -354,6 +381,7 @@ static bool begin(QEMUFile *file, Error **errp)
         .pool = self.session.pool,
     };
     self.failures = 0;
+    self.synced = false;
     self.epoch = epoch;
     qatomic_set(&self.reasons, 0);
     qatomic_set(&self.verify, false);
@@ -364,7 +392,10 @@ static bool begin(QEMUFile *file, Error **errp)
     }
     plover_report_begin(PLOVER_ROLE_LEADER, config.term);
     bql_lock();
-    filter_guard_begin(true);
+    self.holds = !self.running;
+    if (self.holds) {
+        filter_guard_begin(true);
+    }
     start_triggers();
     if (apus_group()) {
         /* Until the first sync the secondary cannot be named. */
@@ -447,11 +478,19 @@ static void give_up(uint64_t epoch, const char *why)
               qemu_clock_get_ms(QEMU_CLOCK_REALTIME) + RETRY_MS);
 }
 
-/* The secondary has not staged it, and never will. */
+/*
+ * The secondary has not staged it, and never will. If it never had a VM that it
+ * could go on with, nothing need be held for it.
+ */
 static void revert(void)
 {
     bql_lock();
-    filter_guard_revert();
+    if (self.running && self.holds && !self.synced) {
+        self.holds = false;
+        filter_guard_end(true);
+    } else {
+        filter_guard_revert();
+    }
     bql_unlock();
 }
 
@@ -469,6 +508,7 @@ static bool sync_now(unsigned reasons, bool verifies, Error **errp)
     apus_group_sync_done(self.epoch);
     if (ok) {
         self.failures = 0;
+        self.synced = true;
         apus_group_session_synced(stats.epoch);
         plover_report_leader(&stats);
         trace_done(&stats);

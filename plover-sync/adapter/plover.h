@@ -19,9 +19,19 @@
  */
 bool plover_leader_check(Error **errp);
 
+/*
+ * Most of RAM was sent. Whether that is all that migration has to do: the VM
+ * runs on, and the first checkpoint brings the rest, which is not more than
+ * others bring, and the devices. Else the VM is to be stopped and copied whole.
+ * With the BQL.
+ */
+bool plover_leader_copies_running(void);
+
 /* In the COLO thread, without the BQL. */
 
-/* The secondary is ready, and the VM stands. */
+/* Whether that is how it was copied. */
+bool plover_leader_was_running(void);
+/* The secondary is ready, and the VM stands, if it was not copied running. */
 bool plover_leader_begin(QEMUFile *file, Error **errp);
 /*
  * Take a checkpoint. One that the secondary refuses is no error, until there

@@ -40,6 +40,7 @@ static struct {
     bool logging; /* the dirty log is on */
     bool warned; /* of a big stage, in this sync */
     bool applying; /* between the point of no return and resume */
+    bool waits; /* the VM, for its state, to run then */
     uint64_t stage_bytes;
     PloverSecondaryStats stats; /* of the sync that is under way */
 } self;
@@ -49,6 +50,19 @@ static void set_error(GError **errp, Error *err)
     g_set_error(errp, PLOVER_SECONDARY_ERROR, PLOVER_SECONDARY_ERROR_PEER,
                 "%s", error_get_pretty(err));
     error_free(err);
+}
+
+static gboolean vm_join(void *opaque, const PloverHello *hello, uint64_t term,
+                        GError **errp)
+{
+    Error *err = NULL;
+
+    plover_report_begin(PLOVER_ROLE_SECONDARY, term);
+    if (!apus_group_session_joined(term, hello->blank, &err)) {
+        set_error(errp, err);
+        return FALSE;
+    }
+    return TRUE;
 }
 
 static gboolean vm_stop_for_sync(void *opaque, GError **errp)
@@ -77,11 +91,16 @@ static void vm_resume_after_sync(void *opaque)
     int64_t advanced = 0;
 
     plover_session_lock(session);
-    if (session->was_running) {
+    if (session->was_running || (self.waits && self.applying)) {
         if (self.applying && self.stats.leader_resumed) {
             advanced = plover_clock_catch_up(self.stats.leader_resumed);
         }
-        plover_machine_resume();
+        if (session->was_running) {
+            plover_machine_resume();
+        } else {
+            self.waits = false;
+            vm_start();
+        }
         plover_clock_trace(self.stats.epoch, advanced);
     }
     apus_group_sync_done(self.stats.epoch);
@@ -253,6 +272,7 @@ static void vm_staged(void *opaque, uint64_t bytes)
 }
 
 static const PloverVm vm = {
+    .join = vm_join,
     .stop = vm_stop_for_sync,
     .resume = vm_resume_after_sync,
     .release = vm_release,
@@ -306,16 +326,10 @@ bool plover_secondary_begin(QEMUFile *file, Error **errp)
         g_error_free(error);
         return false;
     }
-    plover_report_begin(PLOVER_ROLE_SECONDARY,
-                        plover_secondary_term(self.secondary));
-    if (!apus_group_session_joined(plover_secondary_term(self.secondary),
-                                   errp)) {
-        plover_hello_clear(&hello);
-        return false;
-    }
     bql_lock();
     filter_guard_begin(false);
-    if (hello.run) {
+    self.waits = hello.run && hello.blank;
+    if (hello.run && !hello.blank) {
         vm_start();
     }
     bql_unlock();

@@ -100,6 +100,7 @@ PloverLeader *plover_leader_new(const PloverLeaderConfig *config,
     leader->opaque = opaque;
     leader->link = link;
     leader->epoch = leader->base = config->epoch;
+    leader->last_dirty = UINT64_MAX; /* nobody knows how much there is */
     leader->carry = plover_list_new();
     leader->early = plover_list_new();
     leader->early_hashes = g_array_new(FALSE, FALSE, sizeof(PloverHash));

@@ -234,6 +234,7 @@ gboolean plover_secondary_greet(PloverSecondary *secondary,
     g_autofree char *why = NULL;
     PloverHeader header;
     const uint8_t *data;
+    GError *error = NULL;
 
     if (!plover_link_receive(secondary->link, &header, &data,
                              deadline(secondary), errp)) {
@@ -262,6 +263,14 @@ gboolean plover_secondary_greet(PloverSecondary *secondary,
     secondary->copy = hello->copy;
     secondary->cache = plover_cache_new(hello->page_size, hello->cache_pages,
                                         hello->cache_age);
+    if (secondary->vm->join &&
+        !secondary->vm->join(secondary->opaque, hello, secondary->term,
+                             &error)) {
+        send_text(secondary, PLOVER_REFUSE, error->message, NULL);
+        g_propagate_error(errp, error);
+        plover_hello_clear(hello);
+        return FALSE;
+    }
     g_byte_array_set_size(secondary->out, 0);
     if (!send(secondary, PLOVER_WELCOME, errp)) {
         plover_hello_clear(hello);

@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #include "plover-sync/core/sections.h"
+#include "plover-sync/core/wire.h"
 
 typedef struct PloverVm {
     /*
@@ -60,6 +61,12 @@ typedef struct PloverVm {
 
     /* Secondary only. */
 
+    /*
+     * What the leader asks of a session of @term fits this VM: begin it. The
+     * leader hears of it, and asks for a sync, only afterwards. May be NULL.
+     */
+    gboolean (*join)(void *opaque, const PloverHello *hello, uint64_t term,
+                     GError **errp);
     /*
      * The VM is about to be stopped: let it take all its inputs of the epoch,
      * and with @idle wait until it has nothing to do, but not for long.

@@ -16,8 +16,9 @@ enum {
     AT_PAGE_SIZE = AT_KEY + 8,
     AT_COPY = AT_PAGE_SIZE + 4,
     AT_RUN = AT_COPY + 1,
-    AT_ZERO16 = AT_RUN + 1,
-    AT_CACHE_PAGES = AT_ZERO16 + 2,
+    AT_BLANK = AT_RUN + 1,
+    AT_ZERO8 = AT_BLANK + 1,
+    AT_CACHE_PAGES = AT_ZERO8 + 1,
     AT_CACHE_AGE = AT_CACHE_PAGES + 4,
     AT_N_BLOCKS = AT_CACHE_AGE + 4,
     AT_BLOCKS = AT_N_BLOCKS + 4,
@@ -50,6 +51,7 @@ void plover_hello_encode(GByteArray *out, const PloverHello *hello)
     plover_put(p + AT_PAGE_SIZE, hello->page_size, 4);
     plover_put(p + AT_COPY, hello->copy, 1);
     plover_put(p + AT_RUN, hello->run ? 1 : 0, 1);
+    plover_put(p + AT_BLANK, hello->blank ? 1 : 0, 1);
     plover_put(p + AT_CACHE_PAGES, hello->cache_pages, 4);
     plover_put(p + AT_CACHE_AGE, hello->cache_age, 4);
     plover_put(p + AT_N_BLOCKS, hello->n_blocks, 4);
@@ -92,16 +94,20 @@ static gboolean decode_settings(PloverHello *hello, const uint8_t *data,
         return plover_wire_corrupt(errp, "HELLO: run is %u instead of 0 or 1",
                                    data[AT_RUN]);
     }
-    if (plover_get(data + AT_ZERO16, 2) != 0) {
-        return plover_wire_corrupt(errp, "HELLO: reserved bytes are %04" PRIx64
-                                   " instead of 0",
-                                   plover_get(data + AT_ZERO16, 2));
+    if (data[AT_BLANK] > 1) {
+        return plover_wire_corrupt(errp, "HELLO: blank is %u instead of 0 or 1",
+                                   data[AT_BLANK]);
+    }
+    if (data[AT_ZERO8] != 0) {
+        return plover_wire_corrupt(errp, "HELLO: the reserved byte is %02x "
+                                   "instead of 0", data[AT_ZERO8]);
     }
     *hello = (PloverHello) {
         .key = plover_get(data + AT_KEY, 8),
         .page_size = page_size,
         .copy = data[AT_COPY],
         .run = data[AT_RUN],
+        .blank = data[AT_BLANK],
         .cache_pages = plover_get(data + AT_CACHE_PAGES, 4),
         .cache_age = plover_get(data + AT_CACHE_AGE, 4),
     };

@@ -169,6 +169,7 @@ typedef struct PloverHello {
     uint32_t page_size; /* a power of 2, 512 to 1 MiB */
     PloverCopy copy;
     gboolean run; /* whether the secondary runs the VM between syncs */
+    gboolean blank; /* its VM has no state before the first sync */
     uint32_t cache_pages; /* see cache.h */
     uint32_t cache_age;
     unsigned n_blocks;

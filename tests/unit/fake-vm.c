@@ -292,6 +292,16 @@ static void op_commit(void *opaque, uint64_t epoch)
     vm->committed = epoch;
 }
 
+static gboolean op_join(void *opaque, const PloverHello *hello, uint64_t term,
+                        GError **errp)
+{
+    FakeVm *vm = opaque;
+
+    (void)term;
+    g_assert_cmpuint(hello->page_size, ==, vm->page_size);
+    return !fails(vm->join_fails, errp);
+}
+
 static gboolean op_quiesce(void *opaque, gboolean idle, GError **errp)
 {
     FakeVm *vm = opaque;
@@ -382,6 +392,7 @@ const PloverVm fake_vm_ops = {
     .page = op_page,
     .same = op_same,
     .commit = op_commit,
+    .join = op_join,
     .quiesce = op_quiesce,
     .check = op_check,
     .decide = op_decide,

@@ -48,6 +48,7 @@ struct FakeVm {
     void (*after_resume)(FakeVm *vm);
 
     /* What fails, and why it says so. */
+    const char *join_fails;
     const char *stop_fails;
     const char *save_fails;
     const char *check_fails;

@@ -332,6 +332,21 @@ static void another_vm_is_refused(gconstpointer opaque)
     replicas_free(replicas);
 }
 
+/* It says so to the leader, too. */
+static void a_secondary_may_not_join(void)
+{
+    Replicas *replicas = replicas_new(NULL);
+    g_autoptr(GError) error = NULL;
+
+    replicas->vm[FAKE_SECONDARY]->join_fails = "another one leads";
+    g_assert_false(replicas_meet(replicas, &error));
+    g_assert_error(error, PLOVER_LEADER_ERROR, PLOVER_LEADER_ERROR_REFUSED);
+    g_assert_nonnull(strstr(error->message, "another one leads"));
+    g_assert_false(replicas->greeted);
+    g_assert_nonnull(strstr(replicas->error->message, "another one leads"));
+    replicas_free(replicas);
+}
+
 int main(int argc, char **argv)
 {
     static const char *const names[N_ALL_FAULTS] = {
@@ -359,6 +374,7 @@ int main(int argc, char **argv)
                     refusing_a_stream_does_not_dead_lock);
     g_test_add_func("/plover/refused/load",
                     devices_that_cannot_be_loaded_are_fatal);
+    g_test_add_func("/plover/refused/join", a_secondary_may_not_join);
     for (unsigned i = 0; i < G_N_ELEMENTS(mismatches); i++) {
         g_autofree char *path = g_strdup_printf("/plover/refused/hello/%s",
                                                 mismatches[i].name);

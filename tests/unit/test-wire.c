@@ -23,7 +23,8 @@ enum {
     HELLO_PAGE_SIZE = 200,
     HELLO_COPY = 204,
     HELLO_RUN = 205,
-    HELLO_ZERO16 = 206,
+    HELLO_BLANK = 206,
+    HELLO_ZERO8 = 207,
     HELLO_N_BLOCKS = 216,
     HELLO_BLOCK_PAGES = 220,
     HELLO_NAME_LENGTH = 228,
@@ -132,6 +133,7 @@ static GByteArray *sample_hello(void)
         .page_size = PAGE_SIZE,
         .copy = PLOVER_COPY_FULL,
         .run = TRUE,
+        .blank = TRUE,
         .cache_pages = UINT32_MAX,
         .cache_age = 0x80000032,
         .n_blocks = G_N_ELEMENTS(blocks),
@@ -476,6 +478,7 @@ static void hello_survives(void)
     g_assert_cmpuint(hello.page_size, ==, PAGE_SIZE);
     g_assert_cmpint(hello.copy, ==, PLOVER_COPY_FULL);
     g_assert_true(hello.run);
+    g_assert_true(hello.blank);
     g_assert_cmpuint(hello.cache_pages, ==, UINT32_MAX);
     g_assert_cmpuint(hello.cache_age, ==, 0x80000032);
     g_assert_cmpuint(hello.n_blocks, ==, 2);
@@ -507,7 +510,8 @@ static void impossible_hello_is_refused(void)
     hello_with(HELLO_PAGE_SIZE, 0x01001000, 4, "page size 16781312");
     hello_with(HELLO_COPY, 2, 1, "copy 2");
     hello_with(HELLO_RUN, 2, 1, "run is 2");
-    hello_with(HELLO_ZERO16, 1, 2, "0001 instead of 0");
+    hello_with(HELLO_BLANK, 2, 1, "blank is 2");
+    hello_with(HELLO_ZERO8, 1, 1, "01 instead of 0");
     hello_with(HELLO_N_BLOCKS, 0, 4, "0 blocks");
     hello_with(HELLO_N_BLOCKS, 1, 4, "30 bytes too many");
     hello_with(HELLO_N_BLOCKS, 3, 4, "ends within block 2");
