@@ -71,8 +71,9 @@ class Load:
 
     When finished() is true: latencies (of each answered request, in seconds),
     elapsed (the time in which they were answered: to the end, or to the last
-    answer if the server no longer answers) and gaps (after mark(): each time in
-    which nothing was answered, in seconds, and when it began, as time.time()).
+    answer if the server no longer answers), gaps (after mark(): each time in
+    which nothing was answered, in seconds, and when it began, as time.time())
+    and marks (of each mark(): how many were answered, and when that was).
     """
 
     def __init__(self, host, address, kind, connections, rate, size, keys,
@@ -80,6 +81,7 @@ class Load:
         self.latencies = []
         self.elapsed = None
         self.gaps = []
+        self.marks = []
         self._ended_early = False
         self._output = Follower('load', host.lab.folder / 'load')
         self._output.at('^start', lambda line: on_start())
@@ -121,6 +123,8 @@ class Load:
                 self.elapsed = int(rest[1]) / 1e9
             elif word == 'last' and self._ended_early:
                 self.elapsed = int(rest[0]) / 1e9
+            elif word == 'mark':
+                self.marks.append((int(rest[0]), int(rest[1]) / 1e9))
             elif word == 'gap':
                 self.gaps.append(tuple(int(number) / 1e9 for number in rest))
             elif word.isdigit():

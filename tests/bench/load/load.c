@@ -28,9 +28,11 @@
  *   end REQUESTS NS     when it is over: how many requests were answered, and
  *                       the time from the start to the end
  *   last NS             the time from the start to the last answer
- *   gap NS WHEN ...     after SIGUSR1: each time of a millisecond or more in
- *                       which nothing was answered on any connection, and when
- *                       it began: since 1970, in ns
+ *   mark REQUESTS WHEN  of each SIGUSR1, up to 16: how many were answered by
+ *                       then, and when that was: since 1970, in ns
+ *   gap NS WHEN ...     after the first of them: each time of a millisecond or
+ *                       more in which nothing was answered on any connection,
+ *                       and when it began, likewise
  *   LATENCY ...         of each answered request, in microseconds
  *
  * SIGTERM ends it early, with the same output: a server that no longer
@@ -61,6 +63,7 @@
 #define DEPTH 64
 #define MIN_GAP 1000000ull      /* ns */
 #define MAX_GAPS 10000
+#define MAX_MARKS 16
 
 typedef struct Connection {
     int fd;
@@ -96,14 +99,22 @@ static struct {
 static uint32_t *latencies;
 static size_t answered, room;
 static volatile sig_atomic_t ending;
-static volatile sig_atomic_t marked;
+static volatile sig_atomic_t marked; /* how often */
+
+static struct {
+    struct {
+        uint64_t when;
+        size_t answered;
+    } all[MAX_MARKS];
+    int count;
+} marks;
 
 static void on_signal(int number)
 {
     if (number == SIGTERM) {
         ending = 1;
     } else {
-        marked = 1;
+        marked++;
     }
 }
 
@@ -330,6 +341,14 @@ static bool answer(Connection *c, uint64_t now, uint64_t *due)
     return true;
 }
 
+static void note_marks(void)
+{
+    while (marks.count < marked && marks.count < MAX_MARKS) {
+        marks.all[marks.count].when = now_ns();
+        marks.all[marks.count++].answered = answered;
+    }
+}
+
 static void note_gap(uint64_t begin, uint64_t end)
 {
     if (marked && end - begin >= MIN_GAP && gaps.count < MAX_GAPS) {
@@ -353,6 +372,7 @@ static uint64_t run(int epoll, uint64_t since, uint64_t end, bool measure)
         struct epoll_event events[64];
         int n = epoll_pwait2(epoll, events, 64, &timeout, NULL);
 
+        note_marks();
         for (int i = 0; i < n; i++) {
             Connection *c = events[i].data.ptr;
 
@@ -374,13 +394,17 @@ static uint64_t run(int epoll, uint64_t since, uint64_t end, bool measure)
     return last;
 }
 
-static void print_gaps(void)
+static void print_moments(void)
 {
     struct timespec real;
     uint64_t offset;
 
     clock_gettime(CLOCK_REALTIME, &real);
     offset = real.tv_sec * SECOND + real.tv_nsec - now_ns();
+    for (int i = 0; i < marks.count; i++) {
+        printf("mark %zu %llu\n", marks.all[i].answered,
+               (unsigned long long)(marks.all[i].when + offset));
+    }
     for (size_t i = 0; i < gaps.count; i++) {
         printf("gap %llu %llu\n", (unsigned long long)gaps.all[i].length,
                (unsigned long long)(gaps.all[i].begin + offset));
@@ -393,7 +417,7 @@ static void print_results(uint64_t start, uint64_t last, uint64_t end)
     printf("end %zu %llu\nlast %llu\n", answered,
            (unsigned long long)(end - start),
            (unsigned long long)(last - start));
-    print_gaps();
+    print_moments();
     fflush(stdout);
     for (size_t i = 0; i < answered; i++) {
         printf("%u\n", latencies[i]);
