@@ -17,9 +17,10 @@ check-packaging: all build/packages-check
 	@$(pytest) tests/packaging -m 'not soak' \
 	    --junitxml=$(results)/packaging.xml
 
-# In a Debian made by debootstrap, which needs root and a mirror.
+# In a Debian made by debootstrap, which needs root and a mirror. One after
+# the other: it is made once.
 check-soak: check-soak-packaging
 check-soak-packaging: deb build/packages-soak
 	@mkdir -p $(results)
-	@$(pytest) tests/packaging -m soak \
+	@$(PYTHON) -B -m pytest -p no:cacheprovider tests/packaging -m soak \
 	    --junitxml=$(results)/soak-packaging.xml

@@ -58,16 +58,16 @@ def test_the_emulator_finds_its_firmware(installed):
                 '{"execute": "query-status"}\n{"execute": "quit"}\n')
     done = subprocess.run(
         [emulator, "-S", "-nodefaults", "-display", "none", "-accel", "tcg",
-         "-machine", "pc", "-device", "VGA", "-device", "virtio-net-pci",
-         "-qmp", "stdio"], check=False, input=commands, text=True,
+         "-machine", "pc", "-device", "VGA",
+         "-device", "virtio-net-pci", "-qmp", "stdio"], check=False, input=commands, text=True,
         capture_output=True, timeout=DEADLINE)
-    assert not done.stderr and not done.returncode
+    assert not done.returncode, done.stderr
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     assert any(answer.get("return", {}).get("status") == "prelaunch"
                for answer in answers)
 
 
-def test_colony_finds_the_installed_emulator(installed, tmp_path):
+def test_the_examples_are_right(installed):
     command = [installed / "opt/c/bin/colony", "check"]
     examples = sorted((installed / "opt/c/share/doc/colony/examples")
                       .glob("*.conf"))
@@ -77,7 +77,25 @@ def test_colony_finds_the_installed_emulator(installed, tmp_path):
         done = subprocess.run([*command, path], check=False, text=True,
                               capture_output=True, timeout=DEADLINE)
         assert not done.returncode, done.stderr
-    del tmp_path
+
+
+def test_colony_takes_the_emulator_beside_it(installed, tmp_path):
+    file = tmp_path / "web.conf"
+    file.write_text("[vm]\nname=web\nmemory=1G\naccel=tcg\n" + "".join(
+        f"[node {node}]\nhost=192.0.2.{number}\ncan-run={run}\n"
+        for number, (node, run) in enumerate(
+            (("a", "yes"), ("b", "yes"), ("c", "no")), 1)))
+    emulator = installed / "opt/c/libexec/colony/qemu-system-x86_64"
+    command = [installed / "opt/c/bin/colony", "check", file, "a"]
+    assert not subprocess.run(command, check=False,
+                              timeout=DEADLINE).returncode
+    hidden = emulator.rename(emulator.with_suffix(".hidden"))
+    try:
+        done = subprocess.run(command, check=False, text=True,
+                              capture_output=True, timeout=DEADLINE)
+    finally:
+        hidden.rename(emulator)
+    assert done.returncode and "[vm] emulator" in done.stderr
 
 
 def test_units_and_agent_name_the_installed_programs(installed):

@@ -30,7 +30,7 @@ def test_systemd_understands_all_of_it(name):
 
 # On systemd's scale: 0 is no exposure, 10 no protection at all.
 @pytest.mark.parametrize("name, most", [("colony@.service", 2.5),
-                                        ("apusd@.service", 1.0)])
+                                        ("apusd@.service", 1.2)])
 def test_a_service_is_confined(name, most):
     done = analyze("security", "--offline=true", PACKAGING / name)
     if "offline" in done.stderr:
