@@ -4,6 +4,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
+#include <string.h>
 #include <unistd.h>
 
 #include "ask.h"
@@ -51,6 +52,22 @@ static void finish(Round *round)
     g_free(round);
 }
 
+/*
+ * Errors begin with whom they are about, up to a colon; a status says that
+ * itself. What an operator can do about it comes behind a semicolon.
+ */
+static char *reason_of(const char *message)
+{
+    const char *colon = strstr(message, ": ");
+    const char *end = strstr(message, "; ");
+
+    if (!g_str_has_prefix(message, "node ") || !colon) {
+        return g_strdup(message);
+    }
+    colon += 2;
+    return end > colon ? g_strndup(colon, end - colon) : g_strdup(colon);
+}
+
 static void take(void *opaque, JsonObject *result, const GError *error)
 {
     Question *question = opaque;
@@ -59,7 +76,7 @@ static void take(void *opaque, JsonObject *result, const GError *error)
     if (result) {
         round->reports[question->place] = json_object_ref(result);
     } else {
-        round->errors[question->place] = g_strdup(error->message);
+        round->errors[question->place] = reason_of(error->message);
     }
     g_free(question);
     finish(round);

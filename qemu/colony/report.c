@@ -362,11 +362,11 @@ static StatusRole role_of(const ColonyStatus *status, const StatusNode *node)
     if (node->apus || node->heard) {
         return role_of_member(status, node);
     }
-    if (status_process_is(node, "absent") ||
-        status_process_is(node, "ended")) {
-        return STATUS_OFF;
+    if (node->report) {
+        return status_process_is(node, "silent") ? STATUS_UNKNOWN
+                                                 : STATUS_OFF;
     }
-    return node->report || !node->watched ? STATUS_UNKNOWN : STATUS_MISSING;
+    return node->watched ? STATUS_MISSING : STATUS_UNKNOWN;
 }
 
 /* --- from outside -------------------------------------------------------- */

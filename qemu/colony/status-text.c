@@ -129,8 +129,10 @@ static void add_lag(Text *text, JsonObject *apus)
     double delivered = colony_json_int(entry, "delivered", -1);
 
     if (delivered >= 0) {
-        add(text, LABEL "%s is %.0f inputs behind",
-            "lag", secondary->node->name, MAX(commit - delivered, 0));
+        double lag = MAX(commit - delivered, 0);
+
+        add(text, LABEL "%s is %.0f %s behind", "lag", secondary->node->name,
+            lag, status_plural(lag, "input", "inputs"));
     }
 }
 

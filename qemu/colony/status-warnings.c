@@ -46,7 +46,8 @@ static void warn_group(ColonyStatus *status)
         warn(status, "majority", leader, g_strdup_printf(
             "%s reaches %u of %u members, which is no majority",
             leader->node->name, status->reached, status->members));
-    } else if (status_is_fragile(status) && status->members > 1) {
+    } else if (status_is_fragile(status) && status->members > 1 &&
+               !status->secondary) {
         warn(status, "fragile", NULL, g_strdup_printf(
             "one more loss, and there is no majority (%u of %u members)",
             status->reached, status->members));
@@ -180,8 +181,9 @@ static void warn_disk(ColonyStatus *status, const StatusNode *node,
     const char *error = colony_json_string(disk, "error");
     const char *id = colony_json_string(disk, "disk");
 
+    /* While it is brought up to date, and written back, that is normal. */
     if (colony_json_boolean(disk, "partial", FALSE) &&
-        node != status->leader) {
+        !g_strcmp0(colony_json_string(disk, "state"), "alone")) {
         warn(status, "disk", node, g_strdup_printf(
             "%s of %s has a part of a state only, until it was brought up to "
             "date", id ? id : "a disk", node->node->name));
@@ -194,7 +196,8 @@ static void warn_disk(ColonyStatus *status, const StatusNode *node,
 
 static void warn_disks(ColonyStatus *status, const StatusNode *node)
 {
-    JsonArray *disks = colony_json_array(node->report, "gannet");
+    JsonArray *disks = node->role == STATUS_DEPOSED ? NULL :
+        colony_json_array(node->report, "gannet");
 
     for (guint i = 0; disks && i < json_array_get_length(disks); i++) {
         JsonNode *disk = json_array_get_element(disks, i);
@@ -230,7 +233,13 @@ static void warn_verified(ColonyStatus *status, const StatusNode *node)
 static void warn_guest(ColonyStatus *status, const StatusNode *node)
 {
     const char *run = colony_json_string(node->guest, "status");
+    JsonObject *supervisor = colony_json_object(node->report, "supervisor");
 
+    if (node == status->leader && node->apus &&
+        !g_strcmp0(colony_json_string(supervisor, "wanted"), "down")) {
+        warn(status, "down", node, g_strdup(
+            "the guest was asked to power off, and has not yet"));
+    }
     if (node == status->leader && status->health == COLONY_HELD && run &&
         !colony_json_boolean(node->guest, "running", TRUE)) {
         warn(status, "guest", node, g_strdup_printf(

@@ -127,13 +127,18 @@ static const TaskWords task_words[] = {
     { "down", "the VM is ended" },
 };
 
-static char *retry_text(JsonObject *task, const char *peer)
+/* What waits for its next try; NULL: it is no such task. */
+static char *retry_text(JsonObject *task, const char *kind, const char *peer)
 {
-    g_autofree char *next = status_seconds(status_number(task, "next", 0));
+    double seconds = status_number(task, "next", 0);
+    g_autofree char *next = status_seconds(seconds);
 
-    return g_strdup_printf("protecting with %s failed%s, next try in %s", peer,
-                           colony_json_string(task, "error") ? "" :
-                           " for an unknown reason", next);
+    if (!g_strcmp0(kind, "retry")) {
+        return g_strdup_printf("protecting with %s failed, next try in %s",
+                               peer, next);
+    }
+    return !g_strcmp0(kind, "start") && seconds > 0
+        ? g_strdup_printf("starts again in %s", next) : NULL;
 }
 
 static char *task_words_of(JsonObject *task)
@@ -141,10 +146,12 @@ static char *task_words_of(JsonObject *task)
     const char *kind = colony_json_string(task, "kind");
     const char *peer = colony_json_string(task, "peer");
     const char *text = kind;
+    char *retry;
 
     peer = peer ? peer : "another node";
-    if (!g_strcmp0(kind, "retry")) {
-        return retry_text(task, peer);
+    retry = retry_text(task, kind, peer);
+    if (retry) {
+        return retry;
     }
     for (unsigned i = 0; i < G_N_ELEMENTS(task_words); i++) {
         if (!g_strcmp0(kind, task_words[i].kind)) {
@@ -207,11 +214,11 @@ static char *tell_process(const StatusNode *node)
 static char *tell_without_report(const StatusNode *node)
 {
     if (node->heard) {
-        return g_strdup_printf("%s is there, its supervisor is not: %s",
-                               program_of(node), node->error);
+        return g_strdup_printf("%s is there, but its supervisor does not "
+                               "answer", program_of(node));
     }
-    return g_strdup_printf("%s%s", node->watched ?
-                           "neither answers nor is heard by others: " : "",
+    return g_strdup_printf("%s: %s", node->watched ?
+                           "is not heard by others" : "does not answer",
                            node->error);
 }
 
@@ -318,9 +325,8 @@ static char *why_fragile(const ColonyStatus *status)
             "alone; add others with colony replace",
             status->leader->node->name);
     }
-    return g_strdup_printf("%s %s missing: should %s die now, the others would "
-                           "be no majority", *lost ? lost : "a member",
-                           strstr(lost, " and ") ? "are" : "is",
+    return g_strdup_printf("%s cannot vote now: should %s die, the others "
+                           "would be no majority", *lost ? lost : "a member",
                            status->leader->node->name);
 }
 
@@ -396,7 +402,7 @@ char *status_why_held(const ColonyStatus *status)
     if (status->reached < status->majority) {
         lost = lost_members(status);
         return g_strdup_printf("%s reaches no majority of the %u members: %s "
-                               "%s missing", leader->node->name,
+                               "%s not heard", leader->node->name,
                                status->members, *lost ? lost : "others",
                                strstr(lost, " and ") ? "are" : "is");
     }

@@ -42,10 +42,15 @@ static void append_value(JsonObject *object G_GNUC_UNUSED, const char *name,
 {
     GString *text = opaque;
 
-    if (JSON_NODE_HOLDS_VALUE(value) &&
-        json_node_get_value_type(value) == G_TYPE_STRING) {
+    GType type = JSON_NODE_HOLDS_VALUE(value) ? json_node_get_value_type(value)
+                                              : G_TYPE_NONE;
+
+    if (type == G_TYPE_STRING) {
         g_string_append_printf(text, " %s=\"%s\"", name,
                                json_node_get_string(value));
+    } else if (type == G_TYPE_DOUBLE) {
+        g_string_append_printf(text, " %s=%.3f", name,
+                               json_node_get_double(value));
     } else {
         g_autofree char *json = json_to_string(value, FALSE);
 

@@ -242,7 +242,7 @@ static void a_fault_is_told_with_its_reason(World *world,
     colony_trio_set(&world->trio, 'b', "apus.members.2.connected", "false");
     look(world);
     assert_shows(world, "web: UNPROTECTED\n"
-                 "  c is missing: should a die now, the others would be no "
+                 "  c cannot vote now: should a die, the others would be no "
                  "majority\n");
     assert_shows(world, "! c is missing: Connection refused\n");
 }

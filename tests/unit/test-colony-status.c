@@ -44,8 +44,8 @@ static const Situation situations[] = {
             { 'b', "", REFUSED }, { 'a', DEAD, "b" }, { 'c', DEAD, "b" },
         },
         .health = COLONY_UNPROTECTED, .leader = "a",
-        .why = "the secondary, b, has died; b: neither answers nor is heard "
-               "by others: " REFUSED,
+        .why = "the secondary, b, has died; b: is not heard by others: "
+               REFUSED,
         .warning = "missing", .says = "b is missing: " REFUSED,
     }, {
         .name = "secondary-starts-again",
@@ -67,6 +67,17 @@ static const Situation situations[] = {
         .health = COLONY_UNPROTECTED, .leader = "a",
         .why = "the secondary, b, has died; b: QEMU has ended: KVM is missing",
         .warning = "process", .says = "QEMU on b has ended 4 times",
+    }, {
+        .name = "secondary-cannot-be-started",
+        .changes = {
+            { 'a', ALONE, "\"the secondary, member 2, has died\"" },
+            { 'b', NO_GROUP, "\"ended\"" }, { 'a', DEAD, "b" },
+            { 'b', "task", "{\"kind\": \"start\", \"next\": 8, \"error\": "
+              "\"KVM is missing\"}" },
+        },
+        .health = COLONY_UNPROTECTED, .leader = "a",
+        .why = "the secondary, b, has died; b: starts again in 8.0 s: KVM is "
+               "missing",
     }, {
         .name = "secondary-waits-for-its-next-try",
         .changes = {
@@ -116,7 +127,7 @@ static const Situation situations[] = {
             { 'c', "", REFUSED }, { 'a', DEAD, "c" }, { 'b', DEAD, "c" },
         },
         .health = COLONY_UNPROTECTED, .leader = "a", .secondary = "b",
-        .why = "c is missing: should a die now, the others would be no "
+        .why = "c cannot vote now: should a die, the others would be no "
                "majority",
         .warning = "missing", .says = "c is missing: " REFUSED,
     }, {
@@ -126,7 +137,7 @@ static const Situation situations[] = {
             { 'a', "apus.members.2.amnesiac", "true" },
         },
         .health = COLONY_UNPROTECTED, .leader = "a", .secondary = "b",
-        .why = "c is missing: should a die now, the others would be no "
+        .why = "c cannot vote now: should a die, the others would be no "
                "majority",
         .warning = "amnesiac", .says = "c was restarted, and does not count",
     }, {
@@ -144,7 +155,7 @@ static const Situation situations[] = {
             { 'b', "", "no answer" }, { 'c', "", "no answer" },
         },
         .health = COLONY_HELD, .leader = "a", .secondary = "b",
-        .why = "a reaches no majority of the 3 members: b and c are missing",
+        .why = "a reaches no majority of the 3 members: b and c are not heard",
         .warning = "majority", .says = "a reaches 1 of 3 members",
     }, {
         .name = "leader-was-cut-off-and-another-leads",
@@ -387,6 +398,11 @@ static const Situation situations[] = {
         .changes = { { 'a', "plover.error", "\"member 2 has no memory\"" } },
         .health = COLONY_PROTECTED, .leader = "a", .secondary = "b",
         .warning = "sync-failed", .says = "not completed: b has no memory",
+    }, {
+        .name = "guest-does-not-power-off",
+        .changes = { { 'a', "supervisor.wanted", "\"down\"" } },
+        .health = COLONY_PROTECTED, .leader = "a", .secondary = "b",
+        .warning = "down", .says = "asked to power off, and has not yet",
     }, {
         .name = "disk-failed",
         .changes = { { 'b', "gannet.0.error", "\"no space left\"" } },
