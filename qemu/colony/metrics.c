@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <gio/gio.h>
 #include <microhttpd.h>
+#include <pthread.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -27,7 +28,7 @@ struct ColonyMetrics {
     const ColonyConfig *config;
     const ColonyNode *node;
     struct MHD_Daemon *daemon;
-    GMutex lock;
+    pthread_mutex_t lock;
     char *text; /* under @lock; all else is the owner's, or does not change */
 };
 
@@ -76,9 +77,9 @@ static enum MHD_Result answer(void *opaque, struct MHD_Connection *connection,
         return respond(connection, MHD_HTTP_NOT_FOUND,
                        new_response("text/plain", "see /metrics\n"));
     }
-    g_mutex_lock(&metrics->lock);
+    pthread_mutex_lock(&metrics->lock);
     response = new_response(TYPE_OF_TEXT, metrics->text);
-    g_mutex_unlock(&metrics->lock);
+    pthread_mutex_unlock(&metrics->lock);
     return respond(connection, MHD_HTTP_OK, response);
 }
 
@@ -144,7 +145,7 @@ ColonyMetrics *colony_metrics_new(const ColonyConfig *config,
     metrics->config = config;
     metrics->node = node;
     metrics->text = colony_metrics_text(config, node, NULL);
-    g_mutex_init(&metrics->lock);
+    pthread_mutex_init(&metrics->lock, NULL);
     if (!start(metrics, error)) {
         g_prefix_error(error, "[metrics]: cannot listen at %s port %u: ",
                        config->metrics_host, config->metrics_port);
@@ -159,7 +160,7 @@ void colony_metrics_free(ColonyMetrics *metrics)
     if (metrics->daemon) {
         MHD_stop_daemon(metrics->daemon);
     }
-    g_mutex_clear(&metrics->lock);
+    pthread_mutex_destroy(&metrics->lock);
     g_free(metrics->text);
     g_free(metrics);
 }
@@ -169,9 +170,9 @@ void colony_metrics_update(ColonyMetrics *metrics, JsonObject *report)
     char *text = colony_metrics_text(metrics->config, metrics->node, report);
     char *old;
 
-    g_mutex_lock(&metrics->lock);
+    pthread_mutex_lock(&metrics->lock);
     old = metrics->text;
     metrics->text = text;
-    g_mutex_unlock(&metrics->lock);
+    pthread_mutex_unlock(&metrics->lock);
     g_free(old);
 }

@@ -37,6 +37,12 @@ void talk_tear_down(Talk *talk, gconstpointer unused);
 
 void talk_listen(Talk *talk);
 void talk_hang_up(Talk *talk);
+/*
+ * FALSE: this is TSan, which does not see the locks of the threads in which GIO
+ * shakes hands for TLS.
+ */
+gboolean talk_can_shake_hands(void);
+
 /* The eldest request of TALK_LATER. */
 void talk_answer(Talk *talk);
 
