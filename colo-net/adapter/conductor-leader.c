@@ -162,8 +162,8 @@ static void look_at_unnamed(ApusGroup *group)
 }
 
 /*
- * The guest stands from the end of its copy to the beginning of the session:
- * the other side must not have it stand for ever.
+ * Between the end of the copy and the beginning of the session nobody else
+ * looks whether the other side answers, and a guest may stand.
  */
 static void look_at_beginning(ApusGroup *group)
 {

@@ -42,7 +42,8 @@ static struct {
     uint64_t epoch; /* that is being synced */
     unsigned failures; /* in a row */
     bool running; /* the VM runs since before it was copied */
-    bool holds; /* the guards do, since the first stop of such a VM */
+    bool spoke; /* when the session began: then until the VM's first stop */
+    bool holds; /* the guards do */
     bool synced; /* once at least */
     bool sealed; /* what colo-compare holds of this epoch */
     uint64_t terms;
@@ -392,7 +393,8 @@ static bool begin(QEMUFile *file, Error **errp)
     }
     plover_report_begin(PLOVER_ROLE_LEADER, config.term);
     bql_lock();
-    self.holds = !self.running;
+    self.spoke = self.running && !filter_guard_holding();
+    self.holds = !self.spoke;
     if (self.holds) {
         filter_guard_begin(true);
     }
@@ -485,7 +487,7 @@ static void give_up(uint64_t epoch, const char *why)
 static void revert(void)
 {
     bql_lock();
-    if (self.running && self.holds && !self.synced) {
+    if (self.spoke && self.holds && !self.synced) {
         self.holds = false;
         filter_guard_end(true);
     } else {
