@@ -136,9 +136,8 @@ static bool find_tls(GannetNode *node, Error **errp)
         error_setg(errp, "Option 'tls-hostname' needs 'tls-creds'");
         return false;
     }
-    if ((o->tls_creds && !o->peer) || (o->tls_server_creds && !o->listen)) {
-        error_setg(errp, "Option 'tls-creds' needs 'peer', option "
-                   "'tls-server-creds' needs 'listen'");
+    if (o->tls_server_creds && !o->listen) {
+        error_setg(errp, "Option 'tls-server-creds' needs 'listen'");
         return false;
     }
     return find_creds("tls-creds", o->tls_creds,

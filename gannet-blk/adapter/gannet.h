@@ -21,10 +21,12 @@ GannetInfo *gannet_info(BlockDriverState *bs);
 uint64_t gannet_sealed_epoch(BlockDriverState *bs);
 
 /*
- * Connect to the peer and bring its disk up to date, in the background. Fails
- * when there is nothing to connect to, or something is under way.
+ * Connect to the peer and bring its disk up to date, in the background. @peer:
+ * where that listens from now on; NULL: where it has. Fails when there is
+ * nothing to connect to, or something is under way.
  */
-void gannet_resync(BlockDriverState *bs, GannetResyncMode mode, Error **errp);
+void gannet_resync(BlockDriverState *bs, const SocketAddress *peer,
+                   GannetResyncMode mode, Error **errp);
 
 /*
  * Compare the disk with the peer's, in the background. Fails when the node is

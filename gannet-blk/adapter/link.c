@@ -9,8 +9,10 @@
 #include "qemu/osdep.h"
 #include "crypto/random.h"
 #include "migration/colo.h"
+#include "qapi/clone-visitor.h"
 #include "qapi/error.h"
 #include "qapi/qapi-events-gannet.h"
+#include "qapi/qapi-visit-sockets.h"
 #include "qemu/cutils.h"
 #include "qemu/main-loop.h"
 #include "qemu/timer.h"
@@ -356,14 +358,15 @@ static GannetResync resync_of(GannetResyncMode mode)
 }
 
 /* Whether it may connect, as far as can be told here; with the lock held. */
-static bool check_resync(GannetNode *node, Error **errp)
+static bool check_resync(GannetNode *node, const SocketAddress *peer,
+                         Error **errp)
 {
     GannetSecondaryState state = gannet_node_state(node);
     const char *not_leading = apus_group_not_leading();
 
-    if (!node->options->peer) {
+    if (!node->options->peer && !peer) {
         error_setg(errp, "Node '%s' has no option 'peer': it does not know "
-                   "whom to connect to", name(node));
+                   "whom to connect to; name the peer", name(node));
     } else if (not_leading) {
         error_setg(errp, "Node '%s' must not overwrite its peer: %s; let the "
                    "leader bring this disk up to date", name(node),
@@ -384,16 +387,25 @@ static bool check_resync(GannetNode *node, Error **errp)
     return false;
 }
 
-void gannet_resync(BlockDriverState *bs, GannetResyncMode mode, Error **errp)
+static void set_peer(GannetNode *node, const SocketAddress *peer)
+{
+    qapi_free_SocketAddress(node->options->peer);
+    node->options->peer = QAPI_CLONE(SocketAddress, peer);
+}
+
+void gannet_resync(BlockDriverState *bs, const SocketAddress *peer,
+                   GannetResyncMode mode, Error **errp)
 {
     GannetNode *node = gannet_node(bs);
-    GannetPeerConfig to = config(node, node->options->peer,
-                                 node->tls_creds);
+    GannetPeerConfig to;
     GannetPeer *old;
 
     WITH_QEMU_LOCK_GUARD(&node->lock) {
-        if (!check_resync(node, errp)) {
+        if (!check_resync(node, peer, errp)) {
             return;
+        }
+        if (peer) {
+            set_peer(node, peer);
         }
         node->connecting = true;
         node->resync = resync_of(mode);
@@ -402,6 +414,7 @@ void gannet_resync(BlockDriverState *bs, GannetResyncMode mode, Error **errp)
     if (old) {
         gannet_peer_free(old);
     }
+    to = config(node, node->options->peer, node->tls_creds);
     /* Its ops wait for the lock until it is known here. */
     WITH_QEMU_LOCK_GUARD(&node->lock) {
         node->peer = gannet_peer_connect(&to, &primary_ops, node);

@@ -52,13 +52,14 @@ static BlockDriverState *find_gannet(const char *name, Error **errp)
     return bs;
 }
 
-void qmp_gannet_resync(const char *node_name, bool has_mode,
-                       GannetResyncMode mode, Error **errp)
+void qmp_gannet_resync(const char *node_name, SocketAddress *peer,
+                       bool has_mode, GannetResyncMode mode, Error **errp)
 {
     BlockDriverState *bs = find_gannet(node_name, errp);
 
     if (bs) {
-        gannet_resync(bs, has_mode ? mode : GANNET_RESYNC_MODE_CHANGED, errp);
+        gannet_resync(bs, peer, has_mode ? mode : GANNET_RESYNC_MODE_CHANGED,
+                      errp);
     }
 }
 

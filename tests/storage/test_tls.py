@@ -62,6 +62,22 @@ def test_everything_works_under_tls(new_tls_pair):
     pair.check()
 
 
+def test_peer_of_a_command_is_connected_to_under_tls(new_pair, folder):
+    keys = credentials(folder / 'keys', KEY)
+    keys['options']['peer'] = None
+    pair = new_pair(**keys).start()
+    pair.boot(pair.primary)
+    pair.p.write(MIB, 1)
+    mark = pair.primary.qmp.mark()
+    pair.primary.qmp.command('gannet-resync', {
+        'node-name': 'disk0', 'peer': {
+            'type': 'unix',
+            'path': str(pair.secondary.listen_path('disk0'))}})
+    pair.wait_synced(mark)
+    pair.primary.wait_durable()
+    pair.check_images()
+
+
 def test_large_resync_works_under_tls(new_tls_pair):
     pair = new_tls_pair(KEY, KEY)
     pair.boot(pair.primary)
