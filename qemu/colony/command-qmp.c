@@ -79,17 +79,30 @@ GPtrArray *colony_command_prepare(const ColonyConfig *config,
     return commands;
 }
 
+/* Where @node listens for the writes to disk number @number. */
+static JsonObject *disk_address(const ColonyNode *node, guint number)
+{
+    g_autofree char *port = g_strdup_printf("%u", node->disk_port + number);
+    JsonObject *address = json_object_new();
+
+    json_object_set_string_member(address, "type", "inet");
+    json_object_set_string_member(address, "host", node->host);
+    json_object_set_string_member(address, "port", port);
+    return address;
+}
+
 GPtrArray *colony_command_resync(const ColonyConfig *config,
                                  const ColonyNode *node, gboolean whole)
 {
     GPtrArray *commands = commands_new();
 
-    (void)node;
     for (guint i = 0; i < config->disks->len; i++) {
         const ColonyDisk *disk = config->disks->pdata[i];
         JsonObject *arguments = json_object_new();
 
         json_object_set_string_member(arguments, "node-name", disk->id);
+        json_object_set_object_member(arguments, "peer",
+                                      disk_address(node, i));
         json_object_set_string_member(arguments, "mode",
                                       whole ? "full" : "changed");
         add(commands, "gannet-resync", arguments);

@@ -339,18 +339,6 @@ static const char *tap_of(const ColonyNic *nic,
     return nic->tap ? nic->tap : nic->id;
 }
 
-static void set_address(GString *text, const char *name,
-                        const ColonyNode *node, guint number)
-{
-    g_autofree char *type = g_strconcat(name, ".type", NULL);
-    g_autofree char *host = g_strconcat(name, ".host", NULL);
-    g_autofree char *port = g_strconcat(name, ".port", NULL);
-
-    set(text, type, "inet");
-    set(text, host, node->host);
-    setf(text, port, "%u", node->disk_port + number);
-}
-
 static void set_image(GString *text, const ColonyDisk *disk,
                       const ColonyNode *node)
 {
@@ -370,21 +358,18 @@ static void add_gannet(GPtrArray *argv, const ColonyConfig *config,
                        const ColonyNode *node, guint number)
 {
     const ColonyDisk *disk = config->disks->pdata[number];
-    const ColonyNode *peer = colony_command_peer(config, node);
     GString *text = g_string_new("driver=gannet");
 
     set(text, "node-name", disk->id);
     set(text, "metadata.driver", "file");
     set_path(text, "metadata.filename", colony_path_metadata(node, disk));
-    set_address(text, "listen", node, number);
-    if (peer) {
-        set_address(text, "peer", peer, number);
-    }
+    /* Who is the peer is said when it is known, see command-qmp.c. */
+    set(text, "listen.type", "inet");
+    set(text, "listen.host", node->host);
+    setf(text, "listen.port", "%u", node->disk_port + number);
     if (config->tls_directory) {
         set(text, "tls-server-creds", "tls-server");
-        if (peer) {
-            set(text, "tls-creds", "tls-client");
-        }
+        set(text, "tls-creds", "tls-client");
     }
     if (disk->buffer) {
         setf(text, "buffer-limit", "%" G_GUINT64_FORMAT, disk->buffer);
