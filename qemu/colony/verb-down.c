@@ -7,10 +7,12 @@
 #include <stdlib.h>
 
 #include "ask.h"
+#include "local.h"
 #include "operate.h"
 #include "verbs.h"
 
 #define CALL_MS 10000
+#define LOCAL_FORCE_S 5 /* what is not ended by then is killed */
 
 static gboolean is_down(const ColonyStatus *status,
                         void *opaque G_GNUC_UNUSED)
@@ -63,13 +65,38 @@ static int down(const ColonyConfig *config, gboolean force, int seconds)
     return failed ? COLONY_EXIT_FAILED : EXIT_SUCCESS;
 }
 
+static int end(const ColonyConfig *config)
+{
+    g_autoptr(GError) error = NULL;
+
+    if (!colony_local_end(config, &error)) {
+        g_printerr("%s: %s\n", g_get_prgname(), error->message);
+        return COLONY_EXIT_FAILED;
+    }
+    return EXIT_SUCCESS;
+}
+
+/* What is ended by force may be as broken as it likes. */
+static int down_local(const ColonyConfig *config, gboolean force, int seconds)
+{
+    int result = EXIT_SUCCESS;
+
+    if (colony_local_is_busy(config)) {
+        result = down(config, force, force ? MIN(seconds, LOCAL_FORCE_S)
+                                           : seconds);
+    }
+    return result == EXIT_SUCCESS || force ? end(config) : result;
+}
+
 int colony_verb_down(int argc, char **argv)
 {
-    gboolean force = FALSE;
+    gboolean force = FALSE, local = FALSE;
     int seconds = 60;
     const GOptionEntry entries[] = {
         { "wait", 'w', 0, G_OPTION_ARG_INT, &seconds,
           "how long the guest may take to power off (60)", "SECONDS" },
+        { "local", 'l', 0, G_OPTION_ARG_NONE, &local,
+          "and take all that \"up --local\" has made off this host", NULL },
         { "force", 0, 0, G_OPTION_ARG_NONE, &force,
           "end it at once: its memory is lost, and what it has not written",
           NULL },
@@ -92,5 +119,6 @@ int colony_verb_down(int argc, char **argv)
     if (!config) {
         return COLONY_EXIT_FILE;
     }
-    return down(config, force, MAX(seconds, 0));
+    return local ? down_local(config, force, MAX(seconds, 0))
+                 : down(config, force, MAX(seconds, 0));
 }

@@ -9,13 +9,14 @@
 
 #include "ask.h"
 #include "command.h"
+#include "local.h"
 #include "operate.h"
 #include "verbs.h"
 
 #define CALL_MS 10000
 
 typedef struct Options {
-    gboolean dry_run, force;
+    gboolean dry_run, force, local;
     char *disk_of;
     int wait; /* seconds; 0: do not */
 } Options;
@@ -110,11 +111,16 @@ static const ColonyNode *next_to_run(const ColonyConfig *config,
     return NULL;
 }
 
-static int dry_run(const ColonyConfig *config)
+static int dry_run(const ColonyConfig *config, gboolean local)
 {
     const ColonyNode *leader = first_to_run(config);
     const ColonyNode *second = next_to_run(config, leader);
+    g_autoptr(GError) error = NULL;
 
+    if (local && !colony_local_print(config, &error)) {
+        g_printerr("%s\n", error->message);
+        return COLONY_EXIT_FAILED;
+    }
     for (guint i = 0; i < config->nodes->len; i++) {
         print_start(config, g_ptr_array_index(config->nodes, i), leader);
         printf("\n");
@@ -128,6 +134,18 @@ static int dry_run(const ColonyConfig *config)
 }
 
 /* --- really -------------------------------------------------------------- */
+
+/* All nodes on this host, if that is wanted. */
+static gboolean begin(const ColonyConfig *config, const Options *options)
+{
+    g_autoptr(GError) error = NULL;
+
+    if (options->local && !colony_local_begin(config, &error)) {
+        g_printerr("%s: %s\n", g_get_prgname(), error->message);
+        return FALSE;
+    }
+    return TRUE;
+}
 
 /* Whoever names a disk has to know what the others may have. */
 static gboolean is_meant(const ColonyConfig *config, const Options *options)
@@ -174,7 +192,7 @@ static int up(const ColonyConfig *config, const Options *options)
     if (options->disk_of && !colony_operate_node(config, options->disk_of)) {
         return COLONY_EXIT_USAGE;
     }
-    if (!is_meant(config, options)) {
+    if (!begin(config, options) || !is_meant(config, options)) {
         return COLONY_EXIT_FAILED;
     }
     arguments = json_object_new();
@@ -199,6 +217,9 @@ int colony_verb_up(int argc, char **argv)
     const GOptionEntry entries[] = {
         { "dry-run", 'n', 0, G_OPTION_ARG_NONE, &options.dry_run,
           "only print what would be run", NULL },
+        { "local", 'l', 0, G_OPTION_ARG_NONE, &options.local,
+          "all nodes on this host, in network namespaces; for trying out",
+          NULL },
         { "wait", 'w', 0, G_OPTION_ARG_INT, &options.wait,
           "wait until it is protected", "SECONDS" },
         { "disk-of", 0, 0, G_OPTION_ARG_STRING, &options.disk_of,
@@ -210,7 +231,7 @@ int colony_verb_up(int argc, char **argv)
     const ColonyUsage usage = {
         .arguments = "FILE",
         .text = "Have the VM of FILE run, and be protected; colony run has to "
-                "run on each node.\nExit status: 0 every node was told, and "
+                "run on each node, unless\n--local does it. Exit status: 0 every node was told, and "
                 "with --wait the VM is protected.",
         .min = 1,
         .max = 1,
@@ -227,5 +248,6 @@ int colony_verb_up(int argc, char **argv)
     if (!config) {
         return COLONY_EXIT_FILE;
     }
-    return options.dry_run ? dry_run(config) : up(config, &options);
+    return options.dry_run ? dry_run(config, options.local)
+                           : up(config, &options);
 }
