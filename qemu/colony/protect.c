@@ -115,16 +115,13 @@ static gboolean is_heard(const ColonyView *view, const ColonyNode *node)
     return FALSE;
 }
 
-/* With disks there is one node that has the other halves of them. */
 static gboolean is_candidate(ColonyProtector *protector,
                              const ColonyNode *node)
 {
     ColonySupervisor *supervisor = protector->supervisor;
-    const ColonyNode *only = colony_command_peer(supervisor->config,
-                                                 supervisor->node);
     JsonObject *start;
 
-    if (node == supervisor->node || !node->can_run || (only && node != only)) {
+    if (node == supervisor->node || !node->can_run) {
         return FALSE;
     }
     start = colony_json_object(
@@ -135,19 +132,23 @@ static gboolean is_candidate(ColonyProtector *protector,
            supervisor->record->generation;
 }
 
+/* Rather the one whose disks were in step last: they need least. */
 static const ColonyNode *get_candidate(ColonyProtector *protector)
 {
-    GPtrArray *nodes = protector->supervisor->config->nodes;
+    ColonySupervisor *supervisor = protector->supervisor;
+    GPtrArray *nodes = supervisor->config->nodes;
+    const ColonyNode *first = NULL;
 
     for (guint i = 0; i < nodes->len; i++) {
         const ColonyNode *node = g_ptr_array_index(nodes, i);
 
         if ((!protector->asked || node == protector->asked) &&
-            is_candidate(protector, node)) {
-            return node;
+            is_candidate(protector, node) &&
+            (!first || node->id == supervisor->record->mate)) {
+            first = node;
         }
     }
-    return NULL;
+    return first;
 }
 
 typedef struct Disks {

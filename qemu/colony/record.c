@@ -4,6 +4,8 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
+#include <string.h>
+
 #include "record.h"
 
 #define VERSION 1
@@ -44,9 +46,12 @@ static void parse(ColonyRecord *record, GKeyFile *file, GError **error)
     record->founding = get_boolean(file, "group", "founding", error);
     record->id = get_text(file, "group", "id");
     record->boot = get_text(file, "group", "boot");
+    record->absent = g_key_file_get_string_list(file, "group", "absent", NULL,
+                                                NULL);
     record->term = get_number(file, "roles", "term", error);
     record->leader = get_number(file, "roles", "leader", error);
     record->secondary = get_number(file, "roles", "secondary", error);
+    record->mate = get_number(file, "roles", "mate", error);
     if (!*error && record->generation && (!record->id || !record->boot)) {
         g_set_error(error, G_KEY_FILE_ERROR, G_KEY_FILE_ERROR_PARSE,
                     "id or boot is missing");
@@ -91,14 +96,42 @@ gboolean colony_record_save(const ColonyRecord *record, GError **error)
     g_key_file_set_boolean(file, "group", "founding", record->founding);
     g_key_file_set_string(file, "group", "id", record->id ?: "");
     g_key_file_set_string(file, "group", "boot", record->boot ?: "");
+    if (record->absent) {
+        g_key_file_set_string_list(file, "group", "absent",
+                                   (const char *const *)record->absent,
+                                   g_strv_length(record->absent));
+    }
     g_key_file_set_uint64(file, "roles", "term", record->term);
     g_key_file_set_uint64(file, "roles", "leader", record->leader);
     g_key_file_set_uint64(file, "roles", "secondary", record->secondary);
+    g_key_file_set_uint64(file, "roles", "mate", record->mate);
     text = g_key_file_to_data(file, &length, NULL);
     return g_file_set_contents_full(
         record->path, text, length,
         G_FILE_SET_CONTENTS_CONSISTENT | G_FILE_SET_CONTENTS_DURABLE, 0600,
         error);
+}
+
+void colony_record_expect(ColonyRecord *record, const char *node, gboolean on)
+{
+    g_autoptr(GStrvBuilder) names = g_strv_builder_new();
+
+    for (char **name = record->absent; name && *name; name++) {
+        if (strcmp(*name, node)) {
+            g_strv_builder_add(names, *name);
+        }
+    }
+    if (on) {
+        g_strv_builder_add(names, node);
+    }
+    g_strfreev(record->absent);
+    record->absent = g_strv_builder_end(names);
+}
+
+gboolean colony_record_expects(const ColonyRecord *record, const char *node)
+{
+    return record->absent &&
+           g_strv_contains((const char *const *)record->absent, node);
 }
 
 void colony_record_free(ColonyRecord *record)
@@ -107,6 +140,7 @@ void colony_record_free(ColonyRecord *record)
         g_free(record->path);
         g_free(record->id);
         g_free(record->boot);
+        g_strfreev(record->absent);
         g_free(record);
     }
 }

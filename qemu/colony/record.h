@@ -20,16 +20,23 @@ typedef struct ColonyRecord {
     guint64 generation; /* how often the group was founded; 0: never */
     char *id; /* of this founding, by whoever began it; NULL: none */
     char *boot; /* the node where the VM booted then */
+    char **absent; /* nodes that this one knows to have never been members */
     gboolean founding; /* the member may not have been made yet */
     /* The newest roles that were heard of; @term 0: none of this group. */
     guint64 term;
     unsigned leader, secondary; /* members; 0: nobody */
+    unsigned mate; /* that had the VM last together with this one; or 0 */
     gboolean off; /* the guest has switched itself off, or was ended */
 } ColonyRecord;
 
 /* An empty one if there is no file. A damaged one is an error. */
 ColonyRecord *colony_record_load(const char *directory, GError **error);
 gboolean colony_record_save(const ColonyRecord *record, GError **error);
+/*
+ * Whether @node was never a member, and may become one. Not saved.
+ */
+void colony_record_expect(ColonyRecord *record, const char *node, gboolean on);
+gboolean colony_record_expects(const ColonyRecord *record, const char *node);
 void colony_record_free(ColonyRecord *record);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(ColonyRecord, colony_record_free)
 

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "report.h"
+#include "situation.h"
 #include "store.h"
 #include "supervisor-internal.h"
 #include "version.h"
@@ -194,7 +195,7 @@ JsonObject *colony_report_new(ColonySupervisor *supervisor)
     json_object_set_object_member(report, "process",
                                   report_process(supervisor));
     json_object_set_object_member(report, "start",
-                                  colony_starter_json(supervisor->starter));
+                                  colony_situation_json(supervisor));
     if (task) {
         json_object_set_object_member(report, "task", colony_task_json(task));
     }

@@ -199,6 +199,9 @@ static void serve_replace(ColonySupervisor *supervisor, ColonyRequest *request,
         json_object_set_string_member(member, "address", address);
         json_object_set_boolean_member(member, "can-run", new->can_run);
         json_object_set_object_member(more, "new", member);
+        /* It joins when it hears that it may. */
+        colony_record_expect(supervisor->record, new->name, TRUE);
+        colony_supervisor_save(supervisor, NULL);
     }
     pass_on(supervisor, request, "apus-replace", more, SHORT_MS);
 }

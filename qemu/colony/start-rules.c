@@ -105,6 +105,10 @@ static ColonyDecision found(const ColonySituation *nodes, unsigned count,
                                          : choose(nodes, count);
     unsigned led = last_leader(nodes, count);
 
+    if (count % 2 == 0) {
+        return stop(COLONY_DO_ASK, 0, "the file has an even number of nodes; "
+                    "take out the one that was replaced");
+    }
     if (insist->disk_of < 0 && led &&
         nodes[led - 1].store == COLONY_STORE_MISSING) {
         boot = led - 1;

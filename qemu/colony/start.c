@@ -11,9 +11,7 @@
 #include <string.h>
 
 #include "line.h"
-#include "start-rules.h"
-#include "store.h"
-#include "supervisor-internal.h"
+#include "situation.h"
 
 #define POWERDOWN_MS 5000
 #define END_MS 5000 /* for a process to end by itself */
@@ -21,6 +19,8 @@
 #define RETRY_MIN_MS 500
 #define RETRY_MAX_MS 30000
 #define SETTLE_MS 3000
+#define INSIST_US (60 * G_TIME_SPAN_SECOND) /* for which "force" counts */
+#define SILENT_US (30 * G_TIME_SPAN_SECOND) /* then others are believed */
 #define STABLE_US (10 * G_TIME_SPAN_SECOND) /* then failures are forgotten */
 
 /* A founding that this node is to belong to. */
@@ -36,12 +36,14 @@ struct ColonyStarter {
     ColonySupervisor *supervisor;
     ColonyTask task;
     ColonyInsist insist;
+    gint64 insist_end; /* when that is forgotten, monotonic */
     Adoption adoption;
     gint64 quiet; /* since when nobody had the VM, monotonic; 0: not so */
     gboolean launching;
     gboolean ending; /* the process was told to end */
     unsigned failures; /* of starts, one after the other */
     gint64 next; /* when one may be tried again, monotonic */
+    gint64 heard; /* when the process answered last, monotonic */
     gint64 launched; /* when the process was started or found, monotonic */
     guint timer;
     /* A founding that this node has begun: */
@@ -53,125 +55,6 @@ struct ColonyStarter {
 };
 
 /* --- how things are ------------------------------------------------------- */
-
-static ColonyProcess own_process(const ColonySupervisor *supervisor)
-{
-    const ColonyView *view = colony_supervisor_view(supervisor);
-
-    if (!colony_machine_is_running(supervisor->machine)) {
-        return COLONY_PROCESS_NONE;
-    }
-    if (!supervisor->node->can_run) {
-        return view->failed ? COLONY_PROCESS_OUTDATED : COLONY_PROCESS_IDLE;
-    }
-    if (!view->known) {
-        return COLONY_PROCESS_VM;
-    }
-    if (view->part == COLONY_PART_DEPOSED || view->failed) {
-        return COLONY_PROCESS_OUTDATED;
-    }
-    return view->part == COLONY_PART_WITNESS &&
-           !g_strcmp0(view->run_state, "inmigrate") ? COLONY_PROCESS_IDLE
-                                                    : COLONY_PROCESS_VM;
-}
-
-static const char *const process_names[] = {
-    [COLONY_PROCESS_UNKNOWN] = "unknown",
-    [COLONY_PROCESS_NONE] = "none",
-    [COLONY_PROCESS_IDLE] = "idle",
-    [COLONY_PROCESS_VM] = "vm",
-    [COLONY_PROCESS_OUTDATED] = "outdated",
-};
-
-static void get_store(const ColonySupervisor *supervisor,
-                      ColonySituation *situation)
-{
-    ColonyStored stored = { 0 };
-
-    if (own_process(supervisor) != COLONY_PROCESS_VM) {
-        stored = colony_store_read(supervisor->config, supervisor->node, NULL);
-    }
-    situation->store = stored.state;
-    situation->disks = stored.generation;
-}
-
-JsonObject *colony_starter_json(ColonyStarter *starter)
-{
-    ColonySupervisor *supervisor = starter->supervisor;
-    const ColonyRecord *record = supervisor->record;
-    JsonObject *object = json_object_new();
-    ColonySituation own;
-
-    get_store(supervisor, &own);
-
-    json_object_set_string_member(object, "process",
-                                  process_names[own_process(supervisor)]);
-    json_object_set_int_member(object, "generation", record->generation);
-    if (record->id) {
-        json_object_set_string_member(object, "id", record->id);
-        json_object_set_string_member(object, "boot", record->boot);
-    }
-    json_object_set_boolean_member(object, "off", record->off);
-    json_object_set_int_member(object, "term", record->term);
-    json_object_set_int_member(object, "leader", record->leader);
-    json_object_set_int_member(object, "disks", own.disks);
-    json_object_set_int_member(object, "store", own.store);
-    return object;
-}
-
-static ColonyProcess parse_process(const char *name)
-{
-    for (size_t i = 0; i < G_N_ELEMENTS(process_names); i++) {
-        if (!g_strcmp0(name, process_names[i])) {
-            return i;
-        }
-    }
-    return COLONY_PROCESS_UNKNOWN;
-}
-
-static unsigned place_of(const ColonyConfig *config, const ColonyNode *node)
-{
-    guint place;
-
-    return node && g_ptr_array_find(config->nodes, node, &place) ? place + 1
-                                                                 : 0;
-}
-
-static void get_own(ColonyStarter *starter, ColonySituation *own)
-{
-    ColonySupervisor *supervisor = starter->supervisor;
-    const ColonyRecord *record = supervisor->record;
-
-    get_store(supervisor, own);
-    own->wanted = record->wanted;
-    own->process = own_process(supervisor);
-    own->generation = record->generation;
-    own->off = record->off;
-    own->term = record->term;
-    own->leader = place_of(supervisor->config,
-                           colony_config_member(supervisor->config,
-                                                record->leader));
-}
-
-static void get_peer(ColonyStarter *starter, const ColonyNode *node,
-                     ColonySituation *there)
-{
-    const ColonyConfig *config = starter->supervisor->config;
-    JsonObject *report = colony_peers_get(starter->supervisor->peers,
-                                          node)->report;
-    JsonObject *start = colony_json_object(report, "start");
-
-    there->wanted = !g_strcmp0(colony_json_string(
-        colony_json_object(report, "supervisor"), "wanted"), "up");
-    there->process = parse_process(colony_json_string(start, "process"));
-    there->generation = colony_json_int(start, "generation", 0);
-    there->off = colony_json_boolean(start, "off", FALSE);
-    there->term = colony_json_int(start, "term", 0);
-    there->disks = colony_json_int(start, "disks", 0);
-    there->store = colony_json_int(start, "store", COLONY_STORE_MISSING);
-    there->leader = place_of(config, colony_config_member(
-        config, colony_json_int(start, "leader", 0)));
-}
 
 static gboolean is_quiet(ColonyStarter *starter, const ColonySituation *nodes,
                          unsigned count)
@@ -194,19 +77,12 @@ static ColonyDecision decide(ColonyStarter *starter)
 {
     GPtrArray *nodes = starter->supervisor->config->nodes;
     g_autofree ColonySituation *all = g_new0(ColonySituation, nodes->len);
-    unsigned self = 0;
+    unsigned self;
 
-    for (guint i = 0; i < nodes->len; i++) {
-        const ColonyNode *node = g_ptr_array_index(nodes, i);
-
-        all[i].can_run = node->can_run;
-        if (node == starter->supervisor->node) {
-            self = i;
-            get_own(starter, &all[i]);
-        } else {
-            get_peer(starter, node, &all[i]);
-        }
+    if (g_get_monotonic_time() > starter->insist_end) {
+        starter->insist = (ColonyInsist) { .disk_of = -1 };
     }
+    self = colony_situation_gather(starter->supervisor, all);
     return colony_start_decide(all, nodes->len, self,
                                is_quiet(starter, all, nodes->len),
                                &starter->insist);
@@ -215,7 +91,7 @@ static ColonyDecision decide(ColonyStarter *starter)
 gboolean colony_starter_is_idle(const ColonyStarter *starter)
 {
     return !starter->ending &&
-           own_process(starter->supervisor) == COLONY_PROCESS_IDLE;
+           colony_situation_process(starter->supervisor) == COLONY_PROCESS_IDLE;
 }
 
 /* --- what is done --------------------------------------------------------- */
@@ -376,6 +252,7 @@ static void join(ColonyStarter *starter, const ColonyNode *node)
         boot = colony_config_node(config, colony_json_string(start, "boot"));
     }
     if (id && boot) {
+        g_clear_pointer(&starter->supervisor->record->absent, g_strfreev);
         begin_adoption(starter, colony_json_int(start, "generation", 0), id,
                        boot, FALSE, NULL);
     }
@@ -477,11 +354,16 @@ static void found(ColonyStarter *starter, guint64 generation,
     starter->id = g_strdup_printf("%08x%08x", g_random_int(), g_random_int());
     starter->boot = boot;
     starter->left = 1;
+    g_clear_pointer(&supervisor->record->absent, g_strfreev);
     for (guint i = 0; i < nodes->len; i++) {
         const ColonyNode *node = g_ptr_array_index(nodes, i);
 
-        if (node != boot && node != supervisor->node &&
-            colony_peers_get(supervisor->peers, node)->report) {
+        if (node == supervisor->node) {
+            continue;
+        }
+        if (!colony_peers_get(supervisor->peers, node)->report) {
+            colony_record_expect(supervisor->record, node->name, TRUE);
+        } else if (node != boot) {
             starter->left++;
             ask_to_found(starter, node, on_answer);
         }
@@ -537,6 +419,20 @@ static void act(ColonyStarter *starter, const ColonyDecision *decision)
     }
 }
 
+/* A QEMU that hangs for good, and has been left out, makes room for another. */
+static void note_silence(ColonyStarter *starter)
+{
+    ColonySupervisor *supervisor = starter->supervisor;
+    gint64 now = g_get_monotonic_time();
+
+    if (colony_supervisor_view(supervisor)->known ||
+        !colony_machine_is_running(supervisor->machine)) {
+        starter->heard = now;
+    }
+    supervisor->given_up = now - starter->heard > SILENT_US &&
+                           colony_situation_is_left_out(supervisor);
+}
+
 void colony_starter_look(ColonyStarter *starter)
 {
     ColonySupervisor *supervisor = starter->supervisor;
@@ -556,6 +452,8 @@ void colony_starter_look(ColonyStarter *starter)
         supervisor->record->founding = FALSE;
         colony_supervisor_save(supervisor, NULL);
     }
+    colony_situation_note_members(supervisor);
+    note_silence(starter);
     decision = decide(starter);
     act(starter, &decision);
 }
@@ -596,6 +494,7 @@ ColonyStarter *colony_starter_new(ColonySupervisor *supervisor)
 
     starter->supervisor = supervisor;
     starter->insist.disk_of = -1;
+    starter->heard = g_get_monotonic_time();
     return starter;
 }
 
@@ -643,8 +542,10 @@ void colony_starter_up(ColonyStarter *starter, ColonyRequest *request,
         colony_request_fail(request, error);
         return;
     }
+    starter->insist_end = g_get_monotonic_time() + INSIST_US;
     starter->insist.force = colony_json_boolean(arguments, "force", FALSE);
-    starter->insist.disk_of = (int)place_of(supervisor->config, disk_of) - 1;
+    starter->insist.disk_of = (int)colony_situation_place(
+        supervisor->config, disk_of) - 1;
     starter->failures = 0;
     starter->next = 0;
     colony_peers_ask(supervisor->peers);
@@ -674,10 +575,11 @@ void colony_starter_found(ColonyStarter *starter, ColonyRequest *request,
                starter->adoption.generation) {
         refuse(request, COLONY_CONTROL_ERROR_REFUSED,
                "another founding is under way");
-    } else if (own_process(supervisor) == COLONY_PROCESS_VM) {
+    } else if (colony_situation_process(supervisor) == COLONY_PROCESS_VM) {
         refuse(request, COLONY_CONTROL_ERROR_REFUSED,
                "the VM may be running here");
     } else {
+        g_clear_pointer(&supervisor->record->absent, g_strfreev);
         begin_adoption(starter, generation, id, boot, FALSE, request);
     }
 }

@@ -9,6 +9,7 @@
 
 #include "control.h"
 #include "machine.h"
+#include "metrics.h"
 #include "peers.h"
 #include "record.h"
 #include "supervisor.h"
@@ -44,15 +45,18 @@ typedef struct ColonySupervisor {
     ColonyPeers *peers;
     ColonyTaps *taps;
     ColonyServer *server;
+    ColonyMetrics *metrics; /* NULL: off */
     ColonyStarter *starter;
     ColonyPreparer *preparer;
     ColonyProtector *protector;
     ColonyVerifier *verifier;
     gint64 looked; /* when the view was made, monotonic */
+    gboolean calm; /* the others are asked seldom */
     gboolean looking;
     gboolean look_again; /* something has happened since it began */
     gint64 epoch_seen; /* when plover's epoch was seen to change, monotonic */
     guint64 epoch;
+    gboolean given_up; /* the process hangs, and the group is without it */
     gboolean guest_off; /* the guest has switched itself off */
     unsigned ended; /* processes that ended by themselves */
     char *end; /* how the last one did; NULL: none has */
@@ -115,8 +119,6 @@ gboolean colony_starter_ended(ColonyStarter *starter, gboolean off);
 gboolean colony_starter_is_idle(const ColonyStarter *starter);
 /* End the process, for a new one to be started. */
 void colony_starter_renew(ColonyStarter *starter);
-/* "start" of a Report: what the other nodes' starters want to know. */
-JsonObject *colony_starter_json(ColonyStarter *starter);
 const ColonyTask *colony_starter_task(const ColonyStarter *starter);
 
 /* The verbs up, down and found; each answers @request. */

@@ -19,6 +19,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include "command.h"
 #include "line.h"
 #include "notify.h"
 #include "supervisor-internal.h"
@@ -49,17 +50,28 @@ static void tell_systemd(ColonySupervisor *supervisor)
     colony_notify_status(text);
 }
 
+/* Who has the VM together with this node; 0: nobody. */
+static unsigned get_mate(const ColonyView *view)
+{
+    if (view->part == COLONY_PART_LEADER && view->protected) {
+        return view->secondary;
+    }
+    return view->part == COLONY_PART_SECONDARY ? view->leader : 0;
+}
+
 static void note_roles(ColonySupervisor *supervisor)
 {
     const ColonyView *view = colony_supervisor_view(supervisor);
     ColonyRecord *record = supervisor->record;
+    unsigned mate = get_mate(view) ?: record->mate;
 
     if (view->known && view->leader && view->term >= record->term &&
         (view->term != record->term || view->leader != record->leader ||
-         view->secondary != record->secondary)) {
+         view->secondary != record->secondary || mate != record->mate)) {
         record->term = view->term;
         record->leader = view->leader;
         record->secondary = view->secondary;
+        record->mate = mate;
         colony_supervisor_save(supervisor, NULL);
     }
 }
@@ -85,6 +97,20 @@ static void set_pace(ColonySupervisor *supervisor)
 
     colony_peers_set_interval(supervisor->peers,
                               calm ? PEERS_CALM_MS : PEERS_BUSY_MS);
+    if (supervisor->calm && !calm) {
+        colony_peers_ask(supervisor->peers);
+    }
+    supervisor->calm = calm;
+}
+
+static void update_metrics(ColonySupervisor *supervisor)
+{
+    g_autoptr(JsonObject) report = NULL;
+
+    if (supervisor->metrics) {
+        report = colony_report_new(supervisor);
+        colony_metrics_update(supervisor->metrics, report);
+    }
 }
 
 static void on_looked(void *opaque)
@@ -101,6 +127,7 @@ static void on_looked(void *opaque)
     colony_verifier_look(supervisor->verifier);
     set_pace(supervisor);
     tell_systemd(supervisor);
+    update_metrics(supervisor);
     if (supervisor->look_again) {
         colony_supervisor_wake(supervisor);
     }
@@ -172,6 +199,27 @@ static void on_event(void *opaque, const char *name, JsonObject *data,
     colony_supervisor_wake(supervisor);
 }
 
+/* What the process has said last may be the reason. */
+static char *tell_end(ColonySupervisor *supervisor, const char *why)
+{
+    g_autofree char *path = colony_path_output(supervisor->node);
+    char text[512] = "";
+    const char *line;
+    FILE *file = fopen(path, "re");
+
+    if (file) {
+        (void)!fseek(file, -(long)(sizeof(text) - 1), SEEK_END);
+        text[fread(text, 1, sizeof(text) - 1, file)] = '\0';
+        fclose(file);
+    }
+    g_strchomp(text);
+    line = strrchr(text, '\n');
+    line = line ? line + 1 : text;
+    return *line && g_utf8_validate(line, -1, NULL)
+           ? g_strdup_printf("%s; its last message: %s", why, line)
+           : g_strdup(why);
+}
+
 static void on_ended(void *opaque, const char *why)
 {
     ColonySupervisor *supervisor = opaque;
@@ -180,7 +228,7 @@ static void on_ended(void *opaque, const char *why)
 
     supervisor->guest_off = FALSE;
     g_free(supervisor->end);
-    supervisor->end = g_strdup(why);
+    supervisor->end = tell_end(supervisor, why);
     json_object_set_string_member(data, "reason", why);
     colony_supervisor_emit(supervisor, "COLONY_ENDED", data);
     colony_viewer_forget(supervisor->viewer);
@@ -309,6 +357,20 @@ static gboolean prepare(ColonySupervisor *supervisor, GError **error)
     return supervisor->server != NULL;
 }
 
+/* Without them the VM is protected all the same. */
+static void begin_metrics(ColonySupervisor *supervisor)
+{
+    g_autoptr(GError) error = NULL;
+
+    if (supervisor->config->metrics_host) {
+        supervisor->metrics = colony_metrics_new(supervisor->config,
+                                                 supervisor->node, &error);
+        if (!supervisor->metrics) {
+            g_warning("no metrics: %s", error->message);
+        }
+    }
+}
+
 static void run(ColonySupervisor *supervisor)
 {
     unsigned watchdog = colony_notify_watchdog();
@@ -319,6 +381,7 @@ static void run(ColonySupervisor *supervisor)
     if (watchdog) {
         supervisor->watchdog = g_timeout_add(watchdog, on_watchdog, NULL);
     }
+    begin_metrics(supervisor);
     colony_peers_set_interval(supervisor->peers, PEERS_BUSY_MS);
     colony_peers_ask(supervisor->peers);
     colony_supervisor_wake(supervisor);
@@ -335,6 +398,7 @@ static void finish(ColonySupervisor *supervisor)
         g_clear_handle_id(&supervisor->signals[i], g_source_remove);
     }
     g_clear_pointer(&supervisor->machine, colony_machine_free);
+    g_clear_pointer(&supervisor->metrics, colony_metrics_free);
     g_clear_pointer(&supervisor->server, colony_server_free);
     g_clear_handle_id(&supervisor->idle, g_source_remove);
     g_clear_pointer(&supervisor->viewer, colony_viewer_free);

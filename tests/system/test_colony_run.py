@@ -158,3 +158,62 @@ def test_off_and_on(lab, client, start_nodes):
     nodes.wait_served(client)
     nodes.wait_protected()
     assert Redis(client, ADDRESS).wait_loaded().call('GET', 'key') == b'value'
+
+
+@pytest.mark.soak
+def test_who_is_off_for_certain_is_not_waited_for(lab, client, start_nodes):
+    nodes = on_disk(lab, start_nodes)
+    before = nodes.status()
+    Redis(client, ADDRESS).call('SET', 'key', 'value')
+    lose_power(nodes, before)
+    for name in 'ac':
+        nodes.supervisors[name].start()
+    nodes.wait_status(lambda status: all(
+        nodes.report(status, name).get('start', {}).get('process') == 'idle'
+        for name in 'ac'))
+    nodes.run_anyhow('up', '--force')
+    nodes.wait_served(client)
+    assert Redis(client, ADDRESS).wait_loaded().call('GET', 'key') == b'value'
+    nodes.supervisors['b'].start()
+    nodes.wait_protected(leader='a')
+
+
+@pytest.mark.soak
+def test_a_hanging_qemu_makes_room(client, start_nodes):
+    nodes = start_nodes()
+    crowd = Crowd(client)
+    crowd.wait_each()
+    status = nodes.status()
+    leader, heir = status['leader'], status['secondary']
+    pid = nodes.report(status, leader)['process']['pid']
+    nodes.supervisors[leader].host.run(['kill', '-STOP', pid])
+    status = nodes.wait_protected(leader=heir)
+    assert nodes.report(status, leader)['process']['pid'] != pid
+    crowd.wait_each()
+    crowd.stop()
+    crowd.judge()
+
+
+@pytest.mark.soak
+def test_a_supervisor_dies_while_it_protects(client, start_nodes):
+    nodes = start_nodes()
+    status = nodes.status()
+    leader, other = status['leader'], status['secondary']
+    for kind in 'protect', 'migrate':
+        nodes.kill_process(nodes.status(), other)
+        nodes.wait_status(lambda status, kind=kind: nodes.report(
+            status, leader).get('task', {}).get('kind') == kind)
+        nodes.supervisors[leader].kill()
+        nodes.supervisors[leader].start()
+        nodes.wait_protected(leader=leader)
+
+
+@pytest.mark.soak
+def test_down_by_force(client, start_nodes):
+    nodes = start_nodes()
+    nodes.run('down', '--force')
+    nodes.wait_status(lambda status: all(
+        nodes.report(status, name)['process']['state'] == 'absent'
+        for name in nodes.supervisors))
+    taps = nodes.hosts[0].run(['ip', '-o', 'link', 'show', 'type', 'tun'])
+    assert not taps, taps

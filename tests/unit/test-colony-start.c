@@ -228,6 +228,18 @@ static void test_case(const void *opaque)
     }
 }
 
+static void test_even(void)
+{
+    const ColonyInsist insist = { .force = TRUE, .disk_of = -1 };
+    ColonySituation nodes[NODES + 1];
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(nodes); i++) {
+        nodes[i] = parse("none");
+    }
+    g_assert_cmpint(colony_start_decide(nodes, G_N_ELEMENTS(nodes), 0, TRUE,
+                                        &insist).what, ==, COLONY_DO_ASK);
+}
+
 /* --- whatever the situation ----------------------------------------------- */
 
 static ColonySituation random_node(void)
@@ -390,6 +402,7 @@ int main(int argc, char **argv)
 
         g_test_add_data_func(path, &cases[i], test_case);
     }
+    g_test_add_func("/colony/start/an-even-number-founds-nothing", test_even);
     g_test_add_func("/colony/start/whatever-the-situation", test_random);
     for (size_t i = 0; i < G_N_ELEMENTS(protects); i++) {
         g_autofree char *path = g_strconcat("/colony/protect/",

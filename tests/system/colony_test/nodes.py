@@ -73,6 +73,8 @@ class Nodes:
         self.file.write_text(self._text(preset, disks, policy))
         self.supervisors = {host.name: Supervisor(self, host)
                             for host in self.hosts}
+        self.wait_status(lambda status: all(
+            node['answers'] for node in status['nodes']))
 
     def _text(self, preset, disks, policy):
         options = [str(word) for word in self.guest.options()]
@@ -103,6 +105,11 @@ class Nodes:
         """colony VERB FILE WORDS, on a host; its output."""
         return (host or self.hosts[0]).run(
             [COLONY, verb, self.file, *words], timeout=timeout)
+
+    def run_anyhow(self, verb, *words):
+        """The same, whatever its exit status."""
+        self.hosts[0].spawn([COLONY, verb, self.file, *words]).wait(
+            patient(60))
 
     def status(self, host=None):
         """What colony status --json tells."""
@@ -140,7 +147,7 @@ class Nodes:
     @staticmethod
     def report(status, name):
         """What the node @name reported."""
-        return next(node['report'] for node in status['nodes']
+        return next(node.get('report', {}) for node in status['nodes']
                     if node['node'] == name)
 
     def kill_process(self, status, name):
