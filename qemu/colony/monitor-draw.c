@@ -357,10 +357,23 @@ static void add_question(Screen *screen)
     }
 }
 
+/* Those that fit, none in part. */
+static void add_keys(Screen *screen)
+{
+    GString *keys = g_string_new("q quit  r refresh");
+
+    for (const ColonyMonitorKey *key = colony_monitor_keys; key->key; key++) {
+        if (keys->len + strlen(key->word) + 4 <= screen->columns) {
+            g_string_append_printf(keys, "  %c %s", key->key, key->word);
+        }
+    }
+    add(screen, COLONY_LOOK_FAINT, keys->str);
+    g_string_free(keys, TRUE);
+}
+
 static void add_foot(Screen *screen)
 {
     const ColonyMonitor *monitor = screen->monitor;
-    GString *keys = g_string_new(NULL);
 
     while (room(screen) > FOOT_ROWS) {
         add(screen, COLONY_LOOK_PLAIN, "");
@@ -371,12 +384,7 @@ static void add_foot(Screen *screen)
         add(screen, COLONY_LOOK_TITLE, monitor->message ? monitor->message
                                                         : "");
     }
-    for (const ColonyMonitorKey *key = colony_monitor_keys; key->key; key++) {
-        g_string_append_printf(keys, "%c %s  ", key->key, key->word);
-    }
-    g_string_append(keys, "r refresh  q quit");
-    add(screen, COLONY_LOOK_FAINT, keys->str);
-    g_string_free(keys, TRUE);
+    add_keys(screen);
 }
 
 GPtrArray *colony_monitor_draw(const ColonyMonitor *monitor, unsigned columns,

@@ -15,6 +15,8 @@
 #define EVENTS_MAX 32
 #define TYPED_MAX 128
 #define ESCAPE 27
+/* One column of a graph is a second, though more may have been looked. */
+#define SAMPLE_US (G_USEC_PER_SEC * 9 / 10)
 
 const ColonyMonitorKey colony_monitor_keys[] = {
     { 's', "switchover", "switchover", FALSE, FALSE,
@@ -116,6 +118,10 @@ static void take_sample(ColonyMonitor *monitor, gint64 now)
     const ColonyNode *node = leader && leader->report ? leader->node : NULL;
     Sample sample = { .pause = NAN, .compare = NAN };
 
+    if (node == monitor->sampled_of && monitor->sampled &&
+        now - monitor->sampled < SAMPLE_US) {
+        return;
+    }
     if (node) {
         read_sample(&sample, leader->report);
     }
@@ -144,12 +150,51 @@ void colony_monitor_take(ColonyMonitor *monitor, ColonyStatus *status,
     take_sample(monitor, now);
 }
 
-void colony_monitor_event(ColonyMonitor *monitor, const char *text)
+/* --- events -------------------------------------------------------------- */
+
+/* Some are many, and tell nothing that is not on the screen. */
+static gboolean is_interesting(const char *name, JsonObject *data)
 {
-    g_queue_push_head(&monitor->events, colony_text_clean(text));
+    static const char *const prefixes[] = {
+        "COLONY_", "COLO_", "APUS_", "PLOVER_", "GANNET_", "SHUTDOWN",
+        "POWERDOWN",
+    };
+
+    if (!strcmp(name, "COLONY_TASK")) {
+        return data && json_object_get_size(data) > 0;
+    }
+    for (unsigned i = 0; i < G_N_ELEMENTS(prefixes); i++) {
+        if (g_str_has_prefix(name, prefixes[i])) {
+            return TRUE;
+        }
+    }
+    return FALSE;
+}
+
+gboolean colony_monitor_event(ColonyMonitor *monitor, const char *clock,
+                              const ColonyNode *node, JsonObject *event)
+{
+    static const char *const members[] = { "kind", "peer", "part", "reason" };
+    const char *name = colony_json_string(event, "event");
+    JsonObject *data = colony_json_object(event, "data");
+    g_autoptr(GString) text = g_string_new(clock);
+
+    if (!name || !is_interesting(name, data)) {
+        return FALSE;
+    }
+    g_string_append_printf(text, " %s %s", node->name, name);
+    for (unsigned i = 0; i < G_N_ELEMENTS(members); i++) {
+        const char *value = colony_json_string(data, members[i]);
+
+        if (value) {
+            g_string_append_printf(text, " %s", value);
+        }
+    }
+    g_queue_push_head(&monitor->events, colony_text_clean(text->str));
     if (monitor->events.length > EVENTS_MAX) {
         g_free(g_queue_pop_tail(&monitor->events));
     }
+    return TRUE;
 }
 
 void colony_monitor_say(ColonyMonitor *monitor, const char *text)

@@ -64,8 +64,12 @@ void colony_monitor_clear(ColonyMonitor *monitor);
 /* @status: taken over. @now: monotonic us */
 void colony_monitor_take(ColonyMonitor *monitor, ColonyStatus *status,
                          gint64 now);
-/* Copied, without control characters. */
-void colony_monitor_event(ColonyMonitor *monitor, const char *text);
+/*
+ * @event: as "colony events --json" has it, of @node, at the time @clock.
+ * FALSE: it is not shown.
+ */
+gboolean colony_monitor_event(ColonyMonitor *monitor, const char *clock,
+                              const ColonyNode *node, JsonObject *event);
 /* NULL: none. Copied. */
 void colony_monitor_say(ColonyMonitor *monitor, const char *text);
 

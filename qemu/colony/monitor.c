@@ -17,10 +17,8 @@
 
 #include "ask.h"
 #include "control.h"
-#include "line.h"
 #include "monitor.h"
 #include "monitor-model.h"
-#include "status-internal.h"
 
 #define LOOK_MS 1000
 #define DRAW_MS 250
@@ -178,20 +176,15 @@ static gboolean tick(gpointer opaque)
 
 static gboolean listen_to(gpointer opaque);
 
+/* @event: NULL: from now on they come */
 static void heard(void *opaque, JsonObject *event)
 {
     Ear *ear = opaque;
-    const char *name = colony_json_string(event, "event");
     g_autoptr(GDateTime) now = g_date_time_new_now_local();
     g_autofree char *clock = g_date_time_format(now, "%T");
-    JsonObject *data = colony_json_object(event, "data");
-    const char *why = colony_json_string(data, "reason");
-    g_autofree char *text = NULL;
 
-    if (name) {
-        text = g_strdup_printf("%s %s %s%s%s", clock, ear->node->name, name,
-                               why ? ": " : "", why ? why : "");
-        colony_monitor_event(&ear->app->monitor, text);
+    if (!event || colony_monitor_event(&ear->app->monitor, clock, ear->node,
+                                       event)) {
         look(ear->app);
     }
 }

@@ -170,6 +170,14 @@ static void find_leader(ColonyStatus *status)
     }
 }
 
+/* What its supervisor says of its process goes before what others hear. */
+static gboolean process_is_gone(const StatusNode *node)
+{
+    return status_process_is(node, "absent") ||
+           status_process_is(node, "ended") ||
+           status_process_is(node, "starting");
+}
+
 static void look_at_hearing(ColonyStatus *status)
 {
     for (unsigned i = 0; i < status->count; i++) {
@@ -182,6 +190,10 @@ static void look_at_hearing(ColonyStatus *status)
             node->watched |= entry != NULL;
             node->heard |= hears(entry);
             node->dead |= colony_json_boolean(entry, "dead", FALSE);
+        }
+        if (process_is_gone(node)) {
+            node->heard = FALSE;
+            node->dead = TRUE;
         }
     }
 }
@@ -236,7 +248,8 @@ static void judge(ColonyStatus *status, ColonyHealth health, char *why)
 
 static void judge_secondary(ColonyStatus *status, gboolean protected)
 {
-    if (protected && !status_is_fragile(status)) {
+    if (protected && !status_is_fragile(status) &&
+        !(status->secondary && process_is_gone(status->secondary))) {
         judge(status, COLONY_PROTECTED, NULL);
     } else {
         judge(status, COLONY_UNPROTECTED, status_why_unprotected(status));
@@ -345,7 +358,7 @@ static StatusRole role_of_member(const ColonyStatus *status,
     if (node == status->leader) {
         return STATUS_LEADER;
     }
-    if (node == status->secondary) {
+    if (node == status->secondary && !status_part_is(node, "witness")) {
         return STATUS_SECONDARY;
     }
     if (status_part_is(node, "deposed") || status_part_is(node, "leader")) {

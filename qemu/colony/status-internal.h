@@ -37,7 +37,7 @@ typedef struct StatusNode {
     StatusRole role;
     char *text; /* how it is, for humans */
     gboolean heard; /* another member that answers hears its member */
-    gboolean dead; /* another one knows that its process is gone */
+    gboolean dead; /* its process is known to be gone, maybe for a new one */
     gboolean watched; /* another one would know */
 } StatusNode;
 

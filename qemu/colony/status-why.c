@@ -193,6 +193,10 @@ static char *tell_process(const StatusNode *node)
     const char *error = colony_json_string(node->process, "error");
     const char *what = "is not known to run";
 
+    if (status_process_is(node, "starting")) {
+        return g_strconcat(program, " starts", NULL);
+    }
+
     if (status_process_is(node, "absent")) {
         JsonObject *supervisor = colony_json_object(node->report,
                                                     "supervisor");
@@ -201,8 +205,6 @@ static char *tell_process(const StatusNode *node)
             return g_strdup("is off, as it should be");
         }
         what = "does not run";
-    } else if (status_process_is(node, "starting")) {
-        what = "starts";
     } else if (status_process_is(node, "silent")) {
         what = "does not answer";
     } else if (status_process_is(node, "ended")) {
@@ -373,14 +375,14 @@ char *status_why_unprotected(const ColonyStatus *status)
 static char *why_leader_lost(const ColonyStatus *status)
 {
     const StatusNode *leader = status->leader, *next = status->secondary;
+    const char *lost = leader->dead ? "is gone" : "is not heard";
 
     if (next && (next->apus || next->heard)) {
-        return g_strdup_printf("the leader %s is not heard; %s is about to "
-                               "take over", leader->node->name,
-                               next->node->name);
+        return g_strdup_printf("the leader %s %s; %s is about to take over",
+                               leader->node->name, lost, next->node->name);
     }
-    return g_strdup_printf("the leader %s is not heard, and nobody else %s",
-                           leader->node->name, next ?
+    return g_strdup_printf("the leader %s %s, and nobody else %s",
+                           leader->node->name, lost, next ?
                            "that has the VM is there" : "has the VM");
 }
 

@@ -31,6 +31,16 @@ static void tear_down(World *world, gconstpointer unused G_GNUC_UNUSED)
     colony_trio_clear(&world->trio);
 }
 
+static gboolean tell(World *world, const char *json)
+{
+    g_autoptr(JsonNode) event = json_from_string(json, NULL);
+
+    return colony_monitor_event(&world->monitor, "18:00:00",
+                                g_ptr_array_index(world->trio.config->nodes,
+                                                  0),
+                                json_node_get_object(event));
+}
+
 /* A second later. */
 static void look(World *world)
 {
@@ -123,6 +133,19 @@ static void counters_that_begin_again_are_not_drawn(World *world,
     g_assert_true(isnan(newest(world, COLONY_SERIES_SYNC)));
 }
 
+static void a_column_is_a_second(World *world,
+                                 gconstpointer unused G_GNUC_UNUSED)
+{
+    look(world);
+    look(world);
+    for (int i = 0; i < 8; i++) {
+        world->now += SECOND / 10;
+        colony_monitor_take(&world->monitor, colony_trio_status(&world->trio),
+                            world->now);
+    }
+    g_assert_cmpuint(world->monitor.series[0].count, ==, 2);
+}
+
 static void a_series_has_an_end(World *world,
                                 gconstpointer unused G_GNUC_UNUSED)
 {
@@ -182,7 +205,7 @@ static void all_is_on_a_small_screen(World *world,
 
     look(world);
     look(world);
-    colony_monitor_event(&world->monitor, "18:00:00 a COLO_PROTECTED");
+    tell(world, "{\"event\": \"COLO_PROTECTED\"}");
     text = screen(world, 80, 24, FALSE);
     g_assert_cmpstr(text, ==,
         "web: PROTECTED\n"
@@ -202,14 +225,15 @@ static void all_is_on_a_small_screen(World *world,
         "\n"
         "18:00:00 a COLO_PROTECTED\n"
         "\n\n\n\n\n\n\n"
-        "s switchover  p protect  v verify  u up  d down  r refresh  q quit\n");
+        "q quit  r refresh  s switchover  p protect  v verify  u up  d down\n");
 }
 
 static void every_size_is_drawn(World *world,
                                 gconstpointer unused G_GNUC_UNUSED)
 {
     colony_trio_set(&world->trio, 'b', "", "not\xffvalid \033[2J ünïcode");
-    colony_monitor_event(&world->monitor, "ünïcode\xff\033[2J");
+    tell(world, "{\"event\": \"COLO_EXIT\", \"data\": {\"reason\": "
+         "\"ünïcode\\u001b[2J\"}}");
     for (unsigned columns = 1; columns < 130; columns += 7) {
         for (unsigned rows = 1; rows < 50; rows++) {
             g_free(screen(world, columns, rows, FALSE));
@@ -245,6 +269,30 @@ static void a_fault_is_told_with_its_reason(World *world,
                  "  c cannot vote now: should a die, the others would be no "
                  "majority\n");
     assert_shows(world, "! c is missing: Connection refused\n");
+}
+
+static void events_that_matter_are_shown(World *world,
+                                         gconstpointer unused G_GNUC_UNUSED)
+{
+    look(world);
+    g_assert_true(tell(world, "{\"event\": \"COLONY_TASK\", \"data\": "
+                       "{\"kind\": \"resync\", \"peer\": \"b\"}}"));
+    g_assert_false(tell(world, "{\"event\": \"COLONY_TASK\", \"data\": {}}"));
+    g_assert_false(tell(world, "{\"event\": \"NIC_RX_FILTER_CHANGED\"}"));
+    g_assert_false(tell(world, "{}"));
+    g_assert_true(tell(world, "{\"event\": \"COLONY_ENDED\", \"data\": "
+                       "{\"reason\": \"killed\\nby 9\"}}"));
+    assert_shows(world, "18:00:00 a COLONY_TASK resync b\n"
+                 "18:00:00 a COLONY_ENDED killed by 9\n");
+}
+
+static void keys_are_shown_whole_or_not(World *world,
+                                        gconstpointer unused G_GNUC_UNUSED)
+{
+    g_autofree char *text = screen(world, 40, 10, FALSE);
+
+    g_assert_true(g_str_has_suffix(
+        text, "\nq quit  r refresh  s switchover  u up\n"));
 }
 
 static void a_copy_of_disks_has_a_bar(World *world,
@@ -335,6 +383,7 @@ int main(int argc, char **argv)
     ADD("samples/between", what_happened_between_two_looks_is_drawn);
     ADD("samples/new-leader", a_new_leader_begins_a_new_count);
     ADD("samples/begin-again", counters_that_begin_again_are_not_drawn);
+    ADD("samples/second", a_column_is_a_second);
     ADD("samples/end", a_series_has_an_end);
     g_test_add_func("/monitor/graph/range",
                     a_graph_goes_from_zero_to_the_largest);
@@ -348,6 +397,8 @@ int main(int argc, char **argv)
     ADD("screen/old", an_old_status_is_called_old);
     ADD("screen/fault", a_fault_is_told_with_its_reason);
     ADD("screen/copy", a_copy_of_disks_has_a_bar);
+    ADD("screen/events", events_that_matter_are_shown);
+    ADD("screen/keys", keys_are_shown_whole_or_not);
     ADD("keys/confirmed", a_verb_is_confirmed_by_y);
     ADD("keys/no", anything_else_is_no);
     ADD("keys/dangerous", what_is_dangerous_takes_the_name);

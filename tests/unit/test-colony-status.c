@@ -193,8 +193,18 @@ static const Situation situations[] = {
             { 'a', "", REFUSED }, { 'b', DEAD, "a" }, { 'c', DEAD, "a" },
         },
         .health = COLONY_HELD, .leader = "a", .secondary = "b",
-        .why = "the leader a is not heard; b is about to take over",
+        .why = "the leader a is gone; b is about to take over",
         .warning = "missing", .says = "a is missing",
+    }, {
+        .name = "leader-starts-anew-before-others-know",
+        .changes = { { 'a', NO_GROUP, "\"starting\"" } },
+        .health = COLONY_HELD, .leader = "a", .secondary = "b",
+        .why = "the leader a is gone; b is about to take over",
+    }, {
+        .name = "secondary-starts-anew-before-the-leader-knows",
+        .changes = { { 'b', NO_GROUP, "\"starting\"" } },
+        .health = COLONY_UNPROTECTED, .leader = "a", .secondary = "b",
+        .why = "b: QEMU starts",
     }, {
         .name = "secondary-was-elected",
         .changes = {
@@ -214,7 +224,7 @@ static const Situation situations[] = {
             { 'b', "apus.secondary", NULL }, { 'c', "apus.secondary", NULL },
         },
         .health = COLONY_DOWN, .leader = "a",
-        .why = "the leader a is not heard, and nobody else has the VM",
+        .why = "the leader a is gone, and nobody else has the VM",
         .warning = "missing",
     }, {
         .name = "leader-started-anew-unprotected",
