@@ -21,7 +21,6 @@ man_pages = [
     ("man/apusctl", "apusctl", "ask a witness", [author], 1),
     ("man/apusd.conf", "apusd.conf", "configuration of a witness", [author], 5),
     ("man/apusd", "apusd", "witness of a protected VM", [author], 8),
-    ("man/colony", "colony", "protect a VM", [author], 1),
     ("man/colony", "colony", "protects a VM, and keeps it protected",
      [author], 1),
     ("man/colony.conf", "colony.conf", "a protected VM", [author], 5),
