@@ -70,26 +70,6 @@ char *colony_address(const ColonyNode *node, guint16 port)
     return g_strdup_printf(form, node->host, port);
 }
 
-const ColonyNode *colony_command_peer(const ColonyConfig *config,
-                                      const ColonyNode *node)
-{
-    guint place = 0;
-
-    if (config->disks->len == 0 ||
-        !g_ptr_array_find(config->nodes, node, &place)) {
-        return NULL;
-    }
-    for (guint i = 1; i < config->nodes->len; i++) {
-        const ColonyNode *next =
-            config->nodes->pdata[(place + i) % config->nodes->len];
-
-        if (next->can_run) {
-            return next;
-        }
-    }
-    return NULL;
-}
-
 /* --- words ---------------------------------------------------------------- */
 
 static void add(GPtrArray *argv, const char *word)

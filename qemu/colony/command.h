@@ -30,14 +30,6 @@ typedef struct ColonyStartOptions {
     const char *const *taps; /* for each NIC: the name of its tap device */
 } ColonyStartOptions;
 
-/*
- * Where the disks of @node are mirrored to when it leads: the next node of the
- * file that can run, after the last one the first. Nobody else can protect it
- * then. NULL if the VM has no disks: anybody can.
- */
-const ColonyNode *colony_command_peer(const ColonyConfig *config,
-                                      const ColonyNode *node);
-
 /* QEMU on a node that can run; NULL-terminated, [0] is the emulator. */
 char **colony_command_qemu(const ColonyConfig *config, const ColonyNode *node,
                            const ColonyStartOptions *options);
