@@ -115,7 +115,7 @@ class Machine:
 
     def _enter(self, words):
         return ["nsenter", "--target", self._init, "--mount", "--uts", "--ipc",
-                "--pid", "--net", "--root", "--wd=/", *map(str, words)]
+                "--pid", "--net", "--root", "--wd", *map(str, words)]
 
     def run(self, *words, check=True, stdin=None):
         """A command on it: a subprocess.CompletedProcess."""
