@@ -148,10 +148,12 @@ static GIOStream *nameless(Fixture *f)
         g_socket_connection_factory_create_connection(socket);
     g_autofree char *ca = g_build_filename(f->asker.tls_directory,
                                            "ca-cert.pem", NULL);
+    g_autoptr(GSocketConnectable) whom =
+        g_network_address_new(f->talk.a->host, 0);
     g_autoptr(GTlsDatabase) trusted = NULL;
     g_autoptr(GError) error = NULL;
     GIOStream *stream = g_tls_client_connection_new(G_IO_STREAM(connection),
-                                                    NULL, &error);
+                                                    whom, &error);
 
     g_assert_no_error(error);
     trusted = g_tls_file_database_new(ca, &error);

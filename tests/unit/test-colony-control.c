@@ -16,6 +16,9 @@
 /* Of each kind, local and remote, see control-server.c. */
 #define CLIENTS_MAX 64
 
+/* How long who asks nothing is borne with, see there. */
+#define PATIENCE_S 15
+
 static const char question[] =
     "{\"verb\": \"report\", \"vm\": \"web\", \"version\": 1}\n";
 static const char listening[] =
@@ -338,14 +341,17 @@ static void too_long_a_path_is_an_error(Talk *talk,
 
 /* --- bad manners ---------------------------------------------------------- */
 
+/* For what was sent, not because it was the only thing. */
 static void must_be_cut_off(Talk *talk, const char *text, gssize length)
 {
     g_autoptr(GSocket) socket = talk_connect(talk, TRUE, NULL);
+    gint64 begin = g_get_monotonic_time();
     g_autofree char *line = NULL;
 
     talk_send(socket, text, length);
     line = talk_line(socket);
     g_assert_null(line);
+    g_assert_cmpint(g_get_monotonic_time() - begin, <, PATIENCE_S * 1000000);
     g_assert_cmpuint(talk->served, ==, 0);
 }
 

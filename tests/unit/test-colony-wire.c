@@ -100,6 +100,19 @@ static void who_takes_nothing_is_cut_off(Fixture *f,
     g_assert_nonnull(strstr(f->error->message, "has not taken"));
 }
 
+static void who_leaves_too_much_is_cut_off(Fixture *f,
+                                           gconstpointer unused G_GNUC_UNUSED)
+{
+    g_autofree char *line = g_strnfill(10000, 'x');
+
+    while (!f->wire->error) {
+        colony_wire_send(f->wire, line);
+        g_assert_cmpuint(f->wire->queue->len, <, COLONY_LINE_MAX + 20000);
+    }
+    talk_until(f->error);
+    g_assert_nonnull(strstr(f->error->message, "too slowly"));
+}
+
 static void who_takes_all_has_time_again(Fixture *f,
                                          gconstpointer unused G_GNUC_UNUSED)
 {
@@ -184,6 +197,7 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     ADD(who_takes_nothing_is_cut_off);
+    ADD(who_leaves_too_much_is_cut_off);
     ADD(who_takes_all_has_time_again);
     ADD(what_was_sent_before_the_end_arrives);
     ADD(an_end_is_not_put_off_for_ever);
