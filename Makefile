@@ -100,7 +100,8 @@ demo: qemu guest build/packages-check ## a VM survives the death of its host
 	@$(PYTHON) -B tests/system/demo.py
 
 parts := unit fuzz model sim $(if $(wildcard tests/qtest/*.c),qtest) \
-    cluster storage $(if $(wildcard tests/system/conftest.py),system)
+    cluster storage packaging \
+    $(if $(wildcard tests/system/conftest.py),system)
 check: all build/packages-check ## all tests but the long ones
 	@rm -f $(parts:%=$(results)/%.xml); \
 	for part in $(parts); do \

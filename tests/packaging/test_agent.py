@@ -88,6 +88,14 @@ class Cluster:
     def score(self, node):
         return (self.folder / f"score-{node}").read_text().strip()
 
+    def lose(self):
+        """Nobody has the VM any more, though it is wanted."""
+        with open(self.folder / "lock", "w", encoding="utf-8") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            path = self.folder / "group.json"
+            path.write_text(json.dumps({**json.loads(path.read_text()),
+                                        "cold": True}))
+
     def verbs(self):
         path = self.folder / "verbs"
         return path.read_text().split() if path.exists() else []
@@ -283,11 +291,24 @@ def test_a_probe_starts_nothing(pair):
 
 
 @soak
-def test_a_vm_that_was_switched_off_does_not_run(pair):
+def test_a_vm_that_was_switched_off_stays_off(pair):
     subprocess.run([FAKE / "colony", "down", pair.file], check=True,
                    timeout=DEADLINE)
+    pair.wait(lambda: pair.status()["health"] == "down")
     for node in "ab":
-        pair.wait(lambda: pair.run("monitor", node) == NOT_RUNNING)  # noqa: B023
+        assert pair.run("monitor", node) == SUCCESS
+        assert pair.score(node) == "-D"
+    assert pair.run("stop", "b") == SUCCESS
+    assert pair.run("start", "b",
+                    OCF_RESKEY_CRM_meta_notify_active_uname="a") == SUCCESS
+    assert pair.status()["health"] == "down"
+    assert pair.verbs()[-1] == "down"
+    # But all of them started anew are meant to start it.
+    for node in "ab":
+        assert pair.run("stop", node) == SUCCESS
+        assert pair.run("start", node,
+                        OCF_RESKEY_CRM_meta_notify_active_uname=" ") == SUCCESS
+    assert "up" in pair.verbs()[-2:]
 
 
 def test_a_takeover_makes_pacemaker_look_anew(pair, tmp_path):
@@ -342,8 +363,7 @@ def test_without_pacemaker_the_truth_is_told(pair):
 ])
 @soak
 def test_where_nobody_has_the_vm_fresh_disks_count(pair, ours, others, score):
-    subprocess.run([FAKE / "colony", "down", pair.file], check=True,
-                   timeout=DEADLINE)
+    pair.lose()
     for node, store in (("a", ours), ("b", others)):
         (pair.folder / node / "store.json").write_text(json.dumps(store))
     assert pair.run("notify", "a",

@@ -179,7 +179,9 @@ class Cluster:
                 self.monitor().iter("failure")]
 
     def group(self):
-        return json.loads((self.shared / "group.json").read_text())
+        path = self.shared / "group.json"
+        return (json.loads(path.read_text()) if path.exists() else
+                {"leader": None, "secondary": None})
 
     def pids(self, file):
         return {name: (self.shared / name / file).read_text()
@@ -192,8 +194,7 @@ class Cluster:
 @pytest.fixture(name="cluster")
 def fixture_cluster(lab, system):
     new = Cluster(lab, system)
-    wait(lambda: len(new.roles()) == 3, 120)
-    wait(lambda: new.group()["secondary"])
+    wait(lambda: new.group()["secondary"], 120)
     leader = new.group()["leader"]
     new.wait_promoted(leader, [name for name in NAMES if name != leader])
     return new
