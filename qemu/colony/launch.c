@@ -138,6 +138,13 @@ static gboolean on_late(void *opaque)
     return G_SOURCE_REMOVE;
 }
 
+/* As systemd wants it: "<3>text". */
+static const char *without_level(const char *text)
+{
+    return text[0] == '<' && g_ascii_isdigit(text[1]) && text[2] == '>'
+           ? text + 3 : text;
+}
+
 static void on_founded(GObject *source, GAsyncResult *result, void *opaque)
 {
     g_autofree Founding *founding = opaque;
@@ -152,7 +159,7 @@ static void on_founded(GObject *source, GAsyncResult *result, void *opaque)
         g_prefix_error(&error, "apusd --found: ");
     } else if (!g_subprocess_get_successful(process)) {
         g_set_error(&error, G_IO_ERROR, G_IO_ERROR_FAILED,
-                    "apusd --found: %s", g_strstrip(output));
+                    "apusd --found: %s", without_level(g_strstrip(output)));
     } else {
         launch_apusd(founding->supervisor, &error);
     }
@@ -161,12 +168,25 @@ static void on_founded(GObject *source, GAsyncResult *result, void *opaque)
     founding->done(founding->opaque, error);
 }
 
+/* An even number is that of a group with one that joins it. */
+static char **found_argv(const ColonySupervisor *supervisor, const char *file)
+{
+    g_auto(GStrv) argv = colony_command_apusd(supervisor->config,
+                                              supervisor->node, file, TRUE);
+    g_autoptr(GStrvBuilder) words = g_strv_builder_new();
+
+    g_strv_builder_addv(words, (const char **)argv);
+    if (supervisor->config->nodes->len % 2 == 0) {
+        g_strv_builder_add(words, "--join");
+    }
+    return g_strv_builder_end(words);
+}
+
 static gboolean found_apusd(ColonySupervisor *supervisor, const char *file,
                             ColonyLaunched *done, void *opaque,
                             GError **error)
 {
-    g_auto(GStrv) argv = colony_command_apusd(supervisor->config,
-                                              supervisor->node, file, TRUE);
+    g_auto(GStrv) argv = found_argv(supervisor, file);
     g_autoptr(GSubprocess) process = NULL;
     Founding *founding;
 

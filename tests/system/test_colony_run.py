@@ -3,13 +3,15 @@
 colony run: a VM is protected, and stays so, without anybody's doing.
 """
 
+import random
+
 import pytest
 
 from colony_test import guest as guest_module
 from colony_test import nodes as nodes_module
 from colony_test.crowd import Crowd
 from colony_test.guest import ADDRESS, Guest
-from colony_test.nodes import Nodes
+from colony_test.nodes import Nodes, Supervisor
 from colony_test.programs import Shell
 from colony_test.redis import Redis
 from colony_test.service import disk_images, redis_guest
@@ -217,3 +219,55 @@ def test_down_by_force(client, start_nodes):
         for name in nodes.supervisors))
     taps = nodes.hosts[0].run(['ip', '-o', 'link', 'show', 'type', 'tun'])
     assert not taps, taps
+
+
+@pytest.mark.soak
+def test_a_witness_is_replaced(lab, client, start_nodes):
+    nodes = start_nodes()
+    crowd = Crowd(client)
+    crowd.wait_each()
+    nodes.kill_process(nodes.status(), 'c')
+    nodes.supervisors.pop('c').kill()
+    new = lab.add_host('d')
+    nodes.hosts.append(new)
+    nodes.write(*nodes.hosts)
+    nodes.supervisors['d'] = Supervisor(nodes, new)
+    for name in 'ab':
+        nodes.supervisors[name].end()
+        nodes.supervisors[name].start()
+    nodes.wait_status(lambda status: all(
+        nodes.report(status, name).get('apus') for name in 'ab'))
+    nodes.run('replace', 'c', 'd')
+    nodes.wait_status(lambda status: {
+        member['id'] for member in nodes.report(
+            status, status.get('leader', 'a'))['apus']['members']}
+        == {1, 2, 4})
+    nodes.write(*nodes.hosts[:2], new)
+    nodes.read_again()
+    status = nodes.wait_protected()
+    nodes.kill_process(status, status['leader'])
+    nodes.wait_protected(leader=status['secondary'])
+    crowd.wait_each()
+    crowd.stop()
+    crowd.judge()
+
+
+@pytest.mark.soak
+def test_failure_after_failure(lab, client, start_nodes):
+    """Of three that can run the VM; each time only "protected" is awaited."""
+    nodes = start_nodes(redis_guest(disk=True), can_run=3,
+                        disks=[disk_images(lab, 3)])
+    crowd = Crowd(client)
+    crowd.wait_each()
+    dice = random.Random(1)
+    for _ in range(15):
+        status = nodes.status()
+        victim = dice.choice('abc')
+        pid = nodes.kill_process(status, victim)
+        nodes.wait_status(
+            lambda status, victim=victim, pid=pid:
+            status['health'] == 'protected' and nodes.report(
+                status, victim)['process'].get('pid', pid) != pid)
+        crowd.wait_each()
+    crowd.stop()
+    crowd.judge()

@@ -70,13 +70,26 @@ class Nodes:
         self.hosts = [lab.add_host(name) for name in 'abc']
         self.file = lab.folder / 'vm.conf'
         self._can_run = can_run
-        self.file.write_text(self._text(preset, disks, policy))
+        self._options = preset, disks, policy
+        self.write(*self.hosts)
         self.supervisors = {host.name: Supervisor(self, host)
                             for host in self.hosts}
         self.wait_status(lambda status: all(
             node['answers'] for node in status['nodes']))
 
-    def _text(self, preset, disks, policy):
+    def write(self, *hosts):
+        """The file, with these hosts; whose supervisors have to read it."""
+        self.file.write_text(self._text(hosts, *self._options))
+
+    def read_again(self):
+        """Have all supervisors read the file; the VM goes on."""
+        for supervisor in self.supervisors.values():
+            supervisor.end()
+            supervisor.start()
+        self.wait_status(lambda status: all(
+            node['answers'] for node in status['nodes']))
+
+    def _text(self, hosts, preset, disks, policy):
         options = [str(word) for word in self.guest.options()]
         given = dict(zip(options[::2], options[1::2]))
         more = ' '.join(f'"{word}"' for word in paths.firmware_options())
@@ -92,9 +105,12 @@ class Nodes:
         for number, images in enumerate(disks):
             lines.append(f'[disk disk{number}]')
             lines += [f'file.{host.name}={image}'
-                      for host, image in zip(self.hosts, images)]
-        for number, host in enumerate(self.hosts):
+                      for host, image in zip(self.hosts, images)
+                      if host in hosts]
+        for host in hosts:
+            number = self.hosts.index(host)
             lines += [f'[node {host.name}]', f'host={host.address}',
+                      f'id={number + 1}',
                       f'directory={self.lab.folder / host.name}']
             if number >= self._can_run:
                 lines.append('can-run=no')
