@@ -95,7 +95,7 @@ results = build/check
 .PHONY: check check-unit check-fuzz check-model check-qtest check-system
 .PHONY: check-soak check-upstream bench
 
-demo: qemu guest build/packages-check ## a VM survives the death of its host
+demo: qemu tools guest build/packages-check ## a VM survives the death of its host
 	$(call landed,tests/system/demo.py,the demo)
 	@$(PYTHON) -B tests/system/demo.py
 

@@ -3,11 +3,11 @@
 """
 Show a virtual machine that survives the death of its host.
 
-Hosts, a switch and a client are made of network namespaces.  A guest with a
-Redis server runs on two hosts at once, a third host has a vote, and nobody
-steers: when one of the three fails, the others decide and carry on.  Clients
-write and read all the while, and in the end everything that they were
-answered is judged.
+"colony up --local" has a guest with a Redis server run on two nodes at once,
+each a network namespace; a third node has a vote, and nobody steers: when one
+of the three fails, the others decide and carry on, and colony has the guest
+protected again.  Clients write and read all the while, and in the end
+everything that they were answered is judged.
 
 With the presets of QEMU's own COLO (PRESET=colo, sync, str or mc) there are
 two hosts, and this program does what an operator would have to do.
@@ -15,37 +15,44 @@ two hosts, and this program does what an operator would have to do.
 The exit status is 0 when nothing was lost and every connection lived on.
 """
 
+import json
 import os
+import re
+import subprocess
 import sys
 import threading
 import time
 
-from colony_test import guest, paths, sandbox, trio
+from colony_test import guest, nodes, paths, sandbox
 from colony_test.colo import ColoPair
 from colony_test.crowd import Crowd
+from colony_test.follow import Follower
 from colony_test.guest import ADDRESS, Guest
 from colony_test.lab import Lab
 from colony_test.linear import NotLinearizable
+from colony_test.local import LocalNodes, Machine
+from colony_test.nodes import COLONY
 from colony_test.qmp import QmpTimeout
 from colony_test.redis import Redis, Writer
 from colony_test.screen import Screen
 from colony_test.sniffer import Sniffer
-from colony_test.trio import Trio
 
 SECONDS = 3             # of work for the guest, before and after the fault
 SILENCE = 0.5           # of a replica that are taken for its death, seconds
 NEAR = 1.0              # after a fault: what happens is because of it, seconds
 CLIENTS = 16
+TIMEOUT_MS = 150        # of silence that three replicas take for a death
+SWITCH = 'colony.vm'      # the namespace that joins the nodes
 
 # What protects the machine, and what may happen to it then.
 TRIOS = ('hybrid', 'plover')
 TRIO_FAULTS = {
-    'leader': 'kill -9 of the leader, on host a',
-    'secondary': 'kill -9 of the secondary, on host b',
-    'witness': 'kill -9 of the witness, on host c',
-    'partition': 'the leader, on host a, is cut off from the other replicas, '
-                 'but not from its clients',
-    'hang': 'the leader, on host a, hangs, and comes to itself later',
+    'leader': 'kill -9 of the leader, on node {}',
+    'secondary': 'kill -9 of the secondary, on node {}',
+    'witness': 'kill -9 of the witness, on node {}',
+    'partition': 'the leader, on node {}, is cut off from the other '
+                 'replicas, but not from its clients',
+    'hang': 'the leader, on node {}, hangs, and comes to itself later',
 }
 PAIRS = {
     'colo': {'preset': 'colo'},
@@ -77,7 +84,7 @@ def check_machine():
         advice = ('\nType "sudo make demo", or run it as root in a virtual '
                   'machine or container.') if os.geteuid() else ''
         sys.exit(f'The demo {reason}.{advice}')
-    reason = guest.why_not(Guest()) or trio.why_not()
+    reason = guest.why_not(Guest()) or nodes.why_not()
     if reason:
         sys.exit(f'The demo cannot start: {reason}.')
 
@@ -93,27 +100,55 @@ def work_for(screen, worker, count, doing):
 # --- three replicas --------------------------------------------------------
 
 class TrioStory:
-    """Three replicas decide for themselves."""
+    """Three replicas decide for themselves, and colony protects them."""
 
     def __init__(self, screen, lab, preset, fault):
         self._screen = screen
         self._fault = fault
         client = lab.add_host('client')
-        screen.say('three hosts a, b and c, a switch and a client, made of '
-                   'network namespaces')
-        screen.now('the guest boots on host a')
-        self._trio = Trio(lab, Guest(), preset, settings={'timeout': 100})
-        self._trio.wait_ready()
-        screen.say('the guest has booted on host a, Redis is serving')
-        screen.now('host b gets a copy of the running guest')
-        self._trio.protect()
-        screen.say('host b runs the same guest, host c is the witness: it is '
+        machine = Machine(client)
+        self._nodes = LocalNodes(machine, Guest(), preset=preset,
+                                 timeout_ms=TIMEOUT_MS)
+        self._spawn = machine.spawn
+        screen.now('colony up --local')
+        self._nodes.run('up', '--local')
+        screen.say('colony up --local: three nodes a, b and c, each with a '
+                   'network of its own')
+        screen.now('the guest boots on node a')
+        self._nodes.wait_served(client)
+        screen.say('the guest has booted on node a, Redis is serving')
+        screen.now('node b gets a copy of the running guest')
+        self._nodes.wait_protected()
+        screen.say('node b runs the same guest, node c is the witness: it is '
                    f'protected (preset {preset})')
-        self._sniffer = Sniffer(lab)
+        self._events = self._follow(lab)
+        self._sniffer = Sniffer(lab, spawn=self._on_switch, prefix='node')
         self._crowd = Crowd(client, CLIENTS)
         self._writer = Writer(client, ADDRESS)
         self._marks = []
-        self._struck = None
+        # When the fault came:
+        self._struck = self._status = self._before = self._victim = None
+
+    def _on_switch(self, argv, **options):
+        return self._spawn(['ip', 'netns', 'exec', SWITCH, *argv], **options)
+
+    def _follow(self, lab):
+        """What colony events tells, from now on."""
+        events = Follower('colony events', lab.folder / 'events')
+        lab.followers.append(events)
+        self._spawn([COLONY, 'events', '--json', self._nodes.file],
+                    stdout=events.writer, stderr=events.writer)
+        events.close_writer()
+        for name in 'abc':
+            events.wait(f'"node":"{name}".*"COLONY_CONNECTED"', 10)
+        return events
+
+    def _wait_event(self, name, event, more=''):
+        """Wait for an event of a node since the fault; when it came."""
+        pattern = f'"node":"{name}".*"event":"{event}".*{more}'
+        self._events.wait(pattern, 10, since=self._before)
+        return next(when for when, line in self._events.lines[self._before:]
+                    if re.search(pattern, line))
 
     def run(self):
         """All of it; whether all is well."""
@@ -131,54 +166,78 @@ class TrioStory:
                    'judging all of them')
         return self._verdict()
 
+    def _pid(self, name):
+        """Of what ran on a node when it was protected first."""
+        return self._nodes.report(self._status, name)['process']['pid']
+
+    @property
+    def _plug(self):
+        """The victim's port of the switch."""
+        return f'node{"abc".index(self._victim) + 1}'
+
+    def _prepare(self):
+        """A shell that does what is to happen, when it is told to."""
+        pid = self._pid(self._victim)
+        command = {'partition': f'ip -n {SWITCH} link set {self._plug} down',
+                   'hang': f'kill -STOP {pid}'}.get(self._fault,
+                                                    f'kill -9 {pid}')
+        return self._spawn(['sh', '-c', f'read line; {command}'],
+                           stdin=subprocess.PIPE)
+
     def _strike(self):
-        three = self._trio
-        victim = {'secondary': three.secondary,
-                  'witness': three.witness}.get(self._fault, three.leader)
-        stays, heir = three.leader, three.secondary
-        marks = {machine: machine.qmp.mark() for machine in (stays, heir)}
+        # A busy machine may have changed the roles by itself.
+        self._status = self._nodes.wait_protected()
+        leader, heir = self._status['leader'], self._status['secondary']
+        self._victim = {'secondary': heir, 'witness': 'c'}.get(self._fault,
+                                                               leader)
+        shell = self._prepare()
+        self._before = self._events.mark()
         self._struck = time.monotonic()
-        if self._fault == 'partition':
-            victim.host.lose(*(host for host in three.hosts
-                               if host is not victim.host))
-        elif self._fault == 'hang':
-            victim.freeze()
+        shell.communicate(b'\n', paths.patient(10))
+        self._screen.say(TRIO_FAULTS[self._fault].format(self._victim))
+        if self._fault == 'witness':
+            self._wait_event('c', 'COLONY_ENDED')
+            self._screen.say('nobody is asked to do anything: a new witness '
+                             'is started on node c')
+        elif self._fault == 'secondary':
+            decided = self._wait_event(leader, 'COLO_UNPROTECTED')
+            text = f'{leader} and c have agreed that {leader} goes on alone'
+            self._marks.append((decided, text))
+            self._screen.say(text)
         else:
-            victim.strike_dead()
-        self._screen.say(TRIO_FAULTS[self._fault])
-        if victim is three.witness:
-            self._screen.say('nobody is asked to do anything, and nothing '
-                             'has to be done')
-        elif victim is stays:
-            decided = three.wait_leader(heir, since=marks[heir])
-            self._marks.append((decided, 'host b was elected and leads'))
-            self._screen.say('b and c have elected b: it leads')
-        else:
-            decided = three.wait_alone(stays, since=marks[stays])
-            self._marks.append((decided, 'a and c had agreed: a goes on '
-                                         'without a secondary'))
-            self._screen.say('a and c have agreed that a goes on alone')
+            decided = self._wait_event(heir, 'APUS_ROLE_CHANGED',
+                                       '"part":"leader"')
+            text = f'{heir} and c have elected {heir}: it leads'
+            self._marks.append((decided, text))
+            self._screen.say(text)
 
     def _back(self):
-        if self._fault not in ('partition', 'hang'):
-            return
-        old = self._trio.secondary      # as it is now
-        mark = 0
-        if self._fault == 'partition':
-            old.host.full_speed()
-        else:
-            old.thaw()
-        self._trio.wait_deposed(old, since=mark)
-        self._screen.say('host a is back, and has learned that it leads no '
-                         'more: its guest is stopped for good')
+        undo = {'partition': ['ip', '-n', SWITCH, 'link', 'set', self._plug,
+                              'up'],
+                'hang': ['kill', '-CONT', self._pid(self._victim)]}.get(
+                    self._fault)
+        if undo:
+            self._spawn(undo).wait(paths.patient(10))
+            self._screen.say(f'node {self._victim} is back: its QEMU learns '
+                             'that it leads no more, and makes room for a '
+                             'new one')
+        self._screen.now('it is to be protected again, while it runs')
+        leader = self._nodes.wait_protected()['leader']
+        if self._fault != 'witness':
+            when = self._wait_event(leader, 'COLO_PROTECTED')
+            self._screen.say(f'node {leader} is protected by a new QEMU on '
+                             f'node {"ab"[leader == "a"]}, '
+                             f'{when - self._struck:.1f} s after the fault')
         work_for(self._screen, self._crowd, lambda: self._crowd.answers,
                  'the clients go on')
 
     def _verdict(self):
         crowd, struck = self._crowd, self._struck
         voices = self._sniffer.voices()
-        hosts = [voice.host for voice in voices]
-        one_voice = len(hosts) == len(set(hosts))
+        while len(voices) > 1 and voices[1].since < struck:
+            del voices[0]
+        hosts = ['abc'[int(voice.host[0]) - 1] for voice in voices]
+        one_voice = len(hosts) <= 1 + self._elections()
         lost = len(self._writer.lost())
         broken = len(crowd.broken) + int(self._writer.broken is not None)
         try:
@@ -190,7 +249,7 @@ class TrioStory:
         self._screen.timeline(
             f'answers to {CLIENTS} clients',
             [when for when, _ in crowd.moments], struck,
-            [(voice.since, voice.host) for voice in voices],
+            list(zip([voice.since for voice in voices], hosts)),
             [(struck, 'fault'), *self._marks,
              (self._end_of(nobody), 'the clients had answers again')])
         self._screen.verdict(
@@ -209,6 +268,13 @@ class TrioStory:
         if why:
             self._screen.plain(f'  {why}')
         return not (why or lost or broken) and one_voice
+
+    def _elections(self):
+        """How many leaders there were since the fault."""
+        terms = {json.loads(line)['data']['term']
+                 for _, line in self._events.lines[self._before:]
+                 if '"APUS_ROLE_CHANGED"' in line}
+        return len(terms - {self._status['term']})
 
     def _end_of(self, gap):
         moments = [self._struck] + [when for when, _ in self._crowd.moments

@@ -7,8 +7,8 @@ import subprocess
 import types
 
 from . import paths
-from .guest import Guest
-from .nodes import COLONY, Nodes
+from .guest import Guest, MAC
+from .nodes import COLONY, Nodes, TIMEOUT_MS
 
 # What a host has of its own and a namespace of networks does not: names of
 # namespaces, and numbers of processes.
@@ -61,7 +61,8 @@ class LocalNodes(Nodes):
     """Nodes a, b and c, not up yet, on the Machine @machine."""
 
     # pylint: disable-next=super-init-not-called
-    def __init__(self, machine, guest=Guest(), **settings):
+    def __init__(self, machine, guest=Guest(), preset='hybrid',
+                 timeout_ms=TIMEOUT_MS):
         self.lab = machine.lab
         self.guest = guest
         self.hosts = [
@@ -71,11 +72,30 @@ class LocalNodes(Nodes):
         self.supervisors = {host.name: types.SimpleNamespace(host=host)
                             for host in self.hosts}
         self.file = machine.lab.folder / 'vm.conf'
-        self._can_run = 2
-        self.file.write_text(self._text(
-            settings.get('preset', 'hybrid'), settings.get('disks', ()),
-            settings.get('policy', ())))
+        self.file.write_text('\n'.join([
+            *self._vm(), *self._nodes(),
+            '[policy]', f'preset={preset}', f'timeout={timeout_ms}ms', '']))
         self._machine = machine
+
+    def _vm(self):
+        guest = self.guest
+        words = [str(word) for word in guest.options()]
+        given = dict(zip(words[::2], words[1::2]))
+        firmware = ' '.join(f'"{word}"' for word in paths.firmware_options())
+        return ['[vm]', 'name=vm', f'memory={guest.memory}M',
+                f'cpus={guest.smp}', f'machine={guest.machine}',
+                f'accel={paths.ACCEL.partition(",")[0]}', 'cpu=max',
+                f'emulator={paths.QEMU}', f'arguments={firmware}',
+                *(f'{key}={given["-" + key]}'
+                  for key in ('kernel', 'initrd', 'append')),
+                '[nic net0]', 'bridge=br0', f'mac={MAC}',
+                f'model={guest.device("net")}']
+
+    def _nodes(self):
+        for host in self.hosts:
+            yield from (f'[node {host.name}]', f'host={host.address}',
+                        f'directory={self.lab.folder / host.name}')
+        yield 'can-run=no'      # the last one
 
     def fail(self, verb, *words):
         """colony VERB FILE WORDS, which has to fail; what it says."""

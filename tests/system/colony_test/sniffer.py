@@ -12,6 +12,7 @@ port than before, and, asked with a line, how many have come.
 
 import collections
 import ctypes
+import functools
 import select
 import socket
 import struct
@@ -70,8 +71,9 @@ def open_socket(mac):
 class Watch:
     """The program."""
 
-    def __init__(self, sock, commands):
+    def __init__(self, sock, commands, prefix):
         self._sock = sock
+        self._prefix = prefix
         self._commands = commands
         self._voice = None
         self._frames = 0
@@ -100,10 +102,11 @@ class Watch:
             except BlockingIOError:
                 return
             # Else it is the same frame further on.
-            if port.startswith('to-'):
+            if port.startswith(self._prefix):
                 if port != self._voice:
                     print('frames', self._frames)
-                    print('voice', port[3:], frame.hex(), flush=True)
+                    print('voice', port[len(self._prefix):], frame.hex(),
+                          flush=True)
                     self._voice, self._frames = port, 0
                 self._frames += 1
 
@@ -118,18 +121,23 @@ class Sniffer:
     """
     Listens from now on.  voices(): who spoke, one after another, and how
     many frames each time.
+
+    spawn    starts a program where the switch is (default: the lab's)
+    prefix   of the names of its ports; the rest is the host's
     """
 
-    def __init__(self, lab, mac=MAC):
+    def __init__(self, lab, mac=MAC, spawn=None, prefix='to-'):
         self._lines = Follower(
             'sniffer', lab.folder / f'sniffer-{mac.replace(":", "")}')
         self._asking = threading.Lock()
-        self._process = lab.sandbox.spawn(
+        spawn = spawn or functools.partial(lab.sandbox.spawn,
+                                           network=lab.switch)
+        self._process = spawn(
             [sys.executable, '-B', '-c',
              'import sys; sys.path.insert(0, sys.argv[1]); '
-             'from colony_test import sniffer; sniffer.main(sys.argv[2])',
-             __file__.rpartition('/')[0] + '/..', mac],
-            lab.switch, stdin=subprocess.PIPE, stdout=self._lines.writer)
+             'from colony_test import sniffer; sniffer.main(*sys.argv[2:])',
+             __file__.rpartition('/')[0] + '/..', mac, prefix],
+            stdin=subprocess.PIPE, stdout=self._lines.writer)
         self._lines.close_writer()
         self._lines.wait('^ready', 10)
 
@@ -161,10 +169,10 @@ class Sniffer:
         self._process.wait(10)
 
 
-def main(mac):
+def main(mac, prefix):
     """The program."""
     with open_socket(bytes.fromhex(mac.replace(':', ''))) as sock:
         print('ready', flush=True)
         # Unbuffered, or poll() would not see what was read ahead.
         with open(0, 'rb', buffering=0) as commands:
-            Watch(sock, commands).run()
+            Watch(sock, commands, prefix).run()
