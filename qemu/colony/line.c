@@ -62,12 +62,72 @@ static gboolean is_harmless(const char *text, gsize length)
     return g_utf8_validate(text, length, NULL);
 }
 
+/* The four hexadecimal digits at @at; -1: there are none. */
+static int read_hex4(const char *at, const char *end)
+{
+    int unit = 0;
+
+    if (end - at < 4) {
+        return -1;
+    }
+    for (int i = 0; i < 4; i++) {
+        if (!g_ascii_isxdigit(at[i])) {
+            return -1;
+        }
+        unit = unit << 4 | g_ascii_xdigit_value(at[i]);
+    }
+    return unit;
+}
+
+/*
+ * What follows a backslash and a u at @at: where it ends. NULL: it is no
+ * character, or half of one.
+ */
+static const char *skip_unicode(const char *at, const char *end)
+{
+    int unit = read_hex4(at, end);
+
+    if (unit < 0 || (unit >= 0xdc00 && unit <= 0xdfff)) {
+        return NULL;
+    }
+    at += 4;
+    if (unit < 0xd800 || unit > 0xdfff) {
+        return at;
+    }
+    if (end - at < 6 || at[0] != '\\' || at[1] != 'u') {
+        return NULL;
+    }
+    unit = read_hex4(at + 2, end);
+    return unit >= 0xdc00 && unit <= 0xdfff ? at + 6 : NULL;
+}
+
+/*
+ * json-glib takes C's escapes, too, and halves of characters, and comes to text
+ * that is not UTF-8.
+ */
+static gboolean escapes_are_sound(const char *text, gsize length)
+{
+    const char *at = text, *end = text + length;
+
+    while ((at = memchr(at, '\\', end - at))) {
+        if (++at == end || !*at || !strchr("\"\\/bfnrtu", *at)) {
+            return FALSE;
+        }
+        at = *at == 'u' ? skip_unicode(at + 1, end) : at + 1;
+        if (!at) {
+            return FALSE;
+        }
+    }
+    return TRUE;
+}
+
 JsonObject *colony_line_parse(const char *text, gsize length, GError **error)
 {
     g_autoptr(JsonParser) parser = json_parser_new();
     JsonNode *root = NULL;
 
     if (length <= G_MAXSSIZE && is_harmless(text, length) &&
+        escapes_are_sound(text, length) &&
         json_parser_load_from_data(parser, text, length, NULL)) {
         root = json_parser_get_root(parser);
     }

@@ -14,12 +14,16 @@
 /* What was understood can be said, and is understood again. */
 static void say_again(JsonObject *message)
 {
+    g_autoptr(JsonNode) root = json_node_init_object(json_node_alloc(),
+                                                     message);
+    g_autofree char *text = json_to_string(root, FALSE);
     g_autofree char *line = colony_wire_format(message, NULL);
     g_autoptr(JsonObject) again = NULL;
     g_autofree char *same = NULL;
 
+    g_assert_true(g_utf8_validate(text, -1, NULL));
     if (!line) {
-        return;
+        return; /* too long, or an infinite number */
     }
     g_assert_true(g_str_has_suffix(line, "\n"));
     g_assert_true(strchr(line, '\n') == line + strlen(line) - 1);
@@ -63,6 +67,7 @@ void fuzz_seeds(void)
         "{\"return\": {\"number\": -1.5e3, \"list\": [null, [], {}]}}",
         "{\"error\": {\"class\": \"refused\", \"desc\": \"\\u00e9\\n\\\"\"}}",
         "{\"event\": {\"time\": 18446744073709551615}}",
+        "{\"return\": {\"name\": \"\\ud83d\\ude00 \\u0000\\/\"}}",
     };
 
     for (unsigned i = 0; i < G_N_ELEMENTS(lines); i++) {

@@ -60,6 +60,31 @@ static void test_refused(void)
     g_assert_null(colony_line_parse("{\"a\0\": 1}", 9, NULL));
 }
 
+/* Of whatever is accepted, text is UTF-8. */
+static void test_escapes(void)
+{
+    static const struct {
+        const char *escaped, *text; /* NULL: refused */
+    } strings[] = {
+        { "\\\" \\\\ \\/ \\b\\f\\n\\r\\t", "\" \\ / \b\f\n\r\t" },
+        { "\\u00e9\\u00E9", "\xc3\xa9\xc3\xa9" },
+        { "\\ud83d\\ude00", "\xf0\x9f\x98\x80" }, { "\\\\u12", "\\u12" },
+        { "\\666", NULL }, { "\\0", NULL }, { "\\x41", NULL }, { "\\u", NULL },
+        { "\\u12", NULL }, { "\\u12g4", NULL }, { "\\ud800", NULL },
+        { "\\ud800x", NULL }, { "\\ud800\\n", NULL }, { "\\ud800\\u", NULL },
+        { "\\ud800\\ud800", NULL }, { "\\udc00", NULL },
+    };
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(strings); i++) {
+        g_autofree char *line = g_strdup_printf("{\"a\": \"%s\"}",
+                                                strings[i].escaped);
+        g_autoptr(JsonObject) object = parse(line);
+
+        g_assert_cmpint(!object, ==, !strings[i].text);
+        g_assert_cmpstr(colony_json_string(object, "a"), ==, strings[i].text);
+    }
+}
+
 /* The parser's stack would not be enough. */
 static void test_depth(void)
 {
@@ -121,6 +146,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/colony/line/members", test_members);
     g_test_add_func("/colony/line/refused", test_refused);
+    g_test_add_func("/colony/line/escapes", test_escapes);
     g_test_add_func("/colony/line/depth", test_depth);
     g_test_add_func("/colony/line/depth-allowed", test_depth_allowed);
     g_test_add_func("/colony/line/random", test_random);
