@@ -88,7 +88,8 @@ static JsonObject *copy_arguments(JsonObject *arguments)
     return copy;
 }
 
-unsigned colony_operate_call_all(const ColonyConfig *config, const char *verb,
+unsigned colony_operate_call_all(const ColonyConfig *config,
+                                 const ColonyStatus *but, const char *verb,
                                  JsonObject *arguments, unsigned timeout_ms)
 {
     g_autoptr(JsonObject) owned = arguments ? arguments : json_object_new();
@@ -97,8 +98,10 @@ unsigned colony_operate_call_all(const ColonyConfig *config, const char *verb,
     for (guint i = 0; i < config->nodes->len; i++) {
         const ColonyNode *node = g_ptr_array_index(config->nodes, i);
 
-        failed += !colony_operate_call(config, node, verb,
-                                       copy_arguments(owned), timeout_ms);
+        if (!but || but->nodes[i].report) {
+            failed += !colony_operate_call(config, node, verb,
+                                           copy_arguments(owned), timeout_ms);
+        }
     }
     return failed;
 }

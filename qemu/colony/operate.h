@@ -22,8 +22,12 @@ const ColonyNode *colony_operate_leader(const ColonyConfig *config);
 gboolean colony_operate_call(const ColonyConfig *config,
                              const ColonyNode *node, const char *verb,
                              JsonObject *arguments, unsigned timeout_ms);
-/* Every node, whoever of them fails; the number of those that did. */
-unsigned colony_operate_call_all(const ColonyConfig *config, const char *verb,
+/*
+ * Every node, whoever of them fails; the number of those that did. @but: not
+ * those of whom that has no report; NULL: all
+ */
+unsigned colony_operate_call_all(const ColonyConfig *config,
+                                 const ColonyStatus *but, const char *verb,
                                  JsonObject *arguments, unsigned timeout_ms);
 
 /* "this is dangerous: @what; --force does it" */

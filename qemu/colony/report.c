@@ -268,6 +268,28 @@ static void judge_by_leader(ColonyStatus *status)
     }
 }
 
+static gboolean has_vm(const StatusNode *node)
+{
+    return status_part_is(node, "leader") ||
+           status_part_is(node, "secondary") ||
+           status_part_is(node, "deposed");
+}
+
+static gboolean may_have_vm(const StatusNode *node)
+{
+    return node && !node->dead && (!node->apus || has_vm(node));
+}
+
+static gboolean too_few_answer(const ColonyStatus *status)
+{
+    unsigned answers = 0;
+
+    for (unsigned i = 0; i < status->count; i++) {
+        answers += status->nodes[i].report != NULL;
+    }
+    return answers < status->count / 2 + 1;
+}
+
 /* The leader's supervisor, or QEMU itself, tells nothing. */
 static void judge_by_others(ColonyStatus *status)
 {
@@ -277,32 +299,23 @@ static void judge_by_others(ColonyStatus *status)
         judge_secondary(status, secondary &&
                         (secondary->heard ||
                          status_part_is(secondary, "secondary")));
-    } else if (status->reached < status->majority) {
+    } else if (too_few_answer(status)) {
         judge(status, COLONY_UNKNOWN, status_why_unknown(status));
-    } else if (secondary || !status->leader->dead) {
+    } else if (may_have_vm(status->leader) || may_have_vm(secondary)) {
         judge(status, COLONY_HELD, status_why_held(status));
     } else {
         judge(status, COLONY_DOWN, status_why_leaderless(status));
     }
 }
 
-static gboolean has_vm(const StatusNode *node)
-{
-    return status_part_is(node, "leader") ||
-           status_part_is(node, "secondary") ||
-           status_part_is(node, "deposed");
-}
-
 static void judge_leaderless(ColonyStatus *status)
 {
-    unsigned answers = 0;
     gboolean somewhere = FALSE;
 
     for (unsigned i = 0; i < status->count; i++) {
-        answers += status->nodes[i].report != NULL;
         somewhere |= has_vm(&status->nodes[i]);
     }
-    if (answers < status->count / 2 + 1) {
+    if (too_few_answer(status)) {
         judge(status, COLONY_UNKNOWN, status_why_unknown(status));
     } else {
         judge(status, somewhere ? COLONY_HELD : COLONY_DOWN,
@@ -347,6 +360,9 @@ static void judge_all(ColonyStatus *status)
         judge_by_leader(status);
     } else {
         judge_by_others(status);
+    }
+    if (status->health == COLONY_DOWN) {
+        status->leader = status->secondary = NULL; /* they were */
     }
 }
 

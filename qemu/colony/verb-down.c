@@ -49,7 +49,7 @@ static int down(const ColonyConfig *config, gboolean force, int seconds)
     }
     arguments = json_object_new();
     json_object_set_boolean_member(arguments, "force", force);
-    failed = colony_operate_call_all(config, "down", arguments, CALL_MS);
+    failed = colony_operate_call_all(config, NULL, "down", arguments, CALL_MS);
     if (failed == config->nodes->len) {
         return COLONY_EXIT_FAILED;
     }

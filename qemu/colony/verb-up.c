@@ -148,15 +148,11 @@ static gboolean begin(const ColonyConfig *config, const Options *options)
 }
 
 /* Whoever names a disk has to know what the others may have. */
-static gboolean is_meant(const ColonyConfig *config, const Options *options)
+static gboolean is_meant(const ColonyConfig *config, const Options *options,
+                         const ColonyStatus *status)
 {
-    g_autoptr(ColonyStatus) status = NULL;
     g_autofree char *silent = NULL;
 
-    if (!options->disk_of && !options->force) {
-        return TRUE;
-    }
-    status = colony_ask(config, COLONY_ASK_MS);
     if (colony_status_leader(status)) {
         g_printerr("%s: %s leads already; there is nothing to choose\n",
                    g_get_prgname(), colony_status_leader(status)->name);
@@ -186,21 +182,29 @@ static gboolean is_protected(const ColonyStatus *status,
 
 static int up(const ColonyConfig *config, const Options *options)
 {
+    g_autoptr(ColonyStatus) status = NULL;
     JsonObject *arguments;
     unsigned failed;
 
     if (options->disk_of && !colony_operate_node(config, options->disk_of)) {
         return COLONY_EXIT_USAGE;
     }
-    if (!begin(config, options) || !is_meant(config, options)) {
+    if (!begin(config, options)) {
         return COLONY_EXIT_FAILED;
+    }
+    if (options->disk_of || options->force) {
+        status = colony_ask(config, COLONY_ASK_MS);
+        if (!is_meant(config, options, status)) {
+            return COLONY_EXIT_FAILED;
+        }
     }
     arguments = json_object_new();
     json_object_set_boolean_member(arguments, "force", options->force);
     if (options->disk_of) {
         json_object_set_string_member(arguments, "disk-of", options->disk_of);
     }
-    failed = colony_operate_call_all(config, "up", arguments, CALL_MS);
+    failed = colony_operate_call_all(config, status, "up", arguments,
+                                     CALL_MS);
     if (failed == config->nodes->len) {
         return COLONY_EXIT_FAILED;
     }
@@ -231,8 +235,8 @@ int colony_verb_up(int argc, char **argv)
     const ColonyUsage usage = {
         .arguments = "FILE",
         .text = "Have the VM of FILE run, and be protected; colony run has to "
-                "run on each node, unless\n--local does it. Exit status: 0 every node was told, and "
-                "with --wait the VM is protected.",
+                "run on each node, unless\n--local does it. Exit status: 0 "
+                "every node was told, and with --wait the VM is\nprotected.",
         .min = 1,
         .max = 1,
         .entries = entries,

@@ -4,18 +4,16 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
+#include <glib/gstdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tests/unit/colony-trio.h"
 
 static const char conf[] =
     "[vm]\nname=web\nmemory=256M\naccel=tcg\n"
     "[disk data]\nfile=/disks/web.img\n"
-    "[nic lan]\nbridge=br0\n"
-    "[node a]\nhost=192.0.2.1\n"
-    "[node b]\nhost=192.0.2.2\n"
-    "[node c]\nhost=192.0.2.3\ncan-run=no\n"
-    "[policy]\n";
+    "[nic lan]\nbridge=br0\n";
 
 static const char member[] =
     "{\"id\": %d, \"address\": \"192.0.2.%d:7000\", \"can-run\": true, "
@@ -92,18 +90,45 @@ static JsonObject *make_report(const ColonyConfig *config, int place)
     return object;
 }
 
-void colony_trio_init(ColonyTrio *trio, const char *policy)
+static void init(ColonyTrio *trio, const char *path, const char *text)
 {
-    g_autofree char *text = g_strconcat(conf, policy, NULL);
     GError *error = NULL;
 
-    trio->config = colony_config_parse("/etc/web.conf", text, strlen(text),
-                                       &error);
+    trio->config = colony_config_parse(path, text, strlen(text), &error);
     g_assert_no_error(error);
     for (int i = 0; i < 3; i++) {
         trio->reports[i] = make_report(trio->config, i);
         trio->errors[i] = NULL;
     }
+}
+
+void colony_trio_init(ColonyTrio *trio, const char *policy)
+{
+    g_autofree char *text = g_strconcat(
+        conf, "[node a]\nhost=192.0.2.1\n[node b]\nhost=192.0.2.2\n"
+        "[node c]\nhost=192.0.2.3\ncan-run=no\n[policy]\n", policy, NULL);
+
+    init(trio, "/etc/web.conf", text);
+}
+
+/* Tests that run side by side have addresses of their own. */
+void colony_trio_init_in(ColonyTrio *trio, const char *directory)
+{
+    g_autofree char *path = g_build_filename(directory, "web.conf", NULL);
+    g_autoptr(GString) text = g_string_new(conf);
+    unsigned number = getpid();
+
+    for (int i = 0; i < 3; i++) {
+        g_autofree char *own = g_strdup_printf("%s/%c", directory, 'a' + i);
+
+        g_assert_cmpint(g_mkdir(own, 0700), ==, 0);
+        g_string_append_printf(
+            text, "[node %c]\nhost=127.%u.%u.%d\ndirectory=%s\n%s", 'a' + i,
+            64 + number / 256 % 128, number % 256, i + 1, own,
+            i == 2 ? "can-run=no\n" : "");
+    }
+    g_assert_true(g_file_set_contents(path, text->str, -1, NULL));
+    init(trio, path, text->str);
 }
 
 void colony_trio_clear(ColonyTrio *trio)

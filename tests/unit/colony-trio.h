@@ -19,6 +19,11 @@ typedef struct ColonyTrio {
 
 /* @policy: lines of [policy], may be "" */
 void colony_trio_init(ColonyTrio *trio, const char *policy);
+/*
+ * The file is @directory/web.conf, the nodes' directories are in it, and their
+ * hosts are this one.
+ */
+void colony_trio_init_in(ColonyTrio *trio, const char *directory);
 void colony_trio_clear(ColonyTrio *trio);
 
 /*

@@ -223,7 +223,7 @@ static const Situation situations[] = {
             { 'b', "apus.part", "\"witness\"" },
             { 'b', "apus.secondary", NULL }, { 'c', "apus.secondary", NULL },
         },
-        .health = COLONY_DOWN, .leader = "a",
+        .health = COLONY_DOWN,
         .why = "the leader a is gone, and nobody else has the VM",
         .warning = "missing",
     }, {
@@ -241,6 +241,17 @@ static const Situation situations[] = {
         .why = "nobody has the VM, and b does not start it alone: c has not "
                "answered; if no other disk can be newer: colony up --disk-of "
                "NODE --force /etc/web.conf",
+    }, {
+        .name = "power-was-lost-everywhere",
+        .changes = {
+            { 'a', NO_GROUP, "\"absent\"" }, { 'b', NO_GROUP, "\"absent\"" },
+            { 'c', DEAD, "a" }, { 'c', DEAD, "b" },
+            { 'a', "task", "{\"kind\": \"cold\", \"error\": \"b has not "
+              "told what its disks are\"}" },
+        },
+        .health = COLONY_DOWN,
+        .why = "nobody has the VM, and a does not start it alone: b has not "
+               "told what its disks are",
     }, {
         .name = "supervisor-of-the-leader-is-missing",
         .changes = { { 'a', "", REFUSED } },
@@ -310,7 +321,7 @@ static const Situation situations[] = {
             { 'a', NO_GROUP, "\"absent\"" }, { 'b', NO_GROUP, "\"absent\"" },
             { 'c', "apus.stopped", "true" },
         },
-        .health = COLONY_DOWN, .leader = "a", .secondary = "b",
+        .health = COLONY_DOWN,
         .why = "the guest has powered off, or was ended with colony down",
     }, {
         .name = "powered-off-and-nothing-runs",
