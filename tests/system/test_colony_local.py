@@ -3,12 +3,17 @@
 colony up --local: all nodes on one host.
 """
 
+import re
+import textwrap
+
 import pytest
 
 from colony_test import guest as guest_module
 from colony_test import nodes as nodes_module
+from colony_test import paths
 from colony_test.guest import ADDRESS, Guest
 from colony_test.local import LocalNodes, Machine
+from colony_test.nodes import COLONY
 from colony_test.redis import Redis
 
 
@@ -65,3 +70,13 @@ def test_what_is_in_the_way_is_told(machine):
     nodes.file.write_text(text.replace('bridge=br0', 'bridge=eth0'))
     assert 'File exists' in nodes.fail('up', '--local')
     assert traces(machine) == before
+
+
+def test_the_manual_has_a_file_that_can_be_local(machine):
+    manual = (paths.TOP / 'docs/user/on-one-host.rst').read_text()
+    block = re.search(r'code-block:: ini\n\n((?:   .*\n|\n)+)', manual)[1]
+    file = machine.lab.folder / 'manual.conf'
+    file.write_text(textwrap.dedent(block))
+    steps = machine.run([COLONY, 'up', '--local', '--dry-run', file])
+    for name in 'colony.try', 'colony.try.b', 'node1':
+        assert f' {name} ' in steps and name in manual
