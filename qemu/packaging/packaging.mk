@@ -20,7 +20,7 @@ check-packaging: all build/packages-check
 # In a Debian made by debootstrap, which needs root and a mirror. One after
 # the other: it is made once.
 check-soak: check-soak-packaging
-check-soak-packaging: deb build/packages-soak
+check-soak-packaging: deb guest build/packages-soak
 	@mkdir -p $(results)
 	@$(PYTHON) -B -m pytest -p no:cacheprovider tests/packaging -m soak \
 	    --junitxml=$(results)/soak-packaging.xml

@@ -41,7 +41,31 @@ mkdir "$root/shared"
 mount --bind "$shared" "$root/shared"
 hostname "$4"
 echo up
-exec chroot "$root" sleep infinity
+test "$5" = systemd || exec chroot "$root" sleep infinity
+
+# A /dev, and groups of processes, of its own.
+umount "$root/dev/shm"
+umount -l "$root/dev"
+mount -t tmpfs tmpfs "$root/dev"
+mkdir "$root/dev/net" "$root/dev/shm"
+mknod -m 666 "$root/dev/net/tun" c 10 200
+for number in 3 5 7 8 9; do
+    case $number in
+    3) name=null ;; 5) name=zero ;; 7) name=full ;;
+    8) name=random ;; 9) name=urandom ;;
+    esac
+    mknod -m 666 "$root/dev/$name" c 1 $number
+done
+mount -t sysfs sysfs "$root/sys"
+if test -e /sys/fs/cgroup/cgroup.controllers; then
+    mount -t cgroup2 cgroup2 "$root/sys/fs/cgroup"
+else
+    mount -t tmpfs tmpfs "$root/sys/fs/cgroup"
+    mkdir "$root/sys/fs/cgroup/systemd"
+    mount -t cgroup -o none,name=systemd cgroup "$root/sys/fs/cgroup/systemd"
+fi
+exec chroot "$root" env -i container=other PATH=/usr/sbin:/usr/bin \
+    /lib/systemd/systemd --unit=multi-user.target
 """
 
 
@@ -97,17 +121,20 @@ class Debian:
 
 
 class Machine:
-    """One that runs; @shared is its folder /shared, and others'."""
+    """
+    One that runs; @shared is its folder /shared, and others'. @init: what its
+    first process is, "systemd" or nothing.
+    """
 
-    def __init__(self, lab, debian, name, shared):
+    def __init__(self, lab, debian, name, shared, init="nothing"):
         self.host = lab.add_host(name)
         self.name = name
         folder = lab.folder / name
         folder.mkdir()
         self._process = self.host.spawn(
-            ["unshare", "--mount", "--uts", "--ipc", "--pid", "--fork",
-             "--kill-child", "sh", "-c", _BOOT, "sh", debian.folder, folder,
-             shared, name], stdout=subprocess.PIPE, text=True)
+            ["unshare", "--mount", "--uts", "--ipc", "--pid", "--cgroup",
+             "--fork", "--kill-child", "sh", "-c", _BOOT, "sh",
+             debian.folder, folder, shared, name, init], stdout=subprocess.PIPE, text=True)
         assert self._process.stdout.readline() == "up\n"
         pid = self._process.pid
         children = pathlib.Path(f"/proc/{pid}/task/{pid}/children")
@@ -115,7 +142,7 @@ class Machine:
 
     def _enter(self, words):
         return ["nsenter", "--target", self._init, "--mount", "--uts", "--ipc",
-                "--pid", "--net", "--root", "--wd", *map(str, words)]
+                "--pid", "--net", "--cgroup", "--root", "--wd", *map(str, words)]
 
     def run(self, *words, check=True, stdin=None):
         """A command on it: a subprocess.CompletedProcess."""
