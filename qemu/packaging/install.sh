@@ -86,6 +86,7 @@ install -d "$root/etc/colony"
 for example in "$here/apusd.conf" "$here"/examples/*.conf; do
     put 644 "$example" "$documents/examples/${example##*/}"
 done
+put 644 docs/grafana/colony.json "$documents/grafana/colony.json"
 test ! -d build/docs ||
     cp -R --no-preserve=ownership,mode build/docs "$root$documents/html"
 pages=$(ls build/man/*.[1-9] 2> /dev/null) ||

@@ -1,9 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The packages, in a Debian that has nothing else. Needs a network."""
 
+import json
 import re
+import shutil
 
 import pytest
+
+from colony_test import paths, sandbox
+from colony_test.lab import Lab
+from machines import Machine, wait
 
 pytestmark = pytest.mark.soak
 
@@ -11,8 +17,8 @@ pytestmark = pytest.mark.soak
 @pytest.fixture(scope="module", name="system")
 def fixture_system(debian):
     """With all four installed."""
-    debian.install(*(f"/deb/{path.name}"
-                     for path in (debian.folder / "deb").glob("*.deb")))
+    debian.install("iproute2", *(
+        f"/deb/{path.name}" for path in (debian.folder / "deb").glob("*.deb")))
     return debian
 
 
@@ -72,6 +78,42 @@ def test_the_manual_is_whole(system):
     for link in index.parent.rglob("*"):
         if link.is_symlink():
             system.run("test", "-e", "/" + str(link.relative_to(system.folder)))
+
+
+def test_a_vm_runs_and_survives(system):
+    """All three nodes on one machine, as one would try it out."""
+    reason = sandbox.why_not() or (
+        None if paths.GUEST.is_dir() else "the guest is missing: make guest")
+    if reason:
+        pytest.skip(reason)
+    with Lab() as lab:
+        shared = lab.folder / "shared"
+        shared.mkdir()
+        for name in ("vmlinuz", "initrd.img"):
+            shutil.copy(paths.GUEST / name, shared)
+        (shared / "vm.conf").write_text(
+            "[vm]\nname=web\nmemory=256M\nmachine=pc\naccel=tcg\ncpu=max\n"
+            "kernel=/shared/vmlinuz\ninitrd=/shared/initrd.img\n"
+            "append=console=ttyS0\n[nic net0]\nbridge=br9\n"
+            "[node a]\nhost=192.0.2.1\n[node b]\nhost=192.0.2.2\n"
+            "[node c]\nhost=192.0.2.3\ncan-run=no\n"
+            "[policy]\ntimeout=800ms\n")
+        machine = Machine(lab, system, "machine", shared)
+
+        def status():
+            return json.loads(machine.run(
+                "colony", "status", "--json", "/shared/vm.conf",
+                check=False).stdout)
+
+        machine.run("colony", "up", "--local", "--wait=120",
+                    "/shared/vm.conf")
+        before = status()
+        assert before["health"] == "protected"
+        leader = next(node for node in before["nodes"]
+                      if node["node"] == before["leader"])
+        machine.run("kill", "-KILL", leader["report"]["process"]["pid"])
+        wait(lambda: status().get("leader") == before["secondary"])
+        wait(lambda: status()["health"] == "protected", 120)
 
 
 def test_a_configuration_survives_removal(system):
