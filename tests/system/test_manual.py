@@ -244,8 +244,9 @@ def test_each_message_has_an_entry():
     assert not missing, f'not in {REFERENCE}:\n' + '\n'.join(missing)
 
 
+@pytest.mark.soak
 def test_each_entry_is_said():
-    """What is told apart from names, values and files."""
+    """But for names, values and commands. What is old does no harm."""
     literals = [literal for path in sorted(SOURCE.glob('*.c'))
                 for literal in messages.literals(path)
                 if len(literal.text) > 3]

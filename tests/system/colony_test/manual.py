@@ -56,16 +56,16 @@ class Happening:
 def _plain(text):
     lines = (re.sub(r'\s+', ' ', _NUMBER.sub('0', line)).strip()
              for line in text.splitlines())
-    return '\n'.join(line for line in lines if line)
+    return ''.join(f'{line}\n' for line in lines if line)
 
 
 def _pattern(lines):
     """What the output must match, after _plain()."""
     pattern = ''
-    for line in filter(None, _plain('\n'.join(lines)).split('\n')):
+    for line in _plain('\n'.join(lines)).splitlines():
         pattern += r'(.*\n)*' if line == '...' else (
             '.*'.join(map(re.escape, line.split('...'))) + r'\n')
-    return re.compile(pattern.removesuffix(r'\n') + r'\n?')
+    return re.compile(pattern)
 
 
 def _commands(start, lines):
