@@ -9,8 +9,8 @@
 
 #include "report.h"
 
-/* A node that is there answers within this. */
-#define COLONY_ASK_MS 2000
+/* A node that is there answers within this; a status is no older then. */
+#define COLONY_ASK_MS 1000
 
 /* @status: the callee's */
 typedef void ColonyAskDone(void *opaque, ColonyStatus *status);

@@ -50,9 +50,9 @@ def test_status_tells_the_truth(nodes, client):
     assert 'colony up' in status['why']
 
     nodes.run('up', '--wait=60')
-    status = nodes.status()
+    status = wait_true(nodes, lambda status: not status['warnings'])
     assert (status['leader'], status['secondary']) == ('a', 'b')
-    assert not status['warnings'] and 'why' not in status
+    assert status['health'] == 'protected' and 'why' not in status
 
     nodes.supervisors['a'].kill()
     wait_true(nodes, lambda status: status['health'] == 'protected' and
