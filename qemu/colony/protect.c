@@ -66,7 +66,7 @@ static ColonyProtector *take_asked(void *opaque)
 static void set_stage(ColonyProtector *protector, ColonyStage stage)
 {
     static const char *const kinds[] = {
-        [COLONY_STAGE_PREPARE] = "protect",
+        [COLONY_STAGE_PREPARE] = "ask",
         [COLONY_STAGE_RESYNC] = "resync",
         [COLONY_STAGE_MIGRATE] = "migrate",
         [COLONY_STAGE_WAIT] = "retry",
@@ -210,6 +210,9 @@ static void on_migrate_info(void *opaque, JsonNode *result,
     protector->moving = status && g_strv_contains(moving, status);
     protector->idle = protector->moving ? 0 : protector->idle + 1;
     if (protector->stage == COLONY_STAGE_MIGRATE) {
+        colony_task_set(protector->supervisor, &protector->task,
+                        !g_strcmp0(status, "colo") ? "protect" : "migrate",
+                        protector->peer);
         /* One may have been on its way when the migration was begun. */
         if (protector->sent && protector->idle > 2) {
             fail(protector, "the migration has ended");

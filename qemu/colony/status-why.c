@@ -117,6 +117,7 @@ static const TaskWords task_words[] = {
     { "start", "starts" },
     { "cold", "finds out whose disks are the newest" },
     { "join", "waits to be brought up to date by the leader" },
+    { "ask", "%s gets ready to take the VM" },
     { "prepare", "is ready to take the VM of %s" },
     { "resync", "the disks of %s are brought up to date" },
     { "migrate", "memory is copied to %s" },

@@ -201,12 +201,16 @@ def test_a_supervisor_dies_while_it_protects(client, start_nodes):
     nodes = start_nodes()
     status = nodes.status()
     leader, other = status['leader'], status['secondary']
-    for kind in 'protect', 'migrate':
+    supervisor = nodes.supervisors[leader]
+    events = nodes.watch()
+    for kind in 'ask', 'migrate':
+        mark = events.mark()
+        events.at(rf'COLONY_TASK.*"kind":\s*"{kind}"',
+                  lambda line: supervisor.strike_dead())
         nodes.kill_process(nodes.status(), other)
-        nodes.wait_status(lambda status, kind=kind: nodes.report(
-            status, leader).get('task', {}).get('kind') == kind)
-        nodes.supervisors[leader].kill()
-        nodes.supervisors[leader].start()
+        events.wait('COLONY_DISCONNECTED', 60, since=mark)
+        supervisor.kill()
+        supervisor.start()
         nodes.wait_protected(leader=leader)
 
 

@@ -44,9 +44,13 @@ class Supervisor:
             stdout=self.messages.writer, stderr=self.messages.writer)
         self.messages.close_writer()
 
+    def strike_dead(self):
+        """kill -9, without waiting for the process to be gone."""
+        self.process.send_signal(signal.SIGKILL)
+
     def kill(self):
         """kill -9."""
-        self.process.send_signal(signal.SIGKILL)
+        self.strike_dead()
         self.process.wait(patient(10))
 
     def end(self):
@@ -126,6 +130,16 @@ class Nodes:
         """The same, whatever its exit status."""
         self.hosts[0].spawn([COLONY, verb, self.file, *words]).wait(
             patient(60))
+
+    def watch(self):
+        """What colony events --json says, from now on: a Follower."""
+        events = Follower('events', self.lab.folder / 'events')
+        self.lab.followers.append(events)
+        self.hosts[0].spawn([COLONY, 'events', '--json', self.file],
+                            stdout=events.writer)
+        events.close_writer()
+        events.wait('COLONY_CONNECTED', 20, nth=len(self.supervisors))
+        return events
 
     def status(self, host=None):
         """What colony status --json tells."""
