@@ -27,7 +27,7 @@ typedef struct ColonyStatus ColonyStatus;
 
 /*
  * @reports: for each node of the config, in its order, a JsonObject or NULL;
- * @errors: for each that is NULL a text why.
+ * @errors: for each that is NULL a text why. @config has to live as long.
  */
 ColonyStatus *colony_status_new(const ColonyConfig *config,
                                 JsonObject *const *reports,

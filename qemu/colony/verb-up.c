@@ -43,7 +43,7 @@ static void print_command(char **argv)
     g_autofree char *text = colony_command_print(
         (const char *const *)owned);
 
-    printf("%s\n", text);
+    printf("%s", text);
 }
 
 static void print_start(const ColonyConfig *config, const ColonyNode *node,

@@ -24,7 +24,7 @@ static JsonObject *verified(const ColonyStatus *status,
 
 typedef struct Result {
     const ColonyNode *leader;
-    JsonObject *verified; /* or NULL */
+    JsonObject *verified; /* NULL: another one leads now */
 } Result;
 
 static gboolean has_result(const ColonyStatus *status, void *opaque)
@@ -32,7 +32,11 @@ static gboolean has_result(const ColonyStatus *status, void *opaque)
     Result *result = opaque;
     JsonObject *now = verified(status, result->leader);
     const char *state = colony_json_string(now, "state");
+    const ColonyNode *leader = colony_status_leader(status);
 
+    if (leader && leader != result->leader) {
+        return TRUE;
+    }
     if (!state || !g_strcmp0(state, "running")) {
         return FALSE;
     }
@@ -77,6 +81,11 @@ static int verify(const ColonyConfig *config, int seconds)
         return EXIT_SUCCESS;
     }
     if (!colony_operate_wait(config, seconds, has_result, &result)) {
+        return COLONY_EXIT_FAILED;
+    }
+    if (!result.verified) {
+        g_printerr("%s: the VM is not protected any more\n",
+                   g_get_prgname());
         return COLONY_EXIT_FAILED;
     }
     status = show(result.verified);
