@@ -256,7 +256,8 @@ static void start(ColonyWatch *watch)
 
 /* --- requests ------------------------------------------------------------- */
 
-static JsonObject *request_new(const ColonyConfig *config, const char *verb,
+static JsonObject *request_new(const ColonyConfig *config,
+                               const ColonyNode *node, const char *verb,
                                JsonObject *arguments)
 {
     JsonObject *request = arguments ? arguments : json_object_new();
@@ -264,6 +265,7 @@ static JsonObject *request_new(const ColonyConfig *config, const char *verb,
 
     json_object_set_string_member(request, "verb", verb);
     json_object_set_string_member(request, "vm", config->name);
+    json_object_set_string_member(request, "to", node->name);
     json_object_set_int_member(request, "version", COLONY_CONTROL_VERSION);
     json_object_set_string_member(request, "digest", digest);
     json_object_set_string_member(request, "file", config->path);
@@ -283,7 +285,7 @@ static ColonyWatch *begin(const ColonyConfig *config, const ColonyNode *node,
         .config = config,
         .node = node,
         .local = local,
-        .request = request_new(config, verb, arguments),
+        .request = request_new(config, node, verb, arguments),
         .timeout_ms = timeout_ms,
         .cancel = g_cancellable_new(),
         .done = done,

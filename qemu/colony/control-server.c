@@ -182,12 +182,13 @@ gboolean colony_request_is_local(const ColonyRequest *request)
     return request->client->local;
 }
 
-/* Whether the other side means this VM, and speaks of it as we do. */
+/* Whether the other side means this node, and speaks as we do. */
 static gboolean is_for_us(Client *client, JsonObject *message)
 {
     const ColonyConfig *config = client->server->config;
     const ColonyNode *node = client->server->node;
     const char *vm = colony_json_string(message, "vm");
+    const char *to = colony_json_string(message, "to");
     gint64 version = colony_json_int(message, "version", 0);
 
     if (version != COLONY_CONTROL_VERSION) {
@@ -203,6 +204,14 @@ static gboolean is_for_us(Client *client, JsonObject *message)
                       "the supervisor of VM %s was reached, not of %s: compare "
                       "host and control port of [node %s] with %s",
                       config->name, vm ? vm : "one without a name", node->name,
+                      config->path);
+        return FALSE;
+    }
+    if (!to || strcmp(to, node->name)) {
+        client_refuse(client, COLONY_CONTROL_ERROR_VERSION,
+                      "the supervisor of node %s was reached, not of %s: "
+                      "compare their hosts, control ports and directories in "
+                      "%s", node->name, to ? to : "one without a name",
                       config->path);
         return FALSE;
     }
@@ -243,7 +252,7 @@ static void listen_from_now_on(Client *client)
 static void serve(Client *client, JsonObject *message, const char *verb)
 {
     static const char *const ours[] = {
-        "verb", "vm", "version", "digest", "file", "host",
+        "verb", "vm", "to", "version", "digest", "file", "host",
     };
     ColonyRequest *request = g_new(ColonyRequest, 1);
     g_autofree char *name = g_strdup(verb);

@@ -6,7 +6,7 @@
  * the config has them. Without them the TCP port serves only addresses of the
  * config's nodes.
  *
- *   > {"verb": "status", "vm": NAME, "version": 1, ...arguments}
+ *   > {"verb": "report", "vm": NAME, "to": NODE, "version": 1, ...arguments}
  *   < {"return": {...}} or {"error": {"class": CLASS, "desc": TEXT}}
  *   < {"event": {...}}, many, after "events"; {"alive": true} now and then
  *

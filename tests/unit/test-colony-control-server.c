@@ -13,9 +13,11 @@
 #include "tests/unit/colony-talk.h"
 
 static const char question[] =
-    "{\"verb\": \"report\", \"vm\": \"web\", \"version\": 1}\n";
+    "{\"verb\": \"report\", \"vm\": \"web\", \"to\": \"a\", "
+    "\"version\": 1}\n";
 static const char listening[] =
-    "{\"verb\": \"events\", \"vm\": \"web\", \"version\": 1}\n";
+    "{\"verb\": \"events\", \"vm\": \"web\", \"to\": \"a\", "
+    "\"version\": 1}\n";
 
 /* The only client there is, once it is there. */
 static Client *only_client(Talk *talk)

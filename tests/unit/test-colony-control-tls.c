@@ -11,7 +11,8 @@
 #include "tests/unit/colony-talk.h"
 
 static const char question[] =
-    "{\"verb\": \"report\", \"vm\": \"web\", \"version\": 1}\n";
+    "{\"verb\": \"report\", \"vm\": \"web\", \"to\": \"a\", "
+    "\"version\": 1}\n";
 
 typedef struct {
     Talk talk;

@@ -20,9 +20,11 @@
 #define PATIENCE_S 15
 
 static const char question[] =
-    "{\"verb\": \"report\", \"vm\": \"web\", \"version\": 1}\n";
+    "{\"verb\": \"report\", \"vm\": \"web\", \"to\": \"a\", "
+    "\"version\": 1}\n";
 static const char listening[] =
-    "{\"verb\": \"events\", \"vm\": \"web\", \"version\": 1}\n";
+    "{\"verb\": \"events\", \"vm\": \"web\", \"to\": \"a\", "
+    "\"version\": 1}\n";
 
 /* --- questions and answers ------------------------------------------------ */
 
@@ -201,6 +203,21 @@ static void another_vm_is_refused(Talk *talk,
     g_assert_error(error, COLONY_CONTROL_ERROR, COLONY_CONTROL_ERROR_VERSION);
     g_assert_nonnull(strstr(error->message, "of VM web"));
     g_assert_nonnull(strstr(error->message, "of mail"));
+    g_assert_cmpuint(talk->served, ==, 0);
+}
+
+static void another_node_is_refused(Talk *talk,
+                                    gconstpointer unused G_GNUC_UNUSED)
+{
+    ColonyNode mistaken = *talk->a;
+    g_autoptr(GError) error = NULL;
+
+    talk_listen(talk);
+    mistaken.name = talk->b->name;
+    g_assert_null(talk_ask_with(talk->config, &mistaken, TRUE, "report", NULL,
+                                &error));
+    g_assert_error(error, COLONY_CONTROL_ERROR, COLONY_CONTROL_ERROR_VERSION);
+    g_assert_nonnull(strstr(error->message, "node a was reached, not of b"));
     g_assert_cmpuint(talk->served, ==, 0);
 }
 
@@ -720,6 +737,7 @@ int main(int argc, char **argv)
     ADD(another_file_is_refused);
     ADD(whose_file_differs_may_look);
     ADD(another_vm_is_refused);
+    ADD(another_node_is_refused);
     ADD(another_version_is_refused);
     ADD(strangers_are_turned_away);
     ADD(only_the_owner_may_connect);
