@@ -25,10 +25,18 @@ typedef struct Question {
     unsigned place;
 } Question;
 
-gboolean colony_ask_is_local(const ColonyNode *node)
+gboolean colony_ask_is_local(const ColonyConfig *config,
+                             const ColonyNode *node)
 {
     g_autofree char *path = colony_path_control(node);
 
+    for (guint i = 0; i < config->nodes->len; i++) {
+        const ColonyNode *other = g_ptr_array_index(config->nodes, i);
+
+        if (other != node && !strcmp(other->directory, node->directory)) {
+            return FALSE;
+        }
+    }
     return access(path, R_OK | W_OK) == 0;
 }
 
@@ -101,8 +109,8 @@ void colony_ask_async(const ColonyConfig *config, unsigned timeout_ms,
         Question *question = g_new(Question, 1);
 
         *question = (Question) { round, i };
-        colony_call_async(config, node, colony_ask_is_local(node), "report",
-                          NULL, timeout_ms, take, question);
+        colony_call_async(config, node, colony_ask_is_local(config, node),
+                          "report", NULL, timeout_ms, take, question);
     }
     finish(round);
 }

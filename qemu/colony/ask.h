@@ -25,7 +25,11 @@ void colony_ask_async(const ColonyConfig *config, unsigned timeout_ms,
 /* The same, and wait. */
 ColonyStatus *colony_ask(const ColonyConfig *config, unsigned timeout_ms);
 
-/* Can it be asked over its UNIX socket? */
-gboolean colony_ask_is_local(const ColonyNode *node);
+/*
+ * Can it be asked over its UNIX socket? Not if another node has the same
+ * directory, on another host: the socket may be that one's.
+ */
+gboolean colony_ask_is_local(const ColonyConfig *config,
+                             const ColonyNode *node);
 
 #endif

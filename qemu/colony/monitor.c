@@ -204,9 +204,9 @@ static gboolean listen_to(gpointer opaque)
     Ear *ear = opaque;
 
     ear->retry = 0;
-    ear->watch = colony_watch_new(ear->app->config, ear->node,
-                                  colony_ask_is_local(ear->node), heard,
-                                  closed, ear);
+    ear->watch = colony_watch_new(
+        ear->app->config, ear->node,
+        colony_ask_is_local(ear->app->config, ear->node), heard, closed, ear);
     return G_SOURCE_REMOVE;
 }
 
@@ -252,8 +252,9 @@ static void call(App *app, const ColonyNode *node,
                  const ColonyMonitorKey *key)
 {
     app->calls++;
-    colony_call_async(app->config, node, colony_ask_is_local(node), key->verb,
-                      NULL, CALL_MS, answered, app);
+    colony_call_async(app->config, node,
+                      colony_ask_is_local(app->config, node), key->verb, NULL,
+                      CALL_MS, answered, app);
 }
 
 static void do_verb(App *app, const ColonyMonitorKey *key)

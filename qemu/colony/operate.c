@@ -62,8 +62,9 @@ gboolean colony_operate_call(const ColonyConfig *config,
                              JsonObject *arguments, unsigned timeout_ms)
 {
     g_autoptr(GError) error = NULL;
-    JsonObject *result = colony_call(config, node, colony_ask_is_local(node),
-                                     verb, arguments, timeout_ms, &error);
+    JsonObject *result = colony_call(
+        config, node, colony_ask_is_local(config, node), verb, arguments,
+        timeout_ms, &error);
 
     if (!result) {
         g_autofree char *text = g_strdup_printf("%s: %s", node->name,

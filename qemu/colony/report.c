@@ -103,11 +103,11 @@ gboolean status_counts(JsonObject *apus, const StatusNode *node)
     return counts(status_entry(apus, node));
 }
 
-/* How often the group was founded: its cluster is called NAME.NUMBER. */
+/* How often the group was founded: its cluster is NAME.NUMBER, and more. */
 static gint64 founding(JsonObject *apus)
 {
     const char *cluster = colony_json_string(apus, "cluster");
-    const char *dot = cluster ? strrchr(cluster, '.') : NULL;
+    const char *dot = cluster ? strchr(cluster, '.') : NULL;
 
     return dot ? g_ascii_strtoll(dot + 1, NULL, 10) : 0;
 }

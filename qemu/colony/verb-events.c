@@ -146,7 +146,8 @@ static gboolean listen_to(gpointer opaque)
 
     listener->watch = colony_watch_new(
         listener->config, listener->node,
-        colony_ask_is_local(listener->node), take, closed, listener);
+        colony_ask_is_local(listener->config, listener->node), take, closed,
+        listener);
     return G_SOURCE_REMOVE;
 }
 

@@ -388,7 +388,8 @@ static const Situation situations[] = {
     }, {
         .name = "older-group-comes-back",
         .changes = {
-            { 'b', "apus.cluster", "\"web.0\"" },
+            { 'a', "apus.cluster", "\"web.10.5eed\"" },
+            { 'b', "apus.cluster", "\"web.9.beef\"" },
             { 'b', "apus.part", "\"leader\"" },
             { 'b', "apus.term", "99" }, { 'b', "apus.leader", "2" },
         },

@@ -16,6 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "qemu/colony/ask.h"
 #include "qemu/colony/control.h"
 #include "qemu/colony/verbs.h"
 #include "tests/unit/colony-trio.h"
@@ -442,9 +443,36 @@ static void check(gconstpointer opaque)
     }
 }
 
+/* --- over which socket ---------------------------------------------------- */
+
+static void a_socket_of_two_nodes_is_of_neither(void)
+{
+    g_autofree char *directory = g_dir_make_tmp("verbs-XXXXXX", NULL);
+    g_autofree char *socket = g_build_filename(directory, "a", "control",
+                                               NULL);
+    ColonyTrio trio;
+    ColonyNode *a, *b;
+    char *own;
+
+    colony_trio_init_in(&trio, directory);
+    a = g_ptr_array_index(trio.config->nodes, 0);
+    b = g_ptr_array_index(trio.config->nodes, 1);
+    own = b->directory;
+    g_assert_true(g_file_set_contents(socket, "", 0, NULL));
+    g_assert_true(colony_ask_is_local(trio.config, a));
+    g_assert_false(colony_ask_is_local(trio.config, b));
+    b->directory = a->directory;
+    g_assert_false(colony_ask_is_local(trio.config, a));
+    g_assert_false(colony_ask_is_local(trio.config, b));
+    b->directory = own;
+    remove_all(&trio);
+    colony_trio_clear(&trio);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/verbs/socket", a_socket_of_two_nodes_is_of_neither);
     for (gsize i = 0; i < G_N_ELEMENTS(cases); i++) {
         g_autofree char *path = g_strconcat("/verbs/", cases[i].name, NULL);
 
