@@ -137,6 +137,9 @@ def test_a_vm_runs_in_the_unit_and_outlives_the_supervisor(machine):
     wait(process)
     assert process() == pid and is_protected()
 
+    assert machine.run("journalctl", "-q", "-o", "cat",
+                       "COLONY_VM=web").stdout.strip()
+
     machine.run("systemctl", "stop", UNIT)
     machine.run("kill", "-0", pid)
     machine.run("systemctl", "start", UNIT)
