@@ -52,6 +52,7 @@ typedef struct ColonySupervisor {
     ColonyVerifier *verifier;
     gint64 looked; /* when the view was made, monotonic */
     gboolean calm; /* the others are asked seldom */
+    gboolean ending;
     gboolean looking;
     gboolean look_again; /* something has happened since it began */
     gint64 epoch_seen; /* when plover's epoch was seen to change, monotonic */

@@ -117,6 +117,9 @@ static void on_looked(void *opaque)
 {
     ColonySupervisor *supervisor = opaque;
 
+    if (supervisor->ending) {
+        return; /* the parts are being freed */
+    }
     supervisor->looking = FALSE;
     supervisor->looked = g_get_monotonic_time();
     note_roles(supervisor);
@@ -144,7 +147,7 @@ static gboolean on_idle(void *opaque)
 
 void colony_supervisor_wake(ColonySupervisor *supervisor)
 {
-    if (supervisor->looking) {
+    if (supervisor->looking || supervisor->ending) {
         supervisor->look_again = TRUE;
         return;
     }
@@ -392,6 +395,7 @@ static void run(ColonySupervisor *supervisor)
 /* The machine first: who has asked QEMU something is told that it failed. */
 static void finish(ColonySupervisor *supervisor)
 {
+    supervisor->ending = TRUE;
     g_clear_handle_id(&supervisor->timer, g_source_remove);
     g_clear_handle_id(&supervisor->watchdog, g_source_remove);
     for (size_t i = 0; i < G_N_ELEMENTS(supervisor->signals); i++) {
