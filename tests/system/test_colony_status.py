@@ -71,7 +71,7 @@ def test_status_tells_the_truth(nodes, client):
 
     lose(nodes, status, 'b')
     wait_true(nodes, lambda status: status['health'] == 'unprotected' and
-              'the secondary, b, has died' in status['why'] and
+              'b: is not heard by others' in status['why'] and
               'secondary' not in status)
     nodes.supervisors['b'].start()
     status = nodes.wait_protected()
