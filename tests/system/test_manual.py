@@ -12,10 +12,9 @@ import subprocess
 
 import pytest
 
-from colony_test import manual, messages, paths
+from colony_test import manual, messages, nodes, paths
 from colony_test.manual import Command, File
 
-COLONY = paths.APUSD.parent / 'colony'
 PAGES = 'user/protect-a-vm.rst', 'user/troubleshooting.rst'
 DEADLINE = 20
 USAGE, WRONG_FILE = 64, 65
@@ -38,6 +37,9 @@ def file_text(caption):
 @pytest.fixture(name='config')
 def fixture_config(tmp_path):
     """The guide's file; but its hosts are this one, where nobody listens."""
+    reason = nodes.why_not()
+    if reason:
+        pytest.skip(reason)
     text = file_text(CONFIG)
     text = re.sub(r'192\.0\.2\.(\d)', r'127.0.0.\1\ncontrol-port=1', text)
     path = tmp_path / 'db.conf'
@@ -49,7 +51,7 @@ def run(config, line):
     """colony as a line of the manual has it, with another file."""
     words = shlex.split(line.partition(' > ')[0])
     done = subprocess.run(
-        [COLONY, *words[1:]], check=False, text=True, timeout=DEADLINE,
+        [nodes.COLONY, *words[1:]], check=False, text=True, timeout=DEADLINE,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     return done.returncode, done.stdout.replace(str(config), CONFIG)
 
@@ -175,6 +177,16 @@ def test_keys_are_made_as_it_is_told(tmp_path):
                     '--load-ca-certificate', 'ca-cert.pem'], check=True,
                    timeout=DEADLINE, cwd=tmp_path, capture_output=True)
     assert (tmp_path / 'keys.psk').read_text().startswith('qemu:')
+
+
+def test_what_is_printed_may_differ_in_numbers_only():
+    command = Command(1, 'a', 'colony status', [
+        'db: HELD', '...', 'a    192.0.2.1  ...  the guest', '! b: 7 s'])
+    assert command.prints('db: HELD\n  why\n\nNODE\n'
+                          'a 192.0.2.1 leader the guest\n! b: 12.5 s\n')
+    assert not command.prints('db: HELD\na 192.0.2.1 x the guests\n! b: 7 s')
+    assert not command.prints('db: DOWN\na 192.0.2.1 x the guest\n! b: 7 s')
+    assert not command.prints('db: HELD\na 192.0.2.1 x the guest\n! b: 7 s\n!')
 
 
 # --- messages ----------------------------------------------------------------

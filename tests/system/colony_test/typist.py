@@ -79,8 +79,8 @@ class _Node:
         pid = self.var / NAME / self.name / 'pid'
         if pid.exists():
             # Not there any more: it had ended by itself.
-            self.host.spawn(['sh', '-c', f'kill -9 $(head -1 {pid}) || :']).wait(
-                patient(10))
+            end = f'kill -9 $(head -1 {pid}) || :'
+            self.host.spawn(['sh', '-c', end]).wait(patient(10))
 
 
 class Typist:
@@ -101,8 +101,8 @@ class Typist:
             'systemctl': self._systemctl, 'scp': self._scp,
             'virt-builder': self._build, 'truncate': self._truncate,
             'psql': self._psql, 'curl': self._curl, 'kill': self._kill,
-            'rm': self._remove, 'tail': self._real, 'df': self._real, 'sha256sum': self._real,
-            'ip': self._real}
+            'rm': self._remove, 'tail': self._real, 'df': self._real,
+            'sha256sum': self._real, 'ip': self._real}
 
     # --- places -------------------------------------------------------------
 
