@@ -88,13 +88,13 @@ class Cluster:
     def score(self, node):
         return (self.folder / f"score-{node}").read_text().strip()
 
-    def lose(self):
-        """Nobody has the VM any more, though it is wanted."""
+    def set(self, **more):
+        """What else is so in the group."""
         with open(self.folder / "lock", "w", encoding="utf-8") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             path = self.folder / "group.json"
             path.write_text(json.dumps({**json.loads(path.read_text()),
-                                        "cold": True}))
+                                        **more}))
 
     def verbs(self):
         path = self.folder / "verbs"
@@ -263,6 +263,25 @@ def test_stop_of_the_last_one_ends_the_vm_in_good_order(pair):
 
 
 @soak
+def test_stop_needs_no_program(pair):
+    """It may be on its way to a new version."""
+    pids = [pair.pid("b", name) for name in ("node.lock", "pid")]
+    assert pair.run("stop", "b", OCF_RESKEY_binary="/nonexistent") == SUCCESS
+    for pid in pids:
+        assert not pathlib.Path(f"/proc/{pid}/exe").exists()
+
+
+@soak
+def test_stop_ends_a_guest_that_does_not_power_off(pair):
+    pids = [pair.pid("a", name) for name in ("node.lock", "pid")]
+    assert pair.run("stop", "b") == SUCCESS
+    pair.set(stubborn=True)
+    assert pair.run("stop", "a") == SUCCESS
+    for pid in pids:
+        assert not pathlib.Path(f"/proc/{pid}/exe").exists()
+
+
+@soak
 def test_stop_ends_what_does_not_listen(pair):
     pid = pair.pid("b", "node.lock")
     with open(pair.folder / "lock", "w", encoding="utf-8") as lock:
@@ -363,7 +382,7 @@ def test_without_pacemaker_the_truth_is_told(pair):
 ])
 @soak
 def test_where_nobody_has_the_vm_fresh_disks_count(pair, ours, others, score):
-    pair.lose()
+    pair.set(cold=True)
     for node, store in (("a", ours), ("b", others)):
         (pair.folder / node / "store.json").write_text(json.dumps(store))
     assert pair.run("notify", "a",
