@@ -16,8 +16,12 @@
 #include "control-wire.h"
 #include "line.h"
 
-/* Clients by TCP, and by the UNIX socket: strangers do not lock us out. */
+/*
+ * Clients by TCP, of them from one address, and by the UNIX socket: strangers
+ * do not lock us out.
+ */
 #define REMOTE_MAX 64
+#define ADDRESS_MAX 16
 #define LOCAL_MAX 64
 /* The longest that a stranger may take to become known. */
 #define ADMIT_MS 8000
@@ -383,6 +387,22 @@ static void examine(Client *client, GInetAddress *address)
     }
 }
 
+static gboolean are_too_many(const Client *newcomer)
+{
+    const ColonyServer *server = newcomer->server;
+    unsigned same = 0;
+
+    if (newcomer->local) {
+        return server->count[TRUE] > LOCAL_MAX;
+    }
+    for (GList *l = server->clients.head; l; l = l->next) {
+        const Client *client = l->data;
+
+        same += !client->local && !strcmp(client->name, newcomer->name);
+    }
+    return same > ADDRESS_MAX || server->count[FALSE] > REMOTE_MAX;
+}
+
 /* Of colony_listener_new(). @address: NULL: local */
 static void arrived(void *opaque, GIOStream *stream, GInetAddress *address)
 {
@@ -400,7 +420,7 @@ static void arrived(void *opaque, GIOStream *stream, GInetAddress *address)
     };
     g_queue_push_tail(&server->clients, client);
     server->count[client->local]++;
-    if (server->count[client->local] > (address ? REMOTE_MAX : LOCAL_MAX)) {
+    if (are_too_many(client)) {
         turn_away(client, "too many connections; try again later");
     } else if (address) {
         examine(client, address);

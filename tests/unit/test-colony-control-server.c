@@ -130,22 +130,52 @@ static void who_goes_makes_room(Talk *talk, gconstpointer unused G_GNUC_UNUSED)
     g_assert_cmpuint(talk->server->count[TRUE], ==, 0);
 }
 
-static void a_handshake_takes_no_longer(Talk *talk,
-                                        gconstpointer unused G_GNUC_UNUSED)
+static void use_tls(Talk *talk)
 {
     Authority *authority = authority_new();
-    g_autoptr(GSocket) socket = NULL;
 
     talk->config->tls_directory = g_build_filename(talk->directory, "tls",
                                                    NULL);
     g_assert_cmpint(g_mkdir(talk->config->tls_directory, 0700), ==, 0);
     authority_issue(authority, talk->a->host, talk->config->tls_directory);
+    authority_free(authority);
     talk_listen(talk);
+}
+
+static void a_handshake_takes_no_longer(Talk *talk,
+                                        gconstpointer unused G_GNUC_UNUSED)
+{
+    g_autoptr(GSocket) socket = NULL;
+
+    use_tls(talk);
     socket = talk_connect(talk, FALSE, NULL);
     let_pass(only_client(talk)->deadline);
     must_end(socket);
     g_assert_cmpuint(talk->server->clients.length, ==, 0);
-    authority_free(authority);
+}
+
+/* They take no more places, however many they are, than there are for TCP. */
+static void strangers_leave_room(Talk *talk,
+                                 gconstpointer unused G_GNUC_UNUSED)
+{
+    g_autoptr(GPtrArray) sockets = g_ptr_array_new_with_free_func(
+        g_object_unref);
+
+    use_tls(talk);
+    for (unsigned i = 0; i < 2 * ADDRESS_MAX; i++) {
+        g_ptr_array_add(sockets, talk_connect(talk, FALSE, "127.0.9.1"));
+        talk_turn();
+    }
+    talk_until(talk->server->count[FALSE] == ADDRESS_MAX);
+    for (unsigned i = 0; i < 2 * REMOTE_MAX; i++) {
+        g_autofree char *from = g_strdup_printf("127.0.8.%u", i + 1);
+
+        g_ptr_array_add(sockets, talk_connect(talk, FALSE, from));
+        talk_turn();
+    }
+    talk_until(talk->server->count[FALSE] == REMOTE_MAX);
+    talk_must_echo(talk, TRUE);
+    g_assert_cmpuint(talk->server->count[FALSE], <=, REMOTE_MAX);
 }
 
 #define ADD(test)                                                       \
@@ -163,6 +193,7 @@ int main(int argc, char **argv)
     ADD(who_goes_makes_room);
     if (talk_can_shake_hands()) {
         ADD(a_handshake_takes_no_longer);
+        ADD(strangers_leave_room);
     }
     return g_test_run();
 }

@@ -13,8 +13,9 @@
 #include "tests/unit/colony-talk.h"
 
 #define NODE_FILE "/web.conf"
-/* Of each kind, local and remote, see control-server.c. */
-#define CLIENTS_MAX 64
+/* Local ones, and remote ones of an address, see control-server.c. */
+#define LOCAL_MAX 64
+#define ADDRESS_MAX 16
 
 /* How long who asks nothing is borne with, see there. */
 #define PATIENCE_S 15
@@ -457,7 +458,7 @@ static void who_comes_too_many_is_told(Talk *talk, gboolean local)
     g_autoptr(GSocket) socket = NULL;
     g_autofree char *line = NULL;
 
-    for (unsigned i = 0; i < CLIENTS_MAX; i++) {
+    for (unsigned i = 0; i < (local ? LOCAL_MAX : ADDRESS_MAX); i++) {
         g_ptr_array_add(sockets, talk_connect(talk, local, NULL));
     }
     socket = talk_connect(talk, local, NULL);
