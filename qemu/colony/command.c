@@ -216,14 +216,20 @@ static void set_member(GString *text, unsigned place, const ColonyNode *node)
     set_switch(text, can_run, node->can_run);
 }
 
+static char *cluster_name(const ColonyConfig *config,
+                          const ColonyStartOptions *options)
+{
+    return g_strdup_printf("%s.%" G_GUINT64_FORMAT ".%s", config->name,
+                           options->generation, options->id);
+}
+
 static void add_group(GPtrArray *argv, const ColonyConfig *config,
                       const ColonyNode *node,
                       const ColonyStartOptions *options)
 {
     GString *text = g_string_new("apus-group,id=g0");
 
-    setf(text, "cluster", "%s.%" G_GUINT64_FORMAT, config->name,
-         options->generation);
+    set_path(text, "cluster", cluster_name(config, options));
     setf(text, "member", "%u", node->id);
     set_path(text, "directory", colony_path_member(node));
     set_switch(text, "found", options->found);
@@ -462,9 +468,7 @@ char **colony_command_apusd(const ColonyConfig *config, const ColonyNode *node,
 static void set_own(GKeyFile *file, const ColonyConfig *config,
                     const ColonyNode *node, const ColonyStartOptions *options)
 {
-    g_autofree char *name = g_strdup_printf("%s.%" G_GUINT64_FORMAT,
-                                            config->name,
-                                            options->generation);
+    g_autofree char *name = cluster_name(config, options);
     g_autofree char *directory = colony_path_member(node);
     g_autofree char *socket = colony_path_witness(node);
 

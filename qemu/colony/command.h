@@ -22,10 +22,12 @@ typedef struct ColonyStartOptions {
     ColonyStart start;
     gboolean found; /* this member does not exist yet */
     /*
-     * How often the group was founded, from 1; its cluster is named
-     * NAME.GENERATION, so that who comes back from an older one is not heard.
+     * How often the group was founded, from 1, and which founding it was; its
+     * cluster is named NAME.GENERATION.ID, so that who comes back from another
+     * one is not heard.
      */
     guint64 generation;
+    const char *id; /* at most 8 characters */
     const ColonyNode *leader; /* who boots when the group is founded */
     const char *const *taps; /* for each NIC: the name of its tap device */
 } ColonyStartOptions;
@@ -39,7 +41,7 @@ char **colony_command_qemu(const ColonyConfig *config, const ColonyNode *node,
  */
 char **colony_command_apusd(const ColonyConfig *config, const ColonyNode *node,
                             const char *file, gboolean found);
-/* Of @options only generation and leader count. */
+/* Of @options only generation, id and leader count. */
 char *colony_command_apusd_config(const ColonyConfig *config,
                                   const ColonyNode *node,
                                   const ColonyStartOptions *options);

@@ -40,7 +40,8 @@ static void remove_tree(const char *path)
     g_rmdir(path);
 }
 
-gboolean colony_launch_forget_member(const ColonyNode *node, GError **error)
+/* The member of a founding before is kept once, as "member.old". */
+static gboolean put_aside(const ColonyNode *node, GError **error)
 {
     g_autofree char *path = colony_path_member(node);
     g_autofree char *old = g_strconcat(path, ".old", NULL);
@@ -74,6 +75,7 @@ static ColonyStartOptions get_options(ColonySupervisor *supervisor)
                                                    : COLONY_START_WAIT,
         .found = record->founding,
         .generation = record->generation,
+        .id = record->id,
         .leader = boot,
         .taps = colony_taps_names(supervisor->taps),
     };
@@ -229,11 +231,37 @@ static gboolean begin_apusd(ColonySupervisor *supervisor, ColonyLaunched *done,
     return FALSE;
 }
 
+/*
+ * Only after the record says so, and before anything is started: whatever is
+ * interrupted is done again.
+ */
+static gboolean forget_member(ColonySupervisor *supervisor, GError **error)
+{
+    ColonyRecord *record = supervisor->record;
+
+    if (!record->forget) {
+        return TRUE;
+    }
+    if (!put_aside(supervisor->node, error)) {
+        return FALSE;
+    }
+    record->forget = FALSE;
+    if (!colony_supervisor_save(supervisor, error)) {
+        record->forget = TRUE;
+        return FALSE;
+    }
+    return TRUE;
+}
+
 void colony_launch(ColonySupervisor *supervisor, ColonyLaunched *done,
                    void *opaque)
 {
     g_autoptr(GError) error = NULL;
 
+    if (!forget_member(supervisor, &error)) {
+        done(opaque, error);
+        return;
+    }
     if (supervisor->node->can_run) {
         launch_qemu(supervisor, &error);
     } else if (begin_apusd(supervisor, done, opaque, &error)) {

@@ -156,6 +156,14 @@ char *colony_operate_silent(const ColonyConfig *config,
     return g_string_free(names, FALSE);
 }
 
+gboolean colony_operate_answers(const ColonyStatus *status,
+                                const ColonyNode *node)
+{
+    const StatusNode *known = status_member(status, node->id);
+
+    return known && known->report;
+}
+
 gboolean colony_operate_is_alive(const ColonyStatus *status,
                                  const ColonyNode *node)
 {

@@ -44,6 +44,9 @@ gboolean colony_operate_wait(const ColonyConfig *config, unsigned seconds,
 /* Names of the nodes that do not answer: "b and c"; "" if all do. */
 char *colony_operate_silent(const ColonyConfig *config,
                             const ColonyStatus *status);
+/* Does its supervisor? */
+gboolean colony_operate_answers(const ColonyStatus *status,
+                                const ColonyNode *node);
 /* Is something known of @node, by its report or by other members? */
 gboolean colony_operate_is_alive(const ColonyStatus *status,
                                  const ColonyNode *node);

@@ -44,6 +44,7 @@ static void parse(ColonyRecord *record, GKeyFile *file, GError **error)
     record->off = get_boolean(file, "state", "off", error);
     record->generation = get_number(file, "group", "generation", error);
     record->founding = get_boolean(file, "group", "founding", error);
+    record->forget = get_boolean(file, "group", "forget", error);
     record->id = get_text(file, "group", "id");
     record->boot = get_text(file, "group", "boot");
     record->absent = g_key_file_get_string_list(file, "group", "absent", NULL,
@@ -94,6 +95,7 @@ gboolean colony_record_save(const ColonyRecord *record, GError **error)
     g_key_file_set_boolean(file, "state", "off", record->off);
     g_key_file_set_uint64(file, "group", "generation", record->generation);
     g_key_file_set_boolean(file, "group", "founding", record->founding);
+    g_key_file_set_boolean(file, "group", "forget", record->forget);
     g_key_file_set_string(file, "group", "id", record->id ?: "");
     g_key_file_set_string(file, "group", "boot", record->boot ?: "");
     if (record->absent) {
@@ -110,6 +112,39 @@ gboolean colony_record_save(const ColonyRecord *record, GError **error)
         record->path, text, length,
         G_FILE_SET_CONTENTS_CONSISTENT | G_FILE_SET_CONTENTS_DURABLE, 0600,
         error);
+}
+
+static void clear_founding(ColonyRecord *record)
+{
+    g_free(record->id);
+    g_free(record->boot);
+    g_strfreev(record->absent);
+}
+
+gboolean colony_record_found(ColonyRecord *record, guint64 generation,
+                             const char *id, const char *boot,
+                             const char *const *absent, GError **error)
+{
+    ColonyRecord before = *record;
+
+    *record = (ColonyRecord) {
+        .path = before.path,
+        .wanted = TRUE,
+        .generation = generation,
+        .id = g_strdup(id),
+        .boot = g_strdup(boot),
+        .absent = g_strdupv((char **)absent),
+        .founding = TRUE,
+        .forget = TRUE,
+        .mate = before.mate,
+    };
+    if (!colony_record_save(record, error)) {
+        clear_founding(record);
+        *record = before;
+        return FALSE;
+    }
+    clear_founding(&before);
+    return TRUE;
 }
 
 void colony_record_expect(ColonyRecord *record, const char *node, gboolean on)
@@ -137,10 +172,8 @@ gboolean colony_record_expects(const ColonyRecord *record, const char *node)
 void colony_record_free(ColonyRecord *record)
 {
     if (record) {
+        clear_founding(record);
         g_free(record->path);
-        g_free(record->id);
-        g_free(record->boot);
-        g_strfreev(record->absent);
         g_free(record);
     }
 }

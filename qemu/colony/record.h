@@ -22,6 +22,7 @@ typedef struct ColonyRecord {
     char *boot; /* the node where the VM booted then */
     char **absent; /* nodes that this one knows to have never been members */
     gboolean founding; /* the member may not have been made yet */
+    gboolean forget; /* a member that is there is of a founding before */
     /* The newest roles that were heard of; @term 0: none of this group. */
     guint64 term;
     unsigned leader, secondary; /* members; 0: nobody */
@@ -32,6 +33,14 @@ typedef struct ColonyRecord {
 /* An empty one if there is no file. A damaged one is an error. */
 ColonyRecord *colony_record_load(const char *directory, GError **error);
 gboolean colony_record_save(const ColonyRecord *record, GError **error);
+/*
+ * This node belongs to another founding from now on, which is saved; nothing
+ * has changed if that fails. @absent: see above; may be NULL.
+ */
+gboolean colony_record_found(ColonyRecord *record, guint64 generation,
+                             const char *id, const char *boot,
+                             const char *const *absent, GError **error);
+
 /*
  * Whether @node was never a member, and may become one. Not saved.
  */

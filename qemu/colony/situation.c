@@ -25,15 +25,18 @@ ColonyProcess colony_situation_process(const ColonySupervisor *supervisor)
     if (view->part == COLONY_PART_DEPOSED || view->failed) {
         return COLONY_PROCESS_OUTDATED;
     }
-    return view->part == COLONY_PART_WITNESS &&
-           !g_strcmp0(view->run_state, "inmigrate") ? COLONY_PROCESS_IDLE
-                                                    : COLONY_PROCESS_VM;
+    if (view->part != COLONY_PART_WITNESS) {
+        return COLONY_PROCESS_VM;
+    }
+    return !g_strcmp0(view->run_state, "inmigrate") ? COLONY_PROCESS_IDLE
+                                                    : COLONY_PROCESS_BOOTS;
 }
 
 static const char *const process_names[] = {
     [COLONY_PROCESS_UNKNOWN] = "unknown",
     [COLONY_PROCESS_NONE] = "none",
     [COLONY_PROCESS_IDLE] = "idle",
+    [COLONY_PROCESS_BOOTS] = "boots",
     [COLONY_PROCESS_VM] = "vm",
     [COLONY_PROCESS_OUTDATED] = "outdated",
 };
@@ -106,6 +109,7 @@ static void get_own(const ColonySupervisor *supervisor, ColonySituation *own)
     own->wanted = record->wanted;
     own->process = colony_situation_process(supervisor);
     own->generation = record->generation;
+    own->id = record->id;
     own->off = record->off;
     own->term = record->term;
     own->leader = colony_situation_place(
@@ -135,6 +139,7 @@ static void get_peer(const ColonySupervisor *supervisor,
         colony_json_object(report, "supervisor"), "wanted"), "up");
     there->process = parse_process(colony_json_string(start, "process"));
     there->generation = colony_json_int(start, "generation", 0);
+    there->id = colony_json_string(start, "id");
     there->off = colony_json_boolean(start, "off", FALSE);
     there->expects = is_listed(colony_json_array(start, "absent"),
                                supervisor->node->name);

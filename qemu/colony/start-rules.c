@@ -4,6 +4,8 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
+#include <string.h>
+
 #include "start-rules.h"
 
 static ColonyDecision act(ColonyDo what, unsigned node)
@@ -31,6 +33,13 @@ static gboolean any(const ColonySituation *nodes, unsigned count,
         }
     }
     return FALSE;
+}
+
+/* Does somebody have the VM, or is about to? */
+static gboolean any_vm(const ColonySituation *nodes, unsigned count)
+{
+    return any(nodes, count, COLONY_PROCESS_VM) ||
+           any(nodes, count, COLONY_PROCESS_BOOTS);
 }
 
 static guint64 newest_generation(const ColonySituation *nodes, unsigned count)
@@ -144,8 +153,8 @@ static ColonyDecision begin(const ColonySituation *nodes, unsigned count,
 {
     unsigned by = founder(nodes, count);
 
-    for (unsigned i = 0; i < count && !insist->force; i++) {
-        if (!answers(&nodes[i])) {
+    for (unsigned i = 0; i < count; i++) {
+        if (!answers(&nodes[i]) && !(insist->off >> i & 1)) {
             return stop(COLONY_DO_WAIT, i, "%s does not answer: it may "
                       "have the VM, or newer disks; start its supervisor, or "
                       "if it is off for certain, say colony up --force");
@@ -160,12 +169,40 @@ static ColonyDecision begin(const ColonySituation *nodes, unsigned count,
     return found(nodes, count, insist);
 }
 
+static gboolean is_other(const ColonySituation *a, const ColonySituation *b)
+{
+    return a->id && b->id && strcmp(a->id, b->id);
+}
+
+/*
+ * The same generation was founded twice, on both sides of a cut, by force: only
+ * one of them can have a majority, and so the VM.
+ */
+static ColonyDecision settle(const ColonySituation *nodes, unsigned self,
+                             unsigned other)
+{
+    const ColonySituation *own = &nodes[self], *node = &nodes[other];
+    gboolean has = own->process == COLONY_PROCESS_VM;
+
+    if (has && node->process == COLONY_PROCESS_VM) {
+        return stop(COLONY_DO_ASK, other, "%s has the VM, too: both sides of a "
+                    "cut were started by force; end the one that counts less "
+                    "with colony down --force on its side");
+    }
+    if (!has && (node->process == COLONY_PROCESS_VM ||
+                 strcmp(own->id, node->id) < 0)) {
+        return act(COLONY_DO_JOIN, other);
+    }
+    return act(COLONY_DO_NOTHING, self);
+}
+
 /* What another node's generation means for this one. */
 static ColonyDecision heed(const ColonySituation *nodes, unsigned count,
                            unsigned self)
 {
     const ColonySituation *own = &nodes[self];
     guint64 newest = newest_generation(nodes, count);
+    ColonyDecision decision = act(COLONY_DO_NOTHING, self);
 
     for (unsigned i = 0; i < count; i++) {
         const ColonySituation *node = &nodes[i];
@@ -178,19 +215,26 @@ static ColonyDecision heed(const ColonySituation *nodes, unsigned count,
             (own->generation || node->expects)) {
             return act(COLONY_DO_JOIN, i);
         }
-        if (node->generation == own->generation && newest && node->off &&
-            !own->off) {
-            return act(COLONY_DO_STOP, i);
+        if (node->generation != own->generation || !newest) {
+            continue;
+        }
+        if (is_other(node, own)) {
+            decision = settle(nodes, self, i);
+        } else if (node->off && !own->off && !any_vm(nodes, count)) {
+            decision = act(COLONY_DO_STOP, i);
+        }
+        if (decision.what != COLONY_DO_NOTHING) {
+            return decision;
         }
     }
-    return act(COLONY_DO_NOTHING, self);
+    return decision;
 }
 
 static ColonyDecision without_vm(const ColonySituation *nodes, unsigned count,
                                  unsigned self, gboolean settled,
                                  const ColonyInsist *insist)
 {
-    if (any(nodes, count, COLONY_PROCESS_VM)) {
+    if (any_vm(nodes, count)) {
         return act(COLONY_DO_NOTHING, self);
     }
     if (nodes[self].wanted) {
@@ -211,7 +255,7 @@ static ColonyDecision without_process(const ColonySituation *nodes,
     if (own->generation && !own->off) {
         return act(COLONY_DO_START, self);
     }
-    if (any(nodes, count, COLONY_PROCESS_VM)) {
+    if (any_vm(nodes, count)) {
         return stop(COLONY_DO_ASK, self, "%s has no state of the group, "
                   "though that runs: it may have voted and forgotten it; put "
                   "a new node in its place with colony replace");

@@ -24,7 +24,8 @@ typedef enum ColonyProcess {
     COLONY_PROCESS_UNKNOWN, /* nobody answers for it: it may have the VM */
     COLONY_PROCESS_NONE,
     COLONY_PROCESS_IDLE, /* has no VM: waits for one, or only votes */
-    COLONY_PROCESS_VM, /* may have the VM: leader, secondary, boots, silent */
+    COLONY_PROCESS_BOOTS, /* boots the VM as soon as the group elects it */
+    COLONY_PROCESS_VM, /* may have the VM: leader, secondary, silent */
     COLONY_PROCESS_OUTDATED, /* deposed, or its storage has failed */
 } ColonyProcess;
 
@@ -40,6 +41,7 @@ typedef struct ColonySituation {
     gboolean wanted; /* colony up */
     gboolean off; /* the guest has ended, in this generation */
     guint64 generation; /* 0: no state of the group is here */
+    const char *id; /* of the founding, see record.h; or NULL */
     ColonyProcess process;
     gboolean expects; /* it has founded without oneself, who may join */
     ColonyStore store;
@@ -66,9 +68,9 @@ typedef struct ColonyDecision {
     const char *why; /* a sentence with %s for the node's name; or NULL */
 } ColonyDecision;
 
-/* What an operator insists on; all FALSE and -1: nothing. */
+/* What an operator insists on; 0 and -1: nothing. */
 typedef struct ColonyInsist {
-    gboolean force; /* nodes that do not answer are off for certain */
+    guint64 off; /* a bit for each node that is off for certain */
     int disk_of; /* the node whose disks count; -1: the newest */
 } ColonyInsist;
 

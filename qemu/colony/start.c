@@ -29,7 +29,8 @@ typedef struct Adoption {
     char *id;
     const ColonyNode *boot;
     ColonyRequest *request; /* who wants to know, or NULL */
-    gboolean own; /* the one that this node began */
+    char **absent; /* nodes that were not told; or NULL */
+    gboolean own; /* this node has begun it, and goes on with it */
 } Adoption;
 
 struct ColonyStarter {
@@ -51,6 +52,7 @@ struct ColonyStarter {
     char *id;
     const ColonyNode *boot;
     unsigned left; /* nodes that have not answered */
+    char **absent; /* nodes that are off for certain, and are not told */
     char *refused; /* why one refused, or NULL */
 };
 
@@ -62,7 +64,9 @@ static gboolean is_quiet(ColonyStarter *starter, const ColonySituation *nodes,
     gint64 settle = MAX(SETTLE_MS, 10 * starter->supervisor->config->timeout);
 
     for (unsigned i = 0; i < count; i++) {
-        if (nodes[i].process == COLONY_PROCESS_VM) {
+        if (nodes[i].process == COLONY_PROCESS_VM ||
+            nodes[i].process == COLONY_PROCESS_BOOTS) {
+            starter->insist = (ColonyInsist) { .disk_of = -1 };
             starter->quiet = 0;
             return FALSE;
         }
@@ -191,34 +195,26 @@ static void found_end(ColonyStarter *starter, const char *why);
 static void adopt(ColonyStarter *starter)
 {
     ColonySupervisor *supervisor = starter->supervisor;
-    ColonyRecord *record = supervisor->record;
-    Adoption *adoption = &starter->adoption;
-    gboolean own = adoption->own;
+    Adoption adoption = starter->adoption;
     g_autoptr(GError) error = NULL;
 
-    if (colony_launch_forget_member(supervisor->node, &error)) {
-        record->generation = adoption->generation;
-        g_free(record->id);
-        record->id = g_steal_pointer(&adoption->id);
-        g_free(record->boot);
-        record->boot = g_strdup(adoption->boot->name);
-        record->founding = record->wanted = TRUE;
-        record->off = FALSE;
-        record->term = record->leader = record->secondary = 0;
-        colony_supervisor_save(supervisor, &error);
-    }
-    answer(&adoption->request, error);
-    g_clear_pointer(&adoption->id, g_free);
-    memset(adoption, 0, sizeof(*adoption));
+    memset(&starter->adoption, 0, sizeof(starter->adoption));
+    starter->insist = (ColonyInsist) { .disk_of = -1 };
+    colony_record_found(supervisor->record, adoption.generation, adoption.id,
+                        adoption.boot->name,
+                        (const char *const *)adoption.absent, &error);
+    answer(&adoption.request, error);
     starter->failures = 0;
     starter->next = 0;
-    if (error && own) {
+    if (error && adoption.own) {
         found_end(starter, error->message);
     } else if (error) {
         back_off(starter, error->message);
-    } else if (own) {
+    } else if (adoption.own) {
         found_on_boot(starter);
     }
+    g_free(adoption.id);
+    g_strfreev(adoption.absent);
     colony_supervisor_wake(supervisor);
 }
 
@@ -232,6 +228,7 @@ static void begin_adoption(ColonyStarter *starter, guint64 generation,
         .boot = boot,
         .own = own,
         .request = request,
+        .absent = g_steal_pointer(&starter->absent),
     };
     if (colony_machine_is_running(starter->supervisor->machine)) {
         end_process(starter);
@@ -252,7 +249,6 @@ static void join(ColonyStarter *starter, const ColonyNode *node)
         boot = colony_config_node(config, colony_json_string(start, "boot"));
     }
     if (id && boot) {
-        g_clear_pointer(&starter->supervisor->record->absent, g_strfreev);
         begin_adoption(starter, colony_json_int(start, "generation", 0), id,
                        boot, FALSE, NULL);
     }
@@ -275,6 +271,7 @@ static void found_end(ColonyStarter *starter, const char *why)
     starter->found = 0;
     g_clear_pointer(&starter->id, g_free);
     g_clear_pointer(&starter->refused, g_free);
+    g_clear_pointer(&starter->absent, g_strfreev);
     starter->insist = (ColonyInsist) { .disk_of = -1 };
     if (why) {
         back_off(starter, why);
@@ -312,7 +309,9 @@ static void found_here(ColonyStarter *starter)
 
     if (copy.boot == copy.supervisor->node) {
         starter->id = NULL;
+        starter->absent = NULL;
         found_end(starter, NULL);
+        starter->absent = copy.absent;
         begin_adoption(starter, copy.found, copy.id, copy.boot, FALSE, NULL);
         g_free(copy.id);
     } else {
@@ -345,16 +344,16 @@ static void found(ColonyStarter *starter, guint64 generation,
 {
     ColonySupervisor *supervisor = starter->supervisor;
     GPtrArray *nodes = supervisor->config->nodes;
+    g_autoptr(GStrvBuilder) absent = g_strv_builder_new();
 
     if (must_wait(starter)) {
         return;
     }
     colony_task_set(supervisor, &starter->task, "start", boot);
     starter->found = generation;
-    starter->id = g_strdup_printf("%08x%08x", g_random_int(), g_random_int());
+    starter->id = g_strdup_printf("%08x", g_random_int());
     starter->boot = boot;
     starter->left = 1;
-    g_clear_pointer(&supervisor->record->absent, g_strfreev);
     for (guint i = 0; i < nodes->len; i++) {
         const ColonyNode *node = g_ptr_array_index(nodes, i);
 
@@ -362,12 +361,13 @@ static void found(ColonyStarter *starter, guint64 generation,
             continue;
         }
         if (!colony_peers_get(supervisor->peers, node)->report) {
-            colony_record_expect(supervisor->record, node->name, TRUE);
+            g_strv_builder_add(absent, node->name);
         } else if (node != boot) {
             starter->left++;
             ask_to_found(starter, node, on_answer);
         }
     }
+    starter->absent = g_strv_builder_end(absent);
     on_answer(starter, NULL, NULL);
 }
 
@@ -504,6 +504,8 @@ void colony_starter_free(ColonyStarter *starter)
         g_clear_handle_id(&starter->timer, g_source_remove);
         g_free(starter->task.error);
         g_free(starter->adoption.id);
+        g_strfreev(starter->adoption.absent);
+        g_strfreev(starter->absent);
         g_free(starter->id);
         g_free(starter->refused);
         g_free(starter);
@@ -519,6 +521,27 @@ static void refuse(ColonyRequest *request, ColonyControlError code,
                                                   text);
 
     colony_request_fail(request, error);
+}
+
+/* "off" of the arguments: a bit for each node. */
+static guint64 get_off(const ColonyConfig *config, JsonObject *arguments)
+{
+    JsonArray *names = colony_json_array(arguments, "off");
+    guint64 off = 0;
+
+    for (guint i = 0; names && i < json_array_get_length(names); i++) {
+        JsonNode *element = json_array_get_element(names, i);
+        const char *name = JSON_NODE_HOLDS_VALUE(element)
+                           ? json_node_get_string(element) : NULL;
+        const ColonyNode *node = name ? colony_config_node(config, name)
+                                      : NULL;
+
+        if (node) {
+            off |= G_GUINT64_CONSTANT(1) <<
+                   (colony_situation_place(config, node) - 1);
+        }
+    }
+    return off;
 }
 
 void colony_starter_up(ColonyStarter *starter, ColonyRequest *request,
@@ -543,7 +566,7 @@ void colony_starter_up(ColonyStarter *starter, ColonyRequest *request,
         return;
     }
     starter->insist_end = g_get_monotonic_time() + INSIST_US;
-    starter->insist.force = colony_json_boolean(arguments, "force", FALSE);
+    starter->insist.off = get_off(supervisor->config, arguments);
     starter->insist.disk_of = (int)colony_situation_place(
         supervisor->config, disk_of) - 1;
     starter->failures = 0;
@@ -551,6 +574,13 @@ void colony_starter_up(ColonyStarter *starter, ColonyRequest *request,
     colony_peers_ask(supervisor->peers);
     colony_supervisor_wake(supervisor);
     colony_request_return(request, NULL);
+}
+
+static gboolean has_vm(const ColonySupervisor *supervisor)
+{
+    ColonyProcess process = colony_situation_process(supervisor);
+
+    return process == COLONY_PROCESS_VM || process == COLONY_PROCESS_BOOTS;
 }
 
 void colony_starter_found(ColonyStarter *starter, ColonyRequest *request,
@@ -575,11 +605,10 @@ void colony_starter_found(ColonyStarter *starter, ColonyRequest *request,
                starter->adoption.generation) {
         refuse(request, COLONY_CONTROL_ERROR_REFUSED,
                "another founding is under way");
-    } else if (colony_situation_process(supervisor) == COLONY_PROCESS_VM) {
+    } else if (has_vm(supervisor)) {
         refuse(request, COLONY_CONTROL_ERROR_REFUSED,
                "the VM may be running here");
     } else {
-        g_clear_pointer(&supervisor->record->absent, g_strfreev);
         begin_adoption(starter, generation, id, boot, FALSE, request);
     }
 }

@@ -97,13 +97,11 @@ JsonObject *colony_task_json(const ColonyTask *task);
 typedef void ColonyLaunched(void *opaque, const GError *error);
 
 /*
- * Start the process that the record asks for: with its taps; with the member's
- * state, if it is being founded. @done may come at once.
+ * Start the process that the record asks for: with its taps; with a new state
+ * of the member, if it is being founded. @done may come at once.
  */
 void colony_launch(ColonySupervisor *supervisor, ColonyLaunched *done,
                    void *opaque);
-/* The state of a founding before: kept once, as "member.old". */
-gboolean colony_launch_forget_member(const ColonyNode *node, GError **error);
 
 /* --- start.c -------------------------------------------------------------- */
 

@@ -38,7 +38,9 @@ int colony_supervise(const ColonyConfig *config, const ColonyNode *node,
  *
  *   report      {} -> Report, see report.h
  *   events      {} -> a stream of { "node", "time", "event", "data" }
- *   up          { "force": bool, "disk-of": NODE? }: start what is to run here
+ *   up          { "off": [NODE...]?, "disk-of": NODE? }: start what is to run
+ *               here; @off: nodes that are off for certain, whom nobody has to
+ *               wait for
  *   down        { "force": bool }: end the VM for good, synced, everywhere
  *   failover    { "force": bool }: x-colo-lost-heartbeat here
  *   switchover  {}: on the leader

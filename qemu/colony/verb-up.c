@@ -54,6 +54,7 @@ static void print_start(const ColonyConfig *config, const ColonyNode *node,
         .start = node == leader ? COLONY_START_BOOT : COLONY_START_WAIT,
         .found = TRUE,
         .generation = 1,
+        .id = "0",
         .leader = leader,
         .taps = (const char *const *)taps,
     };
@@ -147,6 +148,39 @@ static gboolean begin(const ColonyConfig *config, const Options *options)
     return TRUE;
 }
 
+/* Who is taken to be off: nobody else is, whoever does not hear whom. */
+static JsonArray *list_off(const ColonyConfig *config,
+                           const ColonyStatus *status)
+{
+    JsonArray *names = json_array_new();
+
+    for (guint i = 0; i < config->nodes->len; i++) {
+        const ColonyNode *node = g_ptr_array_index(config->nodes, i);
+
+        if (!colony_operate_answers(status, node)) {
+            json_array_add_string_element(names, node->name);
+        }
+    }
+    return names;
+}
+
+/* FALSE, and says so: a node that does not answer is there all the same. */
+static gboolean are_off(const ColonyConfig *config, const ColonyStatus *status)
+{
+    for (guint i = 0; i < config->nodes->len; i++) {
+        const ColonyNode *node = g_ptr_array_index(config->nodes, i);
+
+        if (!colony_operate_answers(status, node) &&
+            colony_operate_is_alive(status, node)) {
+            g_printerr("%s: %s does not answer, but other nodes hear its "
+                       "QEMU or apusd: it is not off; start \"colony run\" "
+                       "there\n", g_get_prgname(), node->name);
+            return FALSE;
+        }
+    }
+    return TRUE;
+}
+
 /* Whoever names a disk has to know what the others may have. */
 static gboolean is_meant(const ColonyConfig *config, const Options *options,
                          const ColonyStatus *status)
@@ -165,6 +199,9 @@ static gboolean is_meant(const ColonyConfig *config, const Options *options,
             "disks would be lost for ever%s%s%s", options->disk_of,
             *silent ? ", and nobody can tell what " : "", silent,
             *silent ? " has: make sure that no VM runs there" : "");
+        return FALSE;
+    }
+    if (!are_off(config, status)) {
         return FALSE;
     }
     if (*silent) {
@@ -202,6 +239,10 @@ static int up(const ColonyConfig *config, const Options *options)
     json_object_set_boolean_member(arguments, "force", options->force);
     if (options->disk_of) {
         json_object_set_string_member(arguments, "disk-of", options->disk_of);
+    }
+    if (options->force) {
+        json_object_set_array_member(arguments, "off",
+                                     list_off(config, status));
     }
     failed = colony_operate_call_all(config, status, "up", arguments,
                                      CALL_MS);

@@ -153,6 +153,7 @@ static char **qemu(const ColonyConfig *config, guint place, ColonyStart start)
     ColonyStartOptions options = {
         .start = start,
         .generation = 1,
+        .id = "a",
         .leader = node_at(config, 0),
     };
 
@@ -218,6 +219,7 @@ static void the_whole_command_line(void)
         .start = COLONY_START_BOOT,
         .found = TRUE,
         .generation = 3,
+        .id = "5eed",
         .leader = node_at(config, 1),
         .taps = taps,
     };
@@ -254,7 +256,7 @@ static void the_whole_command_line(void)
         "    -netdev tap,id=lan,ifname=tap7,script=no,downscript=no \\\n"
         "    -device virtio-net-pci,id=nic-lan,netdev=lan,"
         "mac=52:54:00:00:00:01,romfile= \\\n"
-        "    -object apus-group,id=g0,cluster=shop.3,member=2,"
+        "    -object apus-group,id=g0,cluster=shop.3.5eed,member=2,"
         "directory=/var/lib/colony/b/member,found=on,leader=2,"
         "unprotected=serve,timeout=100,durability=memory,log-size=64,"
         MEMBERS " \\\n"
@@ -419,7 +421,7 @@ static void values_are_quoted(void)
 static void tls_is_for_everything(void)
 {
     ColonyConfig *config = config_new();
-    ColonyStartOptions options = { .generation = 1,
+    ColonyStartOptions options = { .generation = 1, .id = "a",
                                    .leader = node_at(config, 0) };
     g_auto(GStrv) argv = NULL;
     g_autofree char *text = NULL;
@@ -495,7 +497,7 @@ static void ipv6_addresses_have_brackets(void)
 static void the_witness(void)
 {
     ColonyConfig *config = config_new();
-    ColonyStartOptions options = { .generation = 2,
+    ColonyStartOptions options = { .generation = 2, .id = "b",
                                    .leader = node_at(config, 1) };
     const ColonyNode *witness = node_at(config, 2);
     g_autofree char *text = colony_command_apusd_config(config, witness,
@@ -505,7 +507,7 @@ static void the_witness(void)
 
     g_assert_cmpstr(text, ==,
         "[group]\n"
-        "name=shop.2\n"
+        "name=shop.2.b\n"
         "id=3\n"
         "directory=/var/lib/colony/w/member\n"
         "socket=/var/lib/colony/w/witness\n"

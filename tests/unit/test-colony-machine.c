@@ -234,6 +234,31 @@ static void test_remembered(Fixture *fixture, const void *opaque G_GNUC_UNUSED)
     colony_record_free(record);
 }
 
+/* Else it would vote in a founding that it does not remember. */
+static void test_unsaved_founding(Fixture *fixture,
+                                  const void *opaque G_GNUC_UNUSED)
+{
+    static const char *const absent[] = { "c", NULL };
+    GError *error = NULL;
+    ColonyRecord *record = colony_record_load(fixture->directory, &error);
+
+    g_assert_true(colony_record_found(record, 3, "x", "a", NULL, &error));
+    record->founding = record->forget = FALSE;
+    record->term = 9;
+    g_free(record->path);
+    record->path = g_build_filename(fixture->directory, "no", "state", NULL);
+    g_assert_false(colony_record_found(record, 4, "y", "b", absent, &error));
+    g_assert_nonnull(error);
+    g_error_free(error);
+    g_assert_cmpuint(record->generation, ==, 3);
+    g_assert_cmpstr(record->id, ==, "x");
+    g_assert_cmpstr(record->boot, ==, "a");
+    g_assert_cmpuint(record->term, ==, 9);
+    g_assert_false(record->founding || record->forget);
+    g_assert_false(colony_record_expects(record, "c"));
+    colony_record_free(record);
+}
+
 /* A node that had forgotten that it belongs to a group might vote twice. */
 static void test_damage_is_no_new_node(Fixture *fixture,
                                        const void *opaque G_GNUC_UNUSED)
@@ -269,6 +294,8 @@ int main(int argc, char **argv)
         { "/colony/machine/the-stubborn-are-killed", test_stubborn_is_killed },
         { "/colony/machine/no-such-program", test_no_such_program },
         { "/colony/record/what-was-saved-is-remembered", test_remembered },
+        { "/colony/record/a-founding-counts-when-it-is-saved",
+          test_unsaved_founding },
         { "/colony/record/damage-makes-no-new-node",
           test_damage_is_no_new_node },
     };

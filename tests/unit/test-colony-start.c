@@ -28,7 +28,7 @@ static gboolean take_number(const char *word, const char *name,
 static void take_word(ColonySituation *node, const char *word)
 {
     static const char *const processes[] = {
-        "unknown", "none", "idle", "vm", "outdated",
+        "unknown", "none", "idle", "boots", "vm", "outdated",
     };
     guint64 number;
 
@@ -45,6 +45,8 @@ static void take_word(ColonySituation *node, const char *word)
     }
     if (take_number(word, "leader", &number)) {
         node->leader = number;
+    } else if (!strncmp(word, "id", 2)) {
+        node->id = word[2] == 'A' ? "A" : "B";
     } else if (!strcmp(word, "down")) {
         node->wanted = FALSE;
     } else if (!strcmp(word, "votes")) {
@@ -81,7 +83,8 @@ typedef struct Case {
     unsigned node;
     guint64 generation;
     unsigned self;
-    gboolean unsettled, force;
+    gboolean unsettled;
+    guint64 off; /* a bit for each node */
     int disk_of; /* from 1; 0: the newest */
 } Case;
 
@@ -100,12 +103,14 @@ static const Case cases[] = {
       FOUND(0, 1), .self = 1 },
     { "all-must-answer", { "none", "none", "unknown votes" },
       AT(WAIT, 2) },
-    { "force-goes-on-without", { "none", "none", "unknown votes" },
-      FOUND(0, 1), .force = TRUE },
+    { "but-who-is-off-for-certain", { "none", "none", "unknown votes" },
+      FOUND(0, 1), .off = 4 },
+    { "and-not-who-was-not-named", { "unknown", "none", "unknown votes" },
+      AT(WAIT, 0), .self = 1, .off = 4 },
     { "the-first-may-only-vote", { "none votes", "none", "none" },
       FOUND(1, 1) },
     { "nobody-can-run", { "none votes", "unknown", "unknown" },
-      DO(ASK), .force = TRUE },
+      DO(ASK), .off = 6 },
 
     { "a-member-starts-at-once", { "none g1", "unknown", "unknown" },
       DO(START) },
@@ -166,18 +171,34 @@ static const Case cases[] = {
       FOUND(1, 2), .disk_of = 2 },
     { "a-missing-disk-boots-nowhere",
       { "idle g1 missing", "unknown", "idle g1 votes" },
-      AT(ASK, 0), .force = TRUE },
+      AT(ASK, 0), .off = 6 },
     { "who-is-named-must-answer",
       { "idle g1", "unknown", "idle g1 votes" },
-      AT(WAIT, 1), .force = TRUE, .disk_of = 2 },
+      AT(WAIT, 1), .off = 6, .disk_of = 2 },
     { "force-does-not-end-a-vm",
       { "idle g1", "vm g1", "unknown votes" },
-      DO(NOTHING), .force = TRUE },
+      DO(NOTHING), .off = 6 },
 
     { "off-is-heard", { "idle g1", "none g1 off down", "idle g1 votes" },
       AT(STOP, 1) },
-    { "even-where-it-runs", { "vm g1", "none g1 off down", "idle g1 votes" },
-      AT(STOP, 1) },
+    { "but-not-where-it-runs",
+      { "vm g1", "none g1 off down", "idle g1 votes" }, DO(NOTHING) },
+    { "nor-where-another-runs-it",
+      { "idle g1", "none g1 off down", "vm g1 votes" }, DO(NOTHING) },
+
+    { "founded-twice-who-has-no-vm-joins",
+      { "boots g2 idB", "vm g2 idA", "idle g2 idA" }, AT(JOIN, 1) },
+    { "founded-twice-who-has-the-vm-stays",
+      { "vm g2 idA", "boots g2 idB", "idle g2 idA" }, DO(NOTHING) },
+    { "founded-twice-without-a-vm-one-joins",
+      { "boots g2 idA", "boots g2 idB", "idle g2 idB" }, AT(JOIN, 1) },
+    { "founded-twice-without-a-vm-one-does-not",
+      { "boots g2 idB", "boots g2 idA", "idle g2 idA" }, DO(NOTHING) },
+    { "founded-twice-with-two-vms",
+      { "vm g2 idA", "vm g2 idB", "idle g2 idA" }, AT(ASK, 1) },
+    { "off-of-another-founding-is-not-heard",
+      { "idle g2 idB", "none g2 idA off down", "idle g2 idB" },
+      DO(WAIT), .unsettled = TRUE },
     { "off-stays-off", { "none g1 off down", "none g1 off down",
                          "none g1 off down votes" }, DO(NOTHING) },
     { "off-is-started-anew", { "none g1 off", "none g1 off",
@@ -195,7 +216,7 @@ static const Case cases[] = {
 static ColonyDecision decide(const ColonySituation *nodes, unsigned self,
                              const Case *how)
 {
-    ColonyInsist insist = { how->force, how->disk_of - 1 };
+    ColonyInsist insist = { how->off, how->disk_of - 1 };
 
     return colony_start_decide(nodes, NODES, self, !how->unsettled, &insist);
 }
@@ -230,7 +251,7 @@ static void test_case(const void *opaque)
 
 static void test_even(void)
 {
-    const ColonyInsist insist = { .force = TRUE, .disk_of = -1 };
+    const ColonyInsist insist = { .disk_of = -1 };
     ColonySituation nodes[NODES + 1];
 
     for (unsigned i = 0; i < G_N_ELEMENTS(nodes); i++) {
@@ -249,6 +270,7 @@ static ColonySituation random_node(void)
         .wanted = g_test_rand_int_range(0, 3),
         .off = !g_test_rand_int_range(0, 4),
         .generation = g_test_rand_int_range(0, 4),
+        .id = g_test_rand_int_range(0, 4) ? "A" : "B",
         .process = g_test_rand_int_range(0, COLONY_PROCESS_OUTDATED + 1),
         .expects = !g_test_rand_int_range(0, 4),
         .store = g_test_rand_int_range(0, COLONY_STORE_MISSING + 1),
@@ -274,7 +296,8 @@ static void check(const ColonySituation *nodes, unsigned self,
         for (unsigned i = 0; i < NODES; i++) {
             g_assert_cmpuint(decision.generation, >, nodes[i].generation);
             g_assert_cmpint(nodes[i].process, !=, COLONY_PROCESS_VM);
-            g_assert_true(how->force ||
+            g_assert_cmpint(nodes[i].process, !=, COLONY_PROCESS_BOOTS);
+            g_assert_true(how->off >> i & 1 ||
                           nodes[i].process != COLONY_PROCESS_UNKNOWN);
             g_assert_true(how->disk_of || i == decision.node ||
                           !nodes[i].can_run ||
@@ -290,8 +313,16 @@ static void check(const ColonySituation *nodes, unsigned self,
         g_assert_cmpint(own->process, ==, COLONY_PROCESS_OUTDATED);
         break;
     case COLONY_DO_JOIN:
-        g_assert_cmpuint(about->generation, >, own->generation);
+        g_assert_true(about->generation > own->generation ||
+                      (about->generation == own->generation &&
+                       strcmp(about->id, own->id) &&
+                       own->process != COLONY_PROCESS_VM));
         g_assert_true(own->generation || about->expects);
+        break;
+    case COLONY_DO_STOP:
+        for (unsigned i = 0; i < NODES; i++) {
+            g_assert_cmpint(nodes[i].process, !=, COLONY_PROCESS_VM);
+        }
         break;
     default:
         break;
@@ -305,7 +336,7 @@ static void test_random(void)
         unsigned founders = 0;
         const Case how = {
             .unsettled = g_test_rand_int_range(0, 2),
-            .force = g_test_rand_int_range(0, 2),
+            .off = g_test_rand_int_range(0, 1 << NODES),
             .disk_of = g_test_rand_int_range(0, 4) ? 0
                        : g_test_rand_int_range(1, NODES + 1),
         };
