@@ -56,7 +56,7 @@ def test_status_tells_the_truth(nodes, client):
 
     nodes.supervisors['a'].kill()
     wait_true(nodes, lambda status: status['health'] == 'protected' and
-              status['leader'] == 'a' and
+              status.get('leader') == 'a' and
               has_warning(status, 'supervisor', 'a'))
     nodes.supervisors['a'].start()
     status = nodes.wait_protected()
@@ -64,7 +64,7 @@ def test_status_tells_the_truth(nodes, client):
     lose(nodes, status, 'c')
     wait_true(nodes, lambda status: status['health'] == 'unprotected' and
               status['why'].startswith('c cannot vote now') and
-              status['secondary'] == 'b' and
+              status.get('secondary') == 'b' and
               has_warning(status, 'missing', 'c'))
     nodes.supervisors['c'].start()
     status = nodes.wait_protected()
@@ -77,7 +77,7 @@ def test_status_tells_the_truth(nodes, client):
     status = nodes.wait_protected()
 
     nodes.hosts[0].cut()
-    wait_true(nodes, lambda status: status['leader'] == 'b' and
+    wait_true(nodes, lambda status: status.get('leader') == 'b' and
               status['health'] == 'unprotected' and
               has_warning(status, 'two-leaders', 'a'))
     nodes.hosts[0].restore()
