@@ -40,13 +40,19 @@ static bool guest_has_work(GroupPace *pace, int64_t now)
     return used - before >= (now - pace->delivered_at) / 8 * 7;
 }
 
+/* Nothing came for @gap; a leader that has work does not wait that long. */
+static int64_t leaders_pace(int64_t gap)
+{
+    return gap > 2 * GROUP_PACE_MAX_NS ? 0 : MIN(gap, GROUP_PACE_MAX_NS);
+}
+
 void group_pace_delivered(ApusGroup *group)
 {
     GroupPace *pace = &group->pace;
     int64_t now = qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
 
     if (group->part == APUS_PART_SECONDARY) {
-        pace->ns = MIN(now - pace->delivered_at, GROUP_PACE_MAX_NS);
+        pace->ns = leaders_pace(now - pace->delivered_at);
     } else if (guest_has_work(pace, now)) {
         pace->ns += MAX(pace->ns / 8, STEP_NS);
         pace->ns = MIN(pace->ns, GROUP_PACE_MAX_NS);
