@@ -85,12 +85,11 @@ static const Case cases[] = {
     }, {
         .name = "up-tells-all", .verb = colony_verb_up, .words = "FILE",
         .exit = 0,
-        .out = "a: up {\"force\":false}\nb: up {\"force\":false}\n"
-               "c: up {\"force\":false}\n",
+        .out = "a: up {*}\nb: up {*}\nc: up {*}\n",
     }, {
         .name = "up-tells-those-that-answer", .verb = colony_verb_up,
         .words = "FILE", .changes = { { 'b', "", NULL } }, .exit = 1,
-        .out = "a: up {\"force\":false}\nc: up {\"force\":false}\n",
+        .out = "a: up {*}\nc: up {*}\n",
         .err = "*b: *refused*",
     }, {
         .name = "up-waits", .verb = colony_verb_up, .words = "FILE -w 5",
@@ -115,8 +114,8 @@ static const Case cases[] = {
         .changes = { { 'a', "", NULL }, { 'b', ABSENT, NULL },
                      { 'c', ABSENT, NULL } },
         .exit = 0,
-        .out = "b: up {\"force\":true,\"disk-of\":\"b\"}\n"
-               "c: up {\"force\":true,\"disk-of\":\"b\"}\n",
+        .out = "b: up {*\"disk-of\":\"b\",\"off\":[\"a\"]}\n"
+               "c: up {*\"disk-of\":\"b\",\"off\":[\"a\"]}\n",
         .err = "*a is taken to be off*",
     }, {
         .name = "up-disk-of-while-it-runs", .verb = colony_verb_up,
