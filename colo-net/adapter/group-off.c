@@ -85,10 +85,10 @@ static bool is_synced(ApusGroup *group)
     }
 }
 
-static void end(ApusGroup *group)
+static void end(ApusGroup *group, ShutdownCause cause)
 {
     group->off = GROUP_OFF_DONE;
-    qemu_system_shutdown_request(SHUTDOWN_CAUSE_GUEST_SHUTDOWN);
+    qemu_system_shutdown_request(cause);
 }
 
 static void look_at_fate(ApusGroup *group)
@@ -101,7 +101,7 @@ static void look_at_fate(ApusGroup *group)
         group->off_told = false;
     }
     if (is_told && committed) {
-        end(group);
+        end(group, SHUTDOWN_CAUSE_GUEST_SHUTDOWN);
     } else if (is_told) {
         group->naming = false;
         group->off = GROUP_OFF_SYNC;
@@ -114,7 +114,7 @@ static void take_step(ApusGroup *group)
         look_at_fate(group);
     } else if (group->off == GROUP_OFF_LEAVE) {
         if (get_colo_mode() == COLO_MODE_NONE) {
-            end(group);
+            end(group, SHUTDOWN_CAUSE_GUEST_SHUTDOWN);
         }
     } else if (is_synced(group)) {
         name_stopped(group);
@@ -141,7 +141,8 @@ void group_off_look(ApusGroup *group)
         qemu_clock_get_ms(QEMU_CLOCK_REALTIME) >= group->off_end) {
         warn_report("apus-group: the guest is off, but that was not settled "
                     "within %d ms: another replica may go on", OFF_TIMEOUT_MS);
-        end(group);
+        /* Nobody who watches is to take the guest for off. */
+        end(group, SHUTDOWN_CAUSE_HOST_ERROR);
     }
 }
 

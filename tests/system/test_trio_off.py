@@ -87,6 +87,9 @@ def test_without_a_majority_a_guest_is_off_in_the_end(lab, client, start_trio):
     trio.witness.kill()
     trio.leader.at('apus_group_off', lambda line: trio.secondary.freeze())
     shell.begin(f'{WRITE}; poweroff -f')
+    # Nobody has agreed, so nobody may be told that the guest is off.
+    trio.leader.qmp.wait_event('SHUTDOWN', 30, guest=False,
+                               reason='host-error')
     assert trio.leader.wait_exit(30) == 0
     assert_has_all(trio.disks.image(trio.leader.host))
 
