@@ -8,6 +8,7 @@ cannot be here (packages, systemd, power) is played. Nothing that is typed
 reaches a shell of the machine that the tests run on, but colony's lines.
 """
 
+import dataclasses
 import http.client
 import os
 import pathlib
@@ -202,10 +203,16 @@ class Typist:
         if verb == 'down' and '--force' not in line:
             # The tests' guest has no power button.
             Shell(self.client).begin('sleep 1; poweroff -f')
-        if verb in ('check', 'status'):
-            # What check prints here is of a smaller machine.
-            self._until(node, line, lambda status, output: status == 0
-                        if verb == 'check' else
+        if verb == 'check':
+            # In /sys are the devices of the network that it was mounted in.
+            # What is printed here is of a smaller machine.
+            status, output = self._run(
+                node, f"unshare --mount sh -c 'mount -t sysfs none /sys && "
+                f"exec sh -c \"$0\"' {shlex.quote(line)}")
+            assert status == 0, output
+            return
+        if verb == 'status':
+            self._until(node, line, lambda _status, output:
                         not command.output or command.prints(output))
             return
         told = any(text.startswith(f'colony {verb}: ')
@@ -245,12 +252,9 @@ class Typist:
         os.close(master)
 
     def _runuser(self, node, command):
-        # In /sys are the devices of the network that it was mounted in.
-        typed = shlex.quote(command.text.partition(' -- ')[2])
-        status, output = self._run(
-            node, f"unshare --mount sh -c 'mount -t sysfs none /sys && "
-            f"exec sh -c \"$0\"' {typed}")
-        assert status == 0, output
+        """Here all is typed by one user."""
+        typed = command.text.partition(' -- ')[2]
+        self._colony(node, dataclasses.replace(command, text=typed))
 
     def _systemctl(self, node, command):
         words = command.text.split()[1:]
@@ -290,6 +294,8 @@ class Typist:
         connection = Postgres.when_ready(self.client, ADDRESS, timeout=WAIT)
         connection.query(sql)
         connection.close()
+        # This server's settings were written when it booted, just now.
+        Shell(self.client).run('sync')
 
     def _curl(self, _node, command):
         """Until it is there: the service has just been restarted."""
