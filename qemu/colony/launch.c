@@ -60,6 +60,14 @@ static gboolean put_aside(const ColonyNode *node, GError **error)
     return FALSE;
 }
 
+/* Without that the folder was left behind by one that was being made. */
+static gboolean has_state(const char *member)
+{
+    g_autofree char *state = g_build_filename(member, "state", NULL);
+
+    return g_file_test(state, G_FILE_TEST_EXISTS);
+}
+
 static ColonyStartOptions get_options(ColonySupervisor *supervisor)
 {
     const ColonyRecord *record = supervisor->record;
@@ -68,7 +76,7 @@ static ColonyStartOptions get_options(ColonySupervisor *supervisor)
                                                 record->boot);
     /* A member that was there before has a VM that must not boot again. */
     gboolean first = record->founding &&
-                     !g_file_test(member, G_FILE_TEST_EXISTS);
+                     !has_state(member);
 
     return (ColonyStartOptions) {
         .start = first && boot == supervisor->node ? COLONY_START_BOOT
@@ -224,7 +232,7 @@ static gboolean begin_apusd(ColonySupervisor *supervisor, ColonyLaunched *done,
                                   error)) {
         return FALSE;
     }
-    if (options.found && !g_file_test(member, G_FILE_TEST_EXISTS)) {
+    if (options.found && !has_state(member)) {
         return found_apusd(supervisor, file, done, opaque, error);
     }
     launch_apusd(supervisor, error);

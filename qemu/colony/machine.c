@@ -244,7 +244,6 @@ static void in_child(void *opaque G_GNUC_UNUSED)
         *--digit = '0' + pid % 10;
         pid /= 10;
     } while (pid);
-    (void)!ftruncate(LOCK_FD, 0);
     (void)!pwrite(LOCK_FD, digit, text + sizeof(text) - digit, 0);
 }
 
@@ -276,6 +275,12 @@ static int open_lock(ColonyMachine *machine, GError **error)
     }
     if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
         fail(error, "another process runs, which holds", machine->pid_file);
+        close(fd);
+        return -1;
+    }
+    /* The number of before may be another's by now. */
+    if (ftruncate(fd, 0) < 0) {
+        fail(error, "cannot write to", machine->pid_file);
         close(fd);
         return -1;
     }

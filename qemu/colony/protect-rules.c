@@ -28,6 +28,9 @@ static ColonyStep go_on(const ColonyProgress *progress, ColonyStep next)
 
 ColonyStep colony_protect_decide(const ColonyProgress *progress)
 {
+    if (!progress->known) {
+        return progress->failed ? COLONY_STEP_FAIL : COLONY_STEP_NONE;
+    }
     if (!progress->leads || progress->protected) {
         return progress->stage == COLONY_STAGE_IDLE ? COLONY_STEP_NONE
                                                     : COLONY_STEP_REST;

@@ -26,7 +26,8 @@ typedef enum ColonyStage {
 
 typedef struct ColonyProgress {
     ColonyStage stage;
-    gboolean leads; /* this node does, and its QEMU answers */
+    gboolean known; /* its QEMU answers; else one waits, with a deadline */
+    gboolean leads; /* this node does */
     gboolean protected;
     gboolean wanted; /* by the policy, or by an operator */
     gboolean moving; /* a migration is under way, whoever has begun it */

@@ -237,7 +237,8 @@ static void ask_migration(ColonyProtector *protector)
 static gboolean is_done(ColonyProtector *protector, const Disks *disks)
 {
     return protector->stage == COLONY_STAGE_RESYNC
-           ? protector->sent && disks->synced == disks->count
+           ? protector->sent && disks->synced ==
+             protector->supervisor->config->disks->len
            : protector->done;
 }
 
@@ -248,7 +249,8 @@ static ColonyStep decide(ColonyProtector *protector)
     Disks disks = get_disks(view);
     ColonyProgress progress = {
         .stage = protector->stage,
-        .leads = view->known && view->part == COLONY_PART_LEADER,
+        .known = view->known && view->gannet,
+        .leads = view->part == COLONY_PART_LEADER,
         .protected = view->protected,
         .wanted = supervisor->record->wanted &&
                   (supervisor->config->reprotect || protector->wanted),
@@ -256,7 +258,7 @@ static ColonyStep decide(ColonyProtector *protector)
         .candidate = protector->informed && get_candidate(protector),
         .due = g_get_monotonic_time() >= protector->next,
         .done = is_done(protector, &disks),
-        .disks = disks.synced < disks.count,
+        .disks = disks.synced < supervisor->config->disks->len,
     };
 
     if (protector->stage == COLONY_STAGE_RESYNC) {
@@ -339,11 +341,44 @@ static void migrate(ColonyProtector *protector)
         protector->supervisor->config, protector->peer));
 }
 
+static gboolean is_synced(const ColonyView *view, JsonNode *command)
+{
+    JsonObject *arguments = colony_json_object(json_node_get_object(command),
+                                               "arguments");
+    const char *name = colony_json_string(arguments, "node-name");
+    JsonArray *array = view->gannet && JSON_NODE_HOLDS_ARRAY(view->gannet)
+                       ? json_node_get_array(view->gannet) : NULL;
+
+    for (guint i = 0; array && i < json_array_get_length(array); i++) {
+        JsonNode *node = json_array_get_element(array, i);
+        JsonObject *disk = JSON_NODE_HOLDS_OBJECT(node)
+                           ? json_node_get_object(node) : NULL;
+
+        if (!g_strcmp0(colony_json_string(disk, "node-name"), name)) {
+            return !g_strcmp0(colony_json_string(disk, "state"), "synced");
+        }
+    }
+    return FALSE;
+}
+
+/* From here on the disks are in step with that node, or with none. */
 static void resync(ColonyProtector *protector)
 {
+    ColonySupervisor *supervisor = protector->supervisor;
+    GPtrArray *commands;
+
+    supervisor->record->mate = protector->peer->id;
+    colony_supervisor_save(supervisor, NULL);
     set_stage(protector, COLONY_STAGE_RESYNC);
-    send_commands(protector, colony_command_resync(
-        protector->supervisor->config, protector->peer, FALSE));
+    commands = colony_command_resync(supervisor->config, protector->peer,
+                                     FALSE);
+    for (guint i = commands->len; i-- > 0; ) {
+        if (is_synced(colony_supervisor_view(supervisor),
+                      g_ptr_array_index(commands, i))) {
+            g_ptr_array_remove_index(commands, i);
+        }
+    }
+    send_commands(protector, commands);
 }
 
 static gboolean on_timer(void *opaque)

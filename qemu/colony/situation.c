@@ -32,6 +32,28 @@ ColonyProcess colony_situation_process(const ColonySupervisor *supervisor)
                                                     : COLONY_PROCESS_BOOTS;
 }
 
+/* A leader that was cut off does not know yet that it leads no more. */
+static gboolean is_elected(const ColonyView *view)
+{
+    JsonObject *apus = view->apus && JSON_NODE_HOLDS_OBJECT(view->apus)
+                       ? json_node_get_object(view->apus) : NULL;
+    JsonArray *members = colony_json_array(apus, "members");
+    guint count = members ? json_array_get_length(members) : 0, heard = 0;
+
+    if (!view->known || view->part != COLONY_PART_LEADER) {
+        return FALSE;
+    }
+    for (guint i = 0; i < count; i++) {
+        JsonNode *element = json_array_get_element(members, i);
+        JsonObject *member = JSON_NODE_HOLDS_OBJECT(element)
+                             ? json_node_get_object(element) : NULL;
+
+        heard += colony_json_boolean(member, "connected", FALSE) &&
+                 !colony_json_boolean(member, "suspected", TRUE);
+    }
+    return colony_json_boolean(apus, "may-speak", FALSE) || 2 * heard > count;
+}
+
 static const char *const process_names[] = {
     [COLONY_PROCESS_UNKNOWN] = "unknown",
     [COLONY_PROCESS_NONE] = "none",
@@ -71,6 +93,8 @@ JsonObject *colony_situation_json(const ColonySupervisor *supervisor)
         json_object_set_string_member(object, "boot", record->boot);
     }
     json_object_set_boolean_member(object, "off", record->off);
+    json_object_set_boolean_member(
+        object, "elected", is_elected(colony_supervisor_view(supervisor)));
     json_object_set_int_member(object, "term", record->term);
     json_object_set_int_member(object, "leader", record->leader);
     for (char **name = record->absent; name && *name; name++) {
@@ -108,6 +132,7 @@ static void get_own(const ColonySupervisor *supervisor, ColonySituation *own)
     get_store(supervisor, own);
     own->wanted = record->wanted;
     own->process = colony_situation_process(supervisor);
+    own->elected = is_elected(colony_supervisor_view(supervisor));
     own->generation = record->generation;
     own->id = record->id;
     own->off = record->off;
@@ -120,8 +145,10 @@ static void get_own(const ColonySupervisor *supervisor, ColonySituation *own)
 static gboolean is_listed(JsonArray *names, const char *name)
 {
     for (guint i = 0; names && i < json_array_get_length(names); i++) {
-        if (!g_strcmp0(json_node_get_string(json_array_get_element(names, i)),
-                       name)) {
+        JsonNode *element = json_array_get_element(names, i);
+
+        if (JSON_NODE_HOLDS_VALUE(element) &&
+            !g_strcmp0(json_node_get_string(element), name)) {
             return TRUE;
         }
     }
@@ -140,6 +167,7 @@ static void get_peer(const ColonySupervisor *supervisor,
     there->process = parse_process(colony_json_string(start, "process"));
     there->generation = colony_json_int(start, "generation", 0);
     there->id = colony_json_string(start, "id");
+    there->elected = colony_json_boolean(start, "elected", FALSE);
     there->off = colony_json_boolean(start, "off", FALSE);
     there->expects = is_listed(colony_json_array(start, "absent"),
                                supervisor->node->name);

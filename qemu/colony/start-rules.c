@@ -169,62 +169,97 @@ static ColonyDecision begin(const ColonySituation *nodes, unsigned count,
     return found(nodes, count, insist);
 }
 
-static gboolean is_other(const ColonySituation *a, const ColonySituation *b)
+/* Do both belong to the same founding? */
+static gboolean are_one(const ColonySituation *a, const ColonySituation *b)
 {
-    return a->id && b->id && strcmp(a->id, b->id);
+    return a->generation == b->generation &&
+           (!a->id || !b->id || !strcmp(a->id, b->id));
+}
+
+static gboolean is_elected(const ColonySituation *nodes, unsigned count,
+                           const ColonySituation *founding)
+{
+    for (unsigned i = 0; i < count; i++) {
+        if (nodes[i].elected && are_one(&nodes[i], founding)) {
+            return TRUE;
+        }
+    }
+    return FALSE;
+}
+
+/* Somebody of the founding may have the VM, or be heard with it. */
+static gboolean may_have(const ColonySituation *nodes, unsigned count,
+                         const ColonySituation *founding)
+{
+    for (unsigned i = 0; i < count; i++) {
+        if (!answers(&nodes[i]) || (nodes[i].process == COLONY_PROCESS_VM &&
+                                    are_one(&nodes[i], founding))) {
+            return TRUE;
+        }
+    }
+    return FALSE;
 }
 
 /*
- * The same generation was founded twice, on both sides of a cut, by force: only
- * one of them can have a majority, and so the VM.
+ * A node of another founding. Force on both sides of a cut, or on the wrong one,
+ * may have made two; only one can have a majority, and it is that which counts.
+ * A founding is left only for one that has it, or if nobody can have its VM.
  */
-static ColonyDecision settle(const ColonySituation *nodes, unsigned self,
-                             unsigned other)
+static ColonyDecision settle(const ColonySituation *nodes, unsigned count,
+                             unsigned self, unsigned other)
 {
     const ColonySituation *own = &nodes[self], *node = &nodes[other];
-    gboolean has = own->process == COLONY_PROCESS_VM;
+    gboolean ours = is_elected(nodes, count, own);
+    gboolean theirs = is_elected(nodes, count, node);
 
-    if (has && node->process == COLONY_PROCESS_VM) {
-        return stop(COLONY_DO_ASK, other, "%s has the VM, too: both sides of a "
-                    "cut were started by force; end the one that counts less "
-                    "with colony down --force on its side");
+    if (ours && theirs) {
+        return stop(COLONY_DO_ASK, other, "%s is of another founding, begun by "
+                    "force, and both have a VM; end the one that counts less");
     }
-    if (!has && (node->process == COLONY_PROCESS_VM ||
-                 strcmp(own->id, node->id) < 0)) {
-        return act(COLONY_DO_JOIN, other);
+    if (node->generation < own->generation) {
+        /* It was there before, and may have voted: it cannot go back. */
+        return theirs ? stop(COLONY_DO_ASK, other, "%s is of the founding "
+                             "before this one, and its VM is heard: this one "
+                             "was begun by force on the wrong side of a cut; "
+                             "put a new node in the place of this one with "
+                             "colony replace")
+                      : act(COLONY_DO_NOTHING, self);
     }
-    return act(COLONY_DO_NOTHING, self);
+    if (ours || (!theirs && may_have(nodes, count, own))) {
+        return act(COLONY_DO_NOTHING, self);
+    }
+    return act(theirs || node->generation > own->generation ||
+               strcmp(own->id, node->id) < 0 ? COLONY_DO_JOIN
+                                             : COLONY_DO_NOTHING, other);
 }
 
-/* What another node's generation means for this one. */
+/* What other nodes' foundings mean for this one. */
 static ColonyDecision heed(const ColonySituation *nodes, unsigned count,
                            unsigned self)
 {
     const ColonySituation *own = &nodes[self];
-    guint64 newest = newest_generation(nodes, count);
     ColonyDecision decision = act(COLONY_DO_NOTHING, self);
 
-    for (unsigned i = 0; i < count; i++) {
+    for (unsigned i = 0; i < count &&
+         decision.what == COLONY_DO_NOTHING; i++) {
         const ColonySituation *node = &nodes[i];
 
-        if (i == self || !answers(node) || node->generation != newest) {
+        if (i == self || !answers(node) || !node->generation) {
             continue;
         }
-        /* Who has no state may have voted, and forgotten it. */
-        if (node->generation > own->generation &&
-            (own->generation || node->expects)) {
-            return act(COLONY_DO_JOIN, i);
-        }
-        if (node->generation != own->generation || !newest) {
-            continue;
-        }
-        if (is_other(node, own)) {
-            decision = settle(nodes, self, i);
-        } else if (node->off && !own->off && !any_vm(nodes, count)) {
+        if (!own->generation) {
+            /* Who has no state may have voted, and forgotten it. */
+            if (node->expects &&
+                node->generation == newest_generation(nodes, count)) {
+                decision = act(COLONY_DO_JOIN, i);
+            }
+        } else if (!are_one(node, own) &&
+                   (node->generation == newest_generation(nodes, count) ||
+                    is_elected(nodes, count, node))) {
+            decision = settle(nodes, count, self, i);
+        } else if (are_one(node, own) && node->off && !own->off &&
+                   !any_vm(nodes, count)) {
             decision = act(COLONY_DO_STOP, i);
-        }
-        if (decision.what != COLONY_DO_NOTHING) {
-            return decision;
         }
     }
     return decision;
@@ -252,8 +287,11 @@ static ColonyDecision without_process(const ColonySituation *nodes,
 {
     const ColonySituation *own = &nodes[self];
 
-    if (own->generation && !own->off) {
+    if (own->generation && (!own->off || is_elected(nodes, count, own))) {
         return act(COLONY_DO_START, self);
+    }
+    if (any_vm(nodes, count) && own->generation) {
+        return act(COLONY_DO_NOTHING, self); /* it will be off, too */
     }
     if (any_vm(nodes, count)) {
         return stop(COLONY_DO_ASK, self, "%s has no state of the group, "

@@ -43,6 +43,7 @@ typedef struct ColonySituation {
     guint64 generation; /* 0: no state of the group is here */
     const char *id; /* of the founding, see record.h; or NULL */
     ColonyProcess process;
+    gboolean elected; /* leads, and has a majority now */
     gboolean expects; /* it has founded without oneself, who may join */
     ColonyStore store;
     guint64 disks; /* generation of the disks, see gannet-side-file.rst */

@@ -166,8 +166,8 @@ static void launch(ColonyStarter *starter)
 
 static void end_process(ColonyStarter *starter)
 {
-    if (colony_machine_is_running(starter->supervisor->machine) &&
-        !starter->ending) {
+    if (!starter->supervisor->ending && !starter->ending &&
+        colony_machine_is_running(starter->supervisor->machine)) {
         starter->ending = TRUE;
         colony_machine_end(starter->supervisor->machine, END_MS);
     }
@@ -237,6 +237,13 @@ static void begin_adoption(ColonyStarter *starter, guint64 generation,
     }
 }
 
+/* It becomes a part of the group's name. */
+static gboolean is_id(const char *id)
+{
+    return id && *id && strlen(id) <= 8 &&
+           strspn(id, "0123456789abcdef") == strlen(id);
+}
+
 static void join(ColonyStarter *starter, const ColonyNode *node)
 {
     const ColonyConfig *config = starter->supervisor->config;
@@ -248,7 +255,7 @@ static void join(ColonyStarter *starter, const ColonyNode *node)
     if (colony_json_string(start, "boot")) {
         boot = colony_config_node(config, colony_json_string(start, "boot"));
     }
-    if (id && boot) {
+    if (is_id(id) && boot) {
         begin_adoption(starter, colony_json_int(start, "generation", 0), id,
                        boot, FALSE, NULL);
     }
@@ -398,6 +405,7 @@ static void act(ColonyStarter *starter, const ColonyDecision *decision)
         }
         break;
     case COLONY_DO_START:
+        starter->supervisor->record->off = FALSE;
         launch(starter);
         break;
     case COLONY_DO_END:
@@ -595,7 +603,7 @@ void colony_starter_found(ColonyStarter *starter, ColonyRequest *request,
     if (name) {
         boot = colony_config_node(supervisor->config, name);
     }
-    if (!id || !boot || generation <= 0) {
+    if (!is_id(id) || !boot || generation <= 0) {
         refuse(request, COLONY_CONTROL_ERROR_FAILED,
                "found: generation, id or leader is missing or wrong");
     } else if ((guint64)generation <= supervisor->record->generation) {

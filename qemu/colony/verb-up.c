@@ -236,7 +236,6 @@ static int up(const ColonyConfig *config, const Options *options)
         }
     }
     arguments = json_object_new();
-    json_object_set_boolean_member(arguments, "force", options->force);
     if (options->disk_of) {
         json_object_set_string_member(arguments, "disk-of", options->disk_of);
     }

@@ -38,6 +38,8 @@ struct ColonyViewer {
     ColonyView next; /* of the look under way */
     unsigned left; /* of its answers, each of which has a reference */
     gboolean gone; /* freed, but for these */
+    gboolean ending; /* all have come, and are about to be told */
+    gboolean stale; /* they are of a process that has ended */
     GArray *waiting, *coming; /* Waiter: of this look, and of the next */
 };
 
@@ -143,6 +145,10 @@ static void finish(ColonyViewer *viewer)
 {
     g_autoptr(GArray) told = g_steal_pointer(&viewer->waiting);
 
+    if (viewer->stale) {
+        clear_view(&viewer->next);
+        viewer->stale = FALSE;
+    }
     if (viewer->node->can_run) {
         digest_qemu(&viewer->next);
     } else {
@@ -159,11 +165,27 @@ static void finish(ColonyViewer *viewer)
     tell(told);
 }
 
-/* An answer has come, or never will. */
+static gboolean on_finish(void *opaque)
+{
+    ColonyViewer *viewer = opaque;
+
+    viewer->ending = FALSE;
+    if (!viewer->gone) {
+        finish(viewer);
+    }
+    g_rc_box_release_full(viewer, clear_viewer);
+    return G_SOURCE_REMOVE;
+}
+
+/*
+ * An answer has come, or never will, maybe because the machine is just being
+ * taken apart: so whoever waits is told later.
+ */
 static void answered(ColonyViewer *viewer)
 {
-    if (--viewer->left == 0 && !viewer->gone) {
-        finish(viewer);
+    if (--viewer->left == 0) {
+        viewer->ending = TRUE;
+        g_idle_add(on_finish, g_rc_box_acquire(viewer));
     }
     g_rc_box_release_full(viewer, clear_viewer);
 }
@@ -287,7 +309,7 @@ void colony_viewer_look(ColonyViewer *viewer, ColonyViewDone *done,
 {
     Waiter waiter = { done, opaque };
 
-    if (viewer->left) {
+    if (viewer->left || viewer->ending) {
         g_array_append_val(viewer->coming, waiter);
         return;
     }
@@ -297,6 +319,7 @@ void colony_viewer_look(ColonyViewer *viewer, ColonyViewDone *done,
 
 void colony_viewer_forget(ColonyViewer *viewer)
 {
+    viewer->stale = viewer->left || viewer->ending;
     clear_view(&viewer->view);
 }
 

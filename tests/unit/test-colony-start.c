@@ -53,6 +53,8 @@ static void take_word(ColonySituation *node, const char *word)
         node->can_run = FALSE;
     } else if (!strcmp(word, "off")) {
         node->off = TRUE;
+    } else if (!strcmp(word, "elected")) {
+        node->elected = TRUE;
     } else if (!strcmp(word, "expects")) {
         node->expects = TRUE;
     } else if (!strcmp(word, "partial")) {
@@ -122,8 +124,20 @@ static const Case cases[] = {
       AT(JOIN, 1) },
     { "who-is-older-joins", { "none g1", "vm g2", "idle g2 votes" },
       AT(JOIN, 1) },
-    { "and-ends-what-it-has", { "vm g1", "vm g2", "idle g2 votes" },
-      AT(JOIN, 1) },
+    { "a-leader-that-was-cut-off-joins",
+      { "vm g1", "vm g2 elected", "idle g2 votes" }, AT(JOIN, 1) },
+    { "a-vm-is-left-only-for-a-majority",
+      { "vm g1", "vm g2", "idle g2 votes" }, DO(NOTHING) },
+    { "nor-by-a-witness", { "idle g1 votes", "boots g2", "vm g1" },
+      DO(NOTHING) },
+    { "nor-while-somebody-may-have-one",
+      { "idle g1", "boots g2", "unknown" }, DO(NOTHING) },
+    { "a-majority-is-not-left",
+      { "vm g1 elected", "boots g2", "idle g1 votes" }, DO(NOTHING) },
+    { "forced-on-the-wrong-side",
+      { "boots g2", "vm g1 elected", "idle g1 votes" }, AT(ASK, 1) },
+    { "forced-on-the-right-side-after-all",
+      { "idle g1 votes", "vm g2 elected", "vm g1" }, AT(JOIN, 1) },
     { "the-newest-counts", { "idle g1", "idle g2", "vm g3" },
       AT(JOIN, 2) },
     { "deposed-is-ended", { "outdated g1", "vm g1", "idle g1 votes" },
@@ -187,7 +201,13 @@ static const Case cases[] = {
       { "idle g1", "none g1 off down", "vm g1 votes" }, DO(NOTHING) },
 
     { "founded-twice-who-has-no-vm-joins",
-      { "boots g2 idB", "vm g2 idA", "idle g2 idA" }, AT(JOIN, 1) },
+      { "boots g2 idB", "vm g2 idA elected", "idle g2 idA" }, AT(JOIN, 1) },
+    { "founded-twice-a-witness-stays",
+      { "idle g2 idA", "boots g2 idB", "vm g2 idA elected" }, DO(NOTHING) },
+    { "founded-twice-even-if-that-is-silent",
+      { "idle g2 idA", "vm g2 idB", "vm g2 idA" }, DO(NOTHING) },
+    { "founded-twice-or-away",
+      { "idle g2 idA", "boots g2 idB", "unknown" }, DO(NOTHING) },
     { "founded-twice-who-has-the-vm-stays",
       { "vm g2 idA", "boots g2 idB", "idle g2 idA" }, DO(NOTHING) },
     { "founded-twice-without-a-vm-one-joins",
@@ -195,10 +215,15 @@ static const Case cases[] = {
     { "founded-twice-without-a-vm-one-does-not",
       { "boots g2 idB", "boots g2 idA", "idle g2 idA" }, DO(NOTHING) },
     { "founded-twice-with-two-vms",
-      { "vm g2 idA", "vm g2 idB", "idle g2 idA" }, AT(ASK, 1) },
+      { "vm g2 idA elected", "vm g2 idB elected", "idle g2 idA" },
+      AT(ASK, 1) },
     { "off-of-another-founding-is-not-heard",
       { "idle g2 idB", "none g2 idA off down", "idle g2 idB" },
       DO(WAIT), .unsettled = TRUE },
+    { "off-though-it-runs-votes-again",
+      { "none g1 off", "vm g1 elected", "idle g1 votes" }, DO(START) },
+    { "off-while-one-ends-waits",
+      { "none g1 off", "vm g1", "idle g1 votes" }, DO(NOTHING) },
     { "off-stays-off", { "none g1 off down", "none g1 off down",
                          "none g1 off down votes" }, DO(NOTHING) },
     { "off-is-started-anew", { "none g1 off", "none g1 off",
@@ -265,7 +290,7 @@ static void test_even(void)
 
 static ColonySituation random_node(void)
 {
-    return (ColonySituation) {
+    ColonySituation node = {
         .can_run = g_test_rand_int_range(0, 3),
         .wanted = g_test_rand_int_range(0, 3),
         .off = !g_test_rand_int_range(0, 4),
@@ -278,6 +303,22 @@ static ColonySituation random_node(void)
         .term = g_test_rand_int_range(0, 5),
         .leader = g_test_rand_int_range(0, NODES + 1),
     };
+
+    node.elected = node.process == COLONY_PROCESS_VM &&
+                   g_test_rand_int_range(0, 2);
+    return node;
+}
+
+static gboolean is_served(const ColonySituation *nodes,
+                          const ColonySituation *founding)
+{
+    for (unsigned i = 0; i < NODES; i++) {
+        if (nodes[i].elected && nodes[i].generation == founding->generation &&
+            !strcmp(nodes[i].id, founding->id)) {
+            return TRUE;
+        }
+    }
+    return FALSE;
 }
 
 static void check(const ColonySituation *nodes, unsigned self,
@@ -306,7 +347,8 @@ static void check(const ColonySituation *nodes, unsigned self,
         }
         break;
     case COLONY_DO_START:
-        g_assert_true(own->generation && own->wanted && !own->off);
+        g_assert_true(own->generation && own->wanted);
+        g_assert_true(!own->off || is_served(nodes, own));
         g_assert_cmpint(own->process, ==, COLONY_PROCESS_NONE);
         break;
     case COLONY_DO_END:
@@ -315,9 +357,11 @@ static void check(const ColonySituation *nodes, unsigned self,
     case COLONY_DO_JOIN:
         g_assert_true(about->generation > own->generation ||
                       (about->generation == own->generation &&
-                       strcmp(about->id, own->id) &&
-                       own->process != COLONY_PROCESS_VM));
+                       strcmp(about->id, own->id)));
         g_assert_true(own->generation || about->expects);
+        g_assert_false(own->generation && is_served(nodes, own));
+        g_assert_true(own->process != COLONY_PROCESS_VM ||
+                      is_served(nodes, about) || !own->generation);
         break;
     case COLONY_DO_STOP:
         for (unsigned i = 0; i < NODES; i++) {
@@ -364,18 +408,19 @@ typedef struct Protect {
     ColonyStep step;
 } Protect;
 
-#define LEADS .leads = TRUE, .wanted = TRUE, .candidate = TRUE
+#define LEADS .known = TRUE, .leads = TRUE, .wanted = TRUE, .candidate = TRUE
 
 static const Protect protects[] = {
     { "begins", { COLONY_STAGE_IDLE, LEADS }, COLONY_STEP_PREPARE },
     { "not-without-a-candidate",
-      { COLONY_STAGE_IDLE, .leads = TRUE, .wanted = TRUE },
+      { COLONY_STAGE_IDLE, .known = TRUE, .leads = TRUE, .wanted = TRUE },
       COLONY_STEP_NONE },
     { "not-if-nobody-wants-it",
-      { COLONY_STAGE_IDLE, .leads = TRUE, .candidate = TRUE },
+      { COLONY_STAGE_IDLE, .known = TRUE, .leads = TRUE, .candidate = TRUE },
       COLONY_STEP_NONE },
     { "only-the-leader",
-      { COLONY_STAGE_IDLE, .wanted = TRUE, .candidate = TRUE },
+      { COLONY_STAGE_IDLE, .known = TRUE, .wanted = TRUE,
+                            .candidate = TRUE },
       COLONY_STEP_NONE },
     { "not-twice", { COLONY_STAGE_IDLE, LEADS, .protected = TRUE },
       COLONY_STEP_NONE },
@@ -402,8 +447,12 @@ static const Protect protects[] = {
       COLONY_STEP_NONE },
     { "tries-again", { COLONY_STAGE_WAIT, LEADS, .due = TRUE },
       COLONY_STEP_PREPARE },
-    { "leads-no-more", { COLONY_STAGE_RESYNC, .wanted = TRUE },
+    { "leads-no-more", { COLONY_STAGE_RESYNC, .known = TRUE, .wanted = TRUE },
       COLONY_STEP_REST },
+    { "a-late-answer-changes-nothing",
+      { COLONY_STAGE_RESYNC, .wanted = TRUE }, COLONY_STEP_NONE },
+    { "but-a-deadline", { COLONY_STAGE_RESYNC, .failed = TRUE },
+      COLONY_STEP_FAIL },
     { "protected-by-itself", { COLONY_STAGE_WAIT, LEADS, .protected = TRUE },
       COLONY_STEP_REST },
 };
