@@ -201,8 +201,8 @@ static gboolean may_have(const ColonySituation *nodes, unsigned count,
 }
 
 /*
- * A node of another founding. Force on both sides of a cut, or on the wrong one,
- * may have made two; only one can have a majority, and it is that which counts.
+ * A node of another founding. Force on both sides of a cut, or on the wrong
+ * one, may have made two; only one can have a majority, and that one counts.
  * A founding is left only for one that has it, or if nobody can have its VM.
  */
 static ColonyDecision settle(const ColonySituation *nodes, unsigned count,

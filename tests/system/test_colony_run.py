@@ -189,6 +189,8 @@ def test_a_hanging_qemu_makes_room(client, start_nodes):
     leader, heir = status['leader'], status['secondary']
     pid = nodes.report(status, leader)['process']['pid']
     nodes.supervisors[leader].host.run(['kill', '-STOP', pid])
+    assert nodes.supervisors[leader].end() == 0
+    nodes.supervisors[leader].start()
     status = nodes.wait_protected(leader=heir)
     assert nodes.report(status, leader)['process']['pid'] != pid
     crowd.wait_each()
