@@ -9,6 +9,7 @@
 
 #include "tests/unit/certificates.h"
 #include "tests/unit/colony-talk.h"
+#include "tests/unit/library-leaks.h"
 
 static const char question[] =
     "{\"verb\": \"report\", \"vm\": \"web\", \"to\": \"a\", "

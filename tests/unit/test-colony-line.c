@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "qemu/colony/line.h"
-#include "tests/unit/json-leaks.h"
+#include "tests/unit/library-leaks.h"
 
 #define DEEP (4 << 20)
 

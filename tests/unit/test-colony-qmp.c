@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "tests/unit/qmp-peer.h"
-#include "tests/unit/json-leaks.h"
+#include "tests/unit/library-leaks.h"
 
 /* --- as it should be ------------------------------------------------------ */
 
