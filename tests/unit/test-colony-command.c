@@ -121,26 +121,6 @@ static ColonyConfig *config_new(void)
     return config;
 }
 
-static void config_drop(ColonyConfig *config)
-{
-    g_free(config->name);
-    g_free(config->machine);
-    g_free(config->accel);
-    g_free(config->cpu_model);
-    g_free(config->kernel);
-    g_free(config->initrd);
-    g_free(config->append);
-    g_free(config->firmware);
-    g_strfreev(config->arguments);
-    g_free(config->emulator);
-    g_ptr_array_unref(config->disks);
-    g_ptr_array_unref(config->nics);
-    g_ptr_array_unref(config->nodes);
-    g_free(config->durability);
-    g_free(config->tls_directory);
-    g_free(config);
-}
-
 static const ColonyNode *node_at(const ColonyConfig *config, guint place)
 {
     return config->nodes->pdata[place];
@@ -268,7 +248,7 @@ static void the_whole_command_line(void)
         "    -chardev socket,id=console0,path=/var/lib/colony/b/console,"
         "server=on,wait=off \\\n"
         "    -serial chardev:console0\n");
-    config_drop(config);
+    colony_config_free(config);
 }
 
 /* But for its own number, places, and who waits. */
@@ -292,7 +272,7 @@ static void replicas_are_alike(void)
     g_assert_cmpstr(b[i], ==, "-incoming");
     g_assert_cmpstr(b[i + 1], ==, "defer");
     g_assert_null(b[i + 2]);
-    config_drop(config);
+    colony_config_free(config);
 }
 
 static void the_preset_is_release_and_idle(void)
@@ -311,7 +291,7 @@ static void the_preset_is_release_and_idle(void)
                     "plover,id=plover0,copy=hash,idle=on");
     g_assert_nonnull(strstr(value_of(argv, "-object", "apus-group", 0),
                             ",found=off,leader=1,unprotected=hold,"));
-    config_drop(config);
+    colony_config_free(config);
 }
 
 static void kernel_firmware_and_odd_memory(void)
@@ -330,7 +310,7 @@ static void kernel_firmware_and_odd_memory(void)
     g_assert_nonnull(value_of(argv, "-kernel", "/k", 0));
     g_assert_nonnull(value_of(argv, "-initrd", "/i", 0));
     g_assert_nonnull(value_of(argv, "-append", "console=ttyS0 quiet", 0));
-    config_drop(config);
+    colony_config_free(config);
 }
 
 static void disks_of_every_kind(void)
@@ -357,7 +337,7 @@ static void disks_of_every_kind(void)
                     "scsi-hd,id=disk-s2,drive=s2");
     g_assert_cmpstr(value_of(argv, "-device", "ide-hd", 0), ==,
                     "ide-hd,id=disk-i,drive=i");
-    config_drop(config);
+    colony_config_free(config);
 }
 
 static void a_machine_without_pci(void)
@@ -377,7 +357,7 @@ static void a_machine_without_pci(void)
     g_assert_cmpstr(value_of(argv, "-device", "virtio-net", 0), ==,
                     "virtio-net-device,id=nic-lan,netdev=lan,"
                     "mac=52:54:00:00:00:01");
-    config_drop(config);
+    colony_config_free(config);
 }
 
 static void only_pci_cards_have_a_rom(void)
@@ -394,7 +374,7 @@ static void only_pci_cards_have_a_rom(void)
     g_assert_null(strstr(value_of(argv, "-device", "ne2k_isa", 0), "rom"));
     g_assert_nonnull(strstr(value_of(argv, "-device", "e1000", 0),
                             ",romfile="));
-    config_drop(config);
+    colony_config_free(config);
 }
 
 /* What QEMU would take for the next option, and a shell for more. */
@@ -415,7 +395,7 @@ static void values_are_quoted(void)
     text = colony_command_print((const char *const *)argv);
     g_assert_nonnull(strstr(text, "    -append 'it'\\''s $HOME' \\\n"));
     g_assert_nonnull(strstr(text, "    -blockdev 'driver=gannet,"));
-    config_drop(config);
+    colony_config_free(config);
 }
 
 static void tls_is_for_everything(void)
@@ -448,7 +428,7 @@ static void tls_is_for_everything(void)
         CAPABILITIES, PARAMETERS(",\"tls-creds\":\"tls-server\""),
             "{\"execute\":\"migrate-incoming\",\"arguments\":"
             "{\"uri\":\"tcp:192.0.2.2:7001\"}}", NULL);
-    config_drop(config);
+    colony_config_free(config);
 }
 
 static void what_qmp_is_told(void)
@@ -472,7 +452,7 @@ static void what_qmp_is_told(void)
     g_ptr_array_set_size(config->disks, 1);
     assert_commands(colony_command_resync(config, b, TRUE),
         RESYNC("d0", "7100", "full"), NULL);
-    config_drop(config);
+    colony_config_free(config);
 }
 
 static void ipv6_addresses_have_brackets(void)
@@ -491,7 +471,7 @@ static void ipv6_addresses_have_brackets(void)
         CAPABILITIES, PARAMETERS(""),
             "{\"execute\":\"migrate\",\"arguments\":"
             "{\"uri\":\"tcp:[2001:db8::1]:7001\"}}", NULL);
-    config_drop(config);
+    colony_config_free(config);
 }
 
 static void the_witness(void)
@@ -534,7 +514,7 @@ static void the_witness(void)
     g_assert_null(run[3]);
     g_assert_cmpstr(found[3], ==, "--found");
     g_assert_null(found[4]);
-    config_drop(config);
+    colony_config_free(config);
 }
 
 int main(int argc, char **argv)
