@@ -7,6 +7,11 @@ wanted='drivers/virtio/|drivers/net/(net_failover|virtio_net)\.ko'
 wanted="$wanted|drivers/block/virtio_blk\\.ko|net/core/failover\\.ko|lib/"
 wanted="$wanted|fs/(ext4/|jbd2/|mbcache)|crypto/crc32c"
 
+# What software RDMA needs of the stock kernel: the cloud one has none.
+rdma='drivers/infiniband/(core/|sw/rxe/)|drivers/char/virtio_console\.ko'
+rdma="$rdma|drivers/net/dummy\\.ko|fs/configfs/|crypto/crc32_generic"
+rdma="$rdma|net/ipv4/udp_tunnel|net/ipv6/ip6_udp_tunnel"
+
 # unpack_kernel PATTERN VMLINUZ DIR MODULES: from the package whose name
 # matches PATTERN, the kernel and those modules whose path matches MODULES
 unpack_kernel()
@@ -54,6 +59,18 @@ modules()
     done
 }
 
+# rdma_modules DIR SEGMENT: those of a guest with software RDMA, in the order
+# to load them
+rdma_modules()
+{
+    segment=$2
+    mkdir -p "$segment/usr/lib/modules" "$segment/etc/colony"
+    for name in virtio virtio_pci virtio_console virtio_net dummy rdma_ucm \
+        crc32_generic rdma_rxe; do
+        module "$1" $name "$segment/etc/colony/modules.rdma"
+    done
+}
+
 # uncompress VMLINUZ VMLINUX: the payload of a bzImage, whose place is in its
 # setup header (Documentation/arch/x86/boot.rst).  QEMU enters it by PVH,
 # which saves the guest from uncompressing itself.
@@ -91,8 +108,9 @@ unpack_kernels()
     modules "$unpacked/cloud" "$unpacked/modules"
 
     unpack_kernel '^linux-image-[^_]*[0-9]-amd64_' "$unpacked/vmlinuz-stock" \
-        "$unpacked/stock" "$wanted|drivers/net/ethernet/intel/e1000/"
+        "$unpacked/stock" "$wanted|drivers/net/ethernet/intel/e1000/|$rdma"
     modules "$unpacked/stock" "$unpacked/modules-stock" e1000
+    rdma_modules "$unpacked/stock" "$unpacked/modules-rdma"
 
     for flavour in '' -stock; do
         uncompress "$unpacked/vmlinuz$flavour" "$unpacked/vmlinux$flavour"

@@ -83,32 +83,42 @@ compile()
         -o "$work/base/usr/lib/colony/$name" "$@"
 }
 
+# skeleton DIR: folders that every system has, and busybox
+skeleton()
+{
+    for name in usr/bin usr/lib/colony usr/lib64 etc dev proc sys tmp run \
+        data root var; do
+        mkdir -p "$1/$name"
+    done
+    ln -s usr/bin "$1/bin"
+    ln -s usr/bin "$1/sbin"
+    ln -s bin "$1/usr/sbin"
+    ln -s usr/lib "$1/lib"
+    ln -s usr/lib64 "$1/lib64"
+    ln -s ../run "$1/var/run"
+    from_packages busybox "$1"
+    for applet in $("$1/usr/bin/busybox" --list); do
+        [ -e "$1/usr/bin/$applet" ] || ln -s busybox "$1/usr/bin/$applet"
+    done
+}
+
+# from_packages PROGRAM DIR: into /usr/bin of DIR, from whichever bin it is in
+from_packages()
+{
+    cp --remove-destination \
+        "$(find "$unpacked/tree" -path "*bin/$1" | head -n 1)" "$2/usr/bin/"
+}
+
 make_base()
 {
     base=$work/base
-    for name in usr/bin usr/lib/colony usr/lib64 etc dev proc sys tmp run \
-        data root var; do
-        mkdir -p "$base/$name"
-    done
-    ln -s usr/bin "$base/bin"
-    ln -s usr/bin "$base/sbin"
-    ln -s bin "$base/usr/sbin"
-    ln -s usr/lib "$base/lib"
-    ln -s usr/lib64 "$base/lib64"
-    ln -s ../run "$base/var/run"
+    skeleton "$base"
     ln -s ../lib/x86_64-linux-gnu/ld-linux-x86-64.so.2 "$base/usr/lib64/"
     cp -R "$here/root/." "$base/"
     echo $segments | tr ' ' '\n' > "$base/etc/colony/segments"
 
     # busybox brings an mke2fs of its own, which knows no ext4
-    for path in busybox mke2fs; do
-        cp "$(find "$unpacked/tree" -path "*bin/$path" | head -n 1)" \
-            "$base/usr/bin/"
-    done
-    for applet in $("$base/usr/bin/busybox" --list); do
-        [ -e "$base/usr/bin/$applet" ] ||
-            ln -s busybox "$base/usr/bin/$applet"
-    done
+    from_packages mke2fs "$base"
     # One program, by several names
     cp "$unpacked/tree/usr/bin/redis-check-rdb" "$base/usr/bin/redis-server"
     ln -s redis-server "$base/usr/bin/redis-check-aof"
@@ -159,7 +169,15 @@ make_postgresql()
         > "$work/postgresql/usr/share/colony/late/postgresql"
 }
 
-# base.img, modules*.img and out/seg/*.img
+# A guest with software RDMA, to which its user adds /init and programs
+make_rdma()
+{
+    skeleton "$work/rdma"
+    cp -R "$unpacked/modules-rdma/." "$work/rdma/"
+    pack "$work/rdma" "$work/out/initrd-rdma.img"
+}
+
+# base.img, modules*.img, out/seg/*.img and out/initrd-rdma.img
 make_segments()
 {
     segments='nginx sqlite3 postgresql fio stress-ng'
@@ -188,4 +206,5 @@ make_segments()
         cp -R "$unpacked/modules$flavour" "$work/"
         pack "$work/modules$flavour" "$work/modules$flavour.img"
     done
+    make_rdma
 }
