@@ -70,7 +70,7 @@ include tests/fuzz/fuzz.mk
 include tests/bench/bench.mk
 -include $(wildcard colo-net/apus/tools/tools.mk tests/sim/sim.mk \
     tests/model/model.mk tests/cluster/cluster.mk tests/storage/storage.mk \
-    qemu/colony/colony.mk qemu/packaging/packaging.mk)
+    tests/rdma/rdma.mk qemu/colony/colony.mk qemu/packaging/packaging.mk)
 
 # --- the guest -------------------------------------------------------------
 
