@@ -92,15 +92,45 @@ static gboolean hears(JsonObject *entry)
            !colony_json_boolean(entry, "dead", FALSE);
 }
 
-/* Does a member count for a majority? */
-static gboolean counts(JsonObject *entry)
+/* What its supervisor says of its process goes before what others hear. */
+static gboolean process_is_gone(const StatusNode *node)
 {
-    return hears(entry) && !colony_json_boolean(entry, "amnesiac", FALSE);
+    return status_process_is(node, "absent") ||
+           status_process_is(node, "ended") ||
+           status_process_is(node, "starting");
 }
 
-gboolean status_counts(JsonObject *apus, const StatusNode *node)
+/* As far as it is known by itself, which may be newer than what others know. */
+static gboolean can_count(const StatusNode *node)
 {
-    return counts(status_entry(apus, node));
+    return !process_is_gone(node) &&
+           !colony_json_boolean(node->apus, "amnesiac", FALSE) &&
+           g_strcmp0(colony_json_string(node->apus, "state"), "failed");
+}
+
+/* Are both the same process? Not every report has its number. */
+static gboolean is_same(const StatusNode *node, JsonObject *entry)
+{
+    const char *own = colony_json_string(node->apus, "incarnation");
+    const char *known = colony_json_string(entry, "incarnation");
+
+    return !own || !known || !strcmp(own, known);
+}
+
+/* Does a member count for a majority? @node: NULL if the file has it not. */
+static gboolean counts(JsonObject *entry, const StatusNode *node)
+{
+    return hears(entry) && !colony_json_boolean(entry, "amnesiac", FALSE) &&
+           (!node || (can_count(node) && is_same(node, entry)));
+}
+
+gboolean status_counts(const ColonyStatus *status, const StatusNode *node)
+{
+    if (!status->leader || !status->leader->apus) {
+        return (node->apus || node->heard) && can_count(node);
+    }
+    return node == status->leader ||
+           counts(status_entry(status->newest, node), node);
 }
 
 /* How often the group was founded: its cluster is NAME.NUMBER, and more. */
@@ -170,14 +200,6 @@ static void find_leader(ColonyStatus *status)
     }
 }
 
-/* What its supervisor says of its process goes before what others hear. */
-static gboolean process_is_gone(const StatusNode *node)
-{
-    return status_process_is(node, "absent") ||
-           status_process_is(node, "ended") ||
-           status_process_is(node, "starting");
-}
-
 static void look_at_hearing(ColonyStatus *status)
 {
     for (unsigned i = 0; i < status->count; i++) {
@@ -206,13 +228,14 @@ static void count_members(ColonyStatus *status)
     status->members = members ? json_array_get_length(members) : 0;
     for (guint i = 0; leader_tells && i < status->members; i++) {
         JsonObject *entry = element(members, i);
+        const StatusNode *node = status_member(
+            status, colony_json_int(entry, "id", 0));
 
-        status->reached += counts(entry) ||
-                           colony_json_int(entry, "id", 0) ==
-                           status->leader->node->id;
+        status->reached += node ? status_counts(status, node)
+                                : counts(entry, NULL);
     }
     for (unsigned i = 0; !leader_tells && i < status->count; i++) {
-        status->reached += status->nodes[i].apus || status->nodes[i].heard;
+        status->reached += status_counts(status, &status->nodes[i]);
     }
     if (!status->members) {
         status->members = status->count;

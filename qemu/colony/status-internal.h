@@ -67,8 +67,11 @@ gboolean status_part_is(const StatusNode *node, const char *part);
 gboolean status_process_is(const StatusNode *node, const char *state);
 /* The "members" entry of @node, as @apus has it; NULL if there is none. */
 JsonObject *status_entry(JsonObject *apus, const StatusNode *node);
-/* Does the member count for a majority, as @apus sees it? */
-gboolean status_counts(JsonObject *apus, const StatusNode *node);
+/*
+ * Does it count for a majority, as the leader sees it, or else those that
+ * answer? What it says of itself may be newer, and goes before that.
+ */
+gboolean status_counts(const ColonyStatus *status, const StatusNode *node);
 /* Is a secondary named without which the leader's death were the end? */
 gboolean status_is_fragile(const ColonyStatus *status);
 const char *status_role_name(StatusRole role);

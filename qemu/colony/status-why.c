@@ -305,12 +305,10 @@ static char *lost_members(const ColonyStatus *status)
 
     for (unsigned i = 0; i < status->count; i++) {
         const StatusNode *node = &status->nodes[i];
-        gboolean there = status->leader && status->leader->apus
-            ? node == status->leader || status_counts(status->newest, node)
-            : node->apus || node->heard;
 
-        if (!there && (!status->newest || node == status->leader ||
-                       status_entry(status->newest, node))) {
+        if (!status_counts(status, node) &&
+            (!status->newest || node == status->leader ||
+             status_entry(status->newest, node))) {
             g_string_append_printf(text, "%s%s", text->len ? " and " : "",
                                    node->node->name);
         }
@@ -360,10 +358,11 @@ char *status_why_unprotected(const ColonyStatus *status)
 {
     const StatusNode *leader = status->leader;
     const char *said = colony_json_string(leader->apus, "error");
+    gboolean secondary = status->secondary &&
+                         status->secondary->role == STATUS_SECONDARY;
     g_autofree char *error = NULL, *task = NULL, *rest = NULL;
 
-    if ((status->secondary || status->members == 1) &&
-        status_is_fragile(status)) {
+    if ((secondary || status->members == 1) && status_is_fragile(status)) {
         return why_fragile(status);
     }
     error = said ? status_with_names(status, leader, said) : NULL;

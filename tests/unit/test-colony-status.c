@@ -141,11 +141,44 @@ static const Situation situations[] = {
                "majority",
         .warning = "amnesiac", .says = "c was restarted, and does not count",
     }, {
+        .name = "witness-was-restarted-before-the-leader-knows",
+        .changes = { { 'c', "apus.amnesiac", "true" } },
+        .health = COLONY_UNPROTECTED, .leader = "a", .secondary = "b",
+        .why = "c cannot vote now: should a die, the others would be no "
+               "majority",
+        .warning = "amnesiac", .says = "c was restarted, and does not count",
+    }, {
+        .name = "witness-starts-before-the-leader-knows",
+        .changes = { { 'c', NO_GROUP, "\"starting\"" } },
+        .health = COLONY_UNPROTECTED, .leader = "a", .secondary = "b",
+        .why = "c cannot vote now: should a die, the others would be no "
+               "majority",
+    }, {
+        .name = "witness-is-another-one-than-the-leader-knows",
+        .changes = {
+            { 'c', "apus.incarnation", "\"0000000000000007\"" },
+            { 'a', "apus.members.2.incarnation", "\"0000000000000006\"" },
+        },
+        .health = COLONY_UNPROTECTED, .leader = "a", .secondary = "b",
+        .why = "c cannot vote now: should a die, the others would be no "
+               "majority",
+    }, {
+        .name = "witness-restarted-while-the-leader-says-nothing",
+        .changes = {
+            { 'a', "", "timed out" }, { 'c', "apus.amnesiac", "true" },
+        },
+        .health = COLONY_UNPROTECTED, .leader = "a", .secondary = "b",
+        .why = "c cannot vote now: should a die, the others would be no "
+               "majority",
+        .warning = "amnesiac",
+    }, {
         .name = "witness-cannot-write",
         .changes = {
             { 'c', "apus.state", "\"failed\"" },
         },
-        .health = COLONY_PROTECTED, .leader = "a", .secondary = "b",
+        .health = COLONY_UNPROTECTED, .leader = "a", .secondary = "b",
+        .why = "c cannot vote now: should a die, the others would be no "
+               "majority",
         .warning = "storage", .says = "c cannot write to /var/lib/colony/web/c",
     }, {
         .name = "leader-is-cut-off",
