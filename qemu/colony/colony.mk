@@ -4,7 +4,8 @@
 # unit tests are linked with, too (tests/unit/unit.mk).
 
 build/bin/colony: build/core/plain/qemu/colony/main.o \
-    build/core/plain/libcolony.a build/core/plain/libgannet.a
+    build/core/plain/libcolony.a build/core/plain/libgannet.a \
+    build/core/plain/libnet.a
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  LINK    $@"; )$(CC) -o $@ $^ $(core_link)
 

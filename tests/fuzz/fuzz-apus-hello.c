@@ -67,14 +67,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 void fuzz_seeds(void)
 {
     const ApusHello hello = {
-        .from = 1, .to = 2, .keyed = TRUE, .ring_size = 1 << 20,
+        .version = 1, .from = 1, .to = 2, .keyed = TRUE, .ring_size = 1 << 20,
     };
     uint8_t bytes[APUS_HELLO_SIZE];
 
     apus_hello_encode(bytes, &hello);
     fuzz_seed(bytes, APUS_HELLO_SIZE);
-    apus_proof_encode(bytes, bytes + 8);
+    apus_proof_encode(bytes, 1, bytes + 8);
     fuzz_seed(bytes, APUS_PROOF_SIZE);
-    apus_answer_encode(bytes, APUS_ANSWER_DUPLICATE);
+    apus_answer_encode(bytes, 1, APUS_ANSWER_DUPLICATE);
     fuzz_seed(bytes, APUS_ANSWER_SIZE);
 }

@@ -121,6 +121,7 @@ void raw_prepare(Raw *raw, ApusId from, ApusId to, uint64_t life)
     raw->mine = (ApusHello) {
         .from = from,
         .to = to,
+        .version = 1,
         .cluster = apus_hello_cluster(NODES_CLUSTER),
         .life = life,
         .incarnation = life + 1000,
@@ -158,7 +159,7 @@ static void prove(Raw *raw, const char *key, gboolean called)
     uint8_t proof[APUS_PROOF_SIZE], mac[APUS_MAC_SIZE];
 
     raw_mac(raw, key, !called, called, mac);
-    apus_proof_encode(proof, mac);
+    apus_proof_encode(proof, raw->mine.version, mac);
     raw_write(raw, proof, sizeof(proof));
 }
 
@@ -206,7 +207,7 @@ void raw_welcome(Raw *raw)
     say_mine(raw);
     prove(raw, NULL, TRUE);
     raw_read(raw, proof, sizeof(proof));
-    apus_answer_encode(answer, APUS_ANSWER_WELCOME);
+    apus_answer_encode(answer, raw->mine.version, APUS_ANSWER_WELCOME);
     raw_write(raw, answer, sizeof(answer));
 }
 

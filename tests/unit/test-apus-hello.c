@@ -11,6 +11,7 @@
 #define KEY_SIZE 16
 
 static const ApusHello sample = {
+    .version = 1,
     .from = 0x0102,
     .to = 0x0304,
     .keyed = TRUE,
@@ -121,6 +122,9 @@ static void other_versions_are_named(void)
 
     g_assert_cmpint(apus_handshake_peek(bytes, 8, &kind, &error), ==, -1);
     g_assert_error(error, APUS_ERROR, APUS_ERROR_VERSION);
+    g_assert_nonnull(strstr(error->message, "version 7 of the group protocol "
+                                            "there, version 1 here"));
+    g_assert_cmpuint(apus_handshake_version(bytes), ==, 7);
 }
 
 static void why_not_is_understood_in_all_versions(void)
@@ -150,7 +154,7 @@ static void a_proof_is_for_one_use(void)
     memcpy(other, sample_bytes, sizeof(other));
     other[APUS_HELLO_SIZE - 1] ^= 1;
     apus_hello_mac(right, KEY, KEY_SIZE, "a", TRUE, sample_bytes, other);
-    apus_proof_encode(proof, right);
+    apus_proof_encode(proof, 1, right);
     g_assert_true(apus_proof_check(proof, right));
 
     apus_hello_mac(mac, KEY, KEY_SIZE, "a", FALSE, sample_bytes, other);
@@ -173,7 +177,7 @@ static void every_bit_of_a_proof_counts(void)
 
     apus_hello_mac(mac, KEY, KEY_SIZE, "a", TRUE, sample_bytes, sample_bytes);
     for (unsigned bit = 8 * 7; bit < 8 * APUS_PROOF_SIZE; bit++) {
-        apus_proof_encode(proof, mac);
+        apus_proof_encode(proof, 1, mac);
         proof[bit / 8] ^= 1 << bit % 8;
         g_assert_false(apus_proof_check(proof, mac));
     }
@@ -204,6 +208,9 @@ static void two_match_or_it_is_said_why_not(void)
     theirs.cluster++;
     g_assert_cmpint(apus_hello_match(&mine, &theirs), ==,
                     APUS_ANSWER_CLUSTER);
+    theirs.version++;
+    g_assert_cmpint(apus_hello_match(&mine, &theirs), ==,
+                    APUS_ANSWER_VERSION);
 }
 
 static void every_answer_has_a_text(void)

@@ -6,7 +6,7 @@
 # with what it needs of the other .c files in tests/unit/. Each is built plain,
 # with ASan and UBSan, and with TSan, below build/core/.
 
-core_libraries := colony net bench daemon runtime apus plover gannet
+core_libraries := colony bench daemon runtime apus plover gannet net
 core_colony := qemu/colony
 core_net := colo-net/core
 core_apus := colo-net/apus/core

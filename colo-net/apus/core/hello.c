@@ -4,6 +4,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
+#include "../../core/versions.h"
 #include "bytes.h"
 #include "hello.h"
 
@@ -50,11 +51,31 @@ static gssize refuse(GError **errp, ApusError code, const char *what,
     return -1;
 }
 
+unsigned apus_handshake_version(const uint8_t *data)
+{
+    return apus_get16(data + AT_VERSION);
+}
+
+static gssize check_version(unsigned version, gssize size, GError **errp)
+{
+    const ColonyVersions *mine = &colony_speaks[COLONY_PROTOCOL_GROUP];
+    const ColonyVersions theirs = {
+        .oldest = MIN(version, UINT8_MAX),
+        .newest = MIN(version, UINT8_MAX),
+    };
+    g_autofree char *text = NULL;
+
+    if (version && colony_versions_common(mine, &theirs)) {
+        return size;
+    }
+    text = colony_versions_differ(COLONY_PROTOCOL_GROUP, mine, &theirs);
+    g_set_error_literal(errp, APUS_ERROR, APUS_ERROR_VERSION, text);
+    return -1;
+}
+
 gssize apus_handshake_peek(const uint8_t *data, size_t size,
                            ApusHandshakeKind *kind, GError **errp)
 {
-    unsigned version;
-
     /* Looked at as far as it is there: a stranger may not send more. */
     for (size_t i = 0; i < MIN(size, sizeof(magic)); i++) {
         if (data[AT_MAGIC + i] != magic[i]) {
@@ -67,31 +88,29 @@ gssize apus_handshake_peek(const uint8_t *data, size_t size,
     if (size < FRONT) {
         return 0;
     }
-    version = apus_get16(data + AT_VERSION);
-    if (data[AT_KIND] == APUS_HANDSHAKE_ANSWER) {
-        *kind = APUS_HANDSHAKE_ANSWER;
-        return APUS_ANSWER_SIZE;
-    }
-    if (version != APUS_HELLO_VERSION) {
-        return refuse(errp, APUS_ERROR_VERSION, "unknown version", version);
-    }
     switch (data[AT_KIND]) {
     case APUS_HANDSHAKE_HELLO:
         *kind = APUS_HANDSHAKE_HELLO;
-        return APUS_HELLO_SIZE;
+        return check_version(apus_handshake_version(data), APUS_HELLO_SIZE,
+                             errp);
     case APUS_HANDSHAKE_PROOF:
         *kind = APUS_HANDSHAKE_PROOF;
-        return APUS_PROOF_SIZE;
+        return check_version(apus_handshake_version(data), APUS_PROOF_SIZE,
+                             errp);
+    case APUS_HANDSHAKE_ANSWER:
+        *kind = APUS_HANDSHAKE_ANSWER;
+        return APUS_ANSWER_SIZE;
     default:
         return refuse(errp, APUS_ERROR_CORRUPT, "unknown kind of message",
                       data[AT_KIND]);
     }
 }
 
-static void put_front(uint8_t *data, ApusHandshakeKind kind, unsigned detail)
+static void put_front(uint8_t *data, unsigned version, ApusHandshakeKind kind,
+                      unsigned detail)
 {
     memcpy(data + AT_MAGIC, magic, sizeof(magic));
-    apus_put16(data + AT_VERSION, APUS_HELLO_VERSION);
+    apus_put16(data + AT_VERSION, version);
     data[AT_KIND] = kind;
     data[AT_DETAIL] = detail;
 }
@@ -100,7 +119,8 @@ void apus_hello_encode(uint8_t data[APUS_HELLO_SIZE], const ApusHello *hello)
 {
     g_assert(hello->ring_size && !(hello->ring_size & (hello->ring_size - 1)));
 
-    put_front(data, APUS_HANDSHAKE_HELLO, hello->keyed ? KEYED : 0);
+    put_front(data, hello->version, APUS_HANDSHAKE_HELLO,
+              hello->keyed ? KEYED : 0);
     apus_put16(data + AT_FROM, hello->from);
     apus_put16(data + AT_TO, hello->to);
     data[AT_RING] = __builtin_ctzll(hello->ring_size);
@@ -139,6 +159,7 @@ gboolean apus_hello_decode(ApusHello *hello,
         }
     }
     *hello = (ApusHello) {
+        .version = apus_handshake_version(data),
         .from = from,
         .to = to,
         .keyed = data[AT_DETAIL] == KEYED,
@@ -151,10 +172,10 @@ gboolean apus_hello_decode(ApusHello *hello,
     return TRUE;
 }
 
-void apus_proof_encode(uint8_t data[APUS_PROOF_SIZE],
+void apus_proof_encode(uint8_t data[APUS_PROOF_SIZE], unsigned version,
                        const uint8_t mac[APUS_MAC_SIZE])
 {
-    put_front(data, APUS_HANDSHAKE_PROOF, 0);
+    put_front(data, version, APUS_HANDSHAKE_PROOF, 0);
     memcpy(data + AT_MAC, mac, APUS_MAC_SIZE);
 }
 
@@ -170,21 +191,19 @@ gboolean apus_proof_check(const uint8_t data[APUS_PROOF_SIZE],
     return difference == 0;
 }
 
-void apus_answer_encode(uint8_t data[APUS_ANSWER_SIZE], ApusAnswer answer)
+void apus_answer_encode(uint8_t data[APUS_ANSWER_SIZE], unsigned version,
+                        ApusAnswer answer)
 {
-    put_front(data, APUS_HANDSHAKE_ANSWER, answer);
+    put_front(data, version, APUS_HANDSHAKE_ANSWER, answer);
 }
 
 gboolean apus_answer_decode(ApusAnswer *answer,
                             const uint8_t data[APUS_ANSWER_SIZE],
                             GError **errp)
 {
-    unsigned version = apus_get16(data + AT_VERSION);
-
-    /* A welcome is for this version only; why not is for all. */
+    /* A welcome is for versions that are spoken; why not is for all. */
     if (data[AT_DETAIL] == APUS_ANSWER_WELCOME &&
-        version != APUS_HELLO_VERSION) {
-        refuse(errp, APUS_ERROR_VERSION, "unknown version", version);
+        check_version(apus_handshake_version(data), 0, errp) < 0) {
         return FALSE;
     }
     if (data[AT_DETAIL] >= APUS_ANSWERS) {
@@ -217,6 +236,9 @@ void apus_hello_mac(uint8_t mac[APUS_MAC_SIZE], const uint8_t *key,
 
 ApusAnswer apus_hello_match(const ApusHello *mine, const ApusHello *theirs)
 {
+    if (theirs->version != mine->version) {
+        return APUS_ANSWER_VERSION;
+    }
     if (theirs->cluster != mine->cluster) {
         return APUS_ANSWER_CLUSTER;
     }

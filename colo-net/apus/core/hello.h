@@ -14,6 +14,10 @@
  * the private data of an RDMA connection request, which has 56 bytes, HELLO
  * and PROOF in that of its acceptance.
  *
+ * The caller's HELLO is of the newest version that it speaks
+ * (COLONY_PROTOCOL_GROUP). Who is called answers in the same, or refuses it and
+ * says which is its own newest; the caller can then call again in that.
+ *
  * Nothing here keeps state: any thread may call it.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
@@ -23,8 +27,6 @@
 #define APUS_HELLO_H
 
 #include "types.h"
-
-#define APUS_HELLO_VERSION 1
 
 #define APUS_HELLO_SIZE 56
 #define APUS_PROOF_SIZE 40
@@ -54,6 +56,7 @@ typedef enum {
 } ApusAnswer;
 
 typedef struct {
+    unsigned version; /* of the connection that it is to become */
     ApusId from;
     ApusId to;
     gboolean keyed; /* the sender has a key */
@@ -69,23 +72,30 @@ uint64_t apus_hello_cluster(const char *name);
 /*
  * What message do the @size bytes at @data begin with? Returns how many bytes
  * it has, with @kind set; 0 when more are needed to know; -1 with @errp set
- * when it is none: APUS_ERROR_CORRUPT, or APUS_ERROR_VERSION if it is one of
- * another version. An ANSWER is understood whatever its version.
+ * when it is none: APUS_ERROR_CORRUPT, or APUS_ERROR_VERSION if it is of a
+ * version that is not spoken here. An ANSWER is understood whatever its version.
  */
 gssize apus_handshake_peek(const uint8_t *data, size_t size,
                            ApusHandshakeKind *kind, GError **errp);
 
-/* The messages; @data has the size of the kind, and was peeked at. */
+/* The version of a message that could be peeked at, or was refused for it. */
+unsigned apus_handshake_version(const uint8_t *data);
+
+/*
+ * The messages; @data has the size of the kind, and was peeked at. @version:
+ * the connection's; of an ANSWER that refuses, the sender's newest.
+ */
 void apus_hello_encode(uint8_t data[APUS_HELLO_SIZE], const ApusHello *hello);
 gboolean apus_hello_decode(ApusHello *hello,
                            const uint8_t data[APUS_HELLO_SIZE],
                            GError **errp);
-void apus_proof_encode(uint8_t data[APUS_PROOF_SIZE],
+void apus_proof_encode(uint8_t data[APUS_PROOF_SIZE], unsigned version,
                        const uint8_t mac[APUS_MAC_SIZE]);
 /* Is that proof the one that is expected? Takes the same time if it is not. */
 gboolean apus_proof_check(const uint8_t data[APUS_PROOF_SIZE],
                           const uint8_t mac[APUS_MAC_SIZE]);
-void apus_answer_encode(uint8_t data[APUS_ANSWER_SIZE], ApusAnswer answer);
+void apus_answer_encode(uint8_t data[APUS_ANSWER_SIZE], unsigned version,
+                        ApusAnswer answer);
 gboolean apus_answer_decode(ApusAnswer *answer,
                             const uint8_t data[APUS_ANSWER_SIZE],
                             GError **errp);

@@ -411,7 +411,9 @@ void tcp_connection_refuse(TcpConnection *connection, unsigned reason,
         if (reason < APUS_ANSWERS && !connection->refused) {
             uint8_t answer[APUS_ANSWER_SIZE];
 
-            apus_answer_encode(answer, reason);
+            apus_answer_encode(answer,
+                               colony_speaks[COLONY_PROTOCOL_GROUP].newest,
+                               reason);
             tcp_connection_say(connection, answer, sizeof(answer));
         }
     }

@@ -16,11 +16,12 @@
  */
 #define PATIENCE 4
 
-static void say_hello(TcpConnection *connection, ApusId to)
+static void say_hello(TcpConnection *connection, ApusId to, unsigned version)
 {
     ApusHello *mine = &connection->mine;
 
     *mine = connection->tcp->hello;
+    mine->version = version;
     mine->to = to;
     /* Never blocks, nor is it cut short, once the system is up. */
     while (getrandom(mine->nonce, sizeof(mine->nonce), 0) !=
@@ -48,7 +49,7 @@ static void say_proof(TcpConnection *connection)
     uint8_t proof[APUS_PROOF_SIZE], sum[APUS_MAC_SIZE];
 
     mac(connection, connection->called, sum);
-    apus_proof_encode(proof, sum);
+    apus_proof_encode(proof, connection->mine.version, sum);
     tcp_connection_say(connection, proof, sizeof(proof));
 }
 
@@ -70,8 +71,11 @@ static gboolean proves(TcpConnection *connection, const uint8_t *data)
 /* Called: may who says @theirs call us? */
 static ApusAnswer may_call(const Tcp *tcp, const ApusHello *theirs)
 {
-    ApusAnswer answer = apus_hello_match(&tcp->hello, theirs);
+    ApusHello mine = tcp->hello;
+    ApusAnswer answer;
 
+    mine.version = theirs->version;
+    answer = apus_hello_match(&mine, theirs);
     if (answer != APUS_ANSWER_WELCOME) {
         return answer;
     }
@@ -105,7 +109,8 @@ static void take_hello(TcpConnection *connection, const uint8_t *data)
     }
     connection->stage = TCP_PROOF;
     if (!connection->called) {
-        say_hello(connection, connection->theirs.from);
+        say_hello(connection, connection->theirs.from,
+                  connection->theirs.version);
         say_proof(connection);
     }
 }
@@ -184,7 +189,8 @@ static void welcome(TcpConnection *connection)
         tcp_connection_refuse(connection, APUS_ANSWER_UNKNOWN,
                               "no member, and one guest too many");
     } else if (may_open(connection)) {
-        apus_answer_encode(answer, APUS_ANSWER_WELCOME);
+        apus_answer_encode(answer, connection->mine.version,
+                           APUS_ANSWER_WELCOME);
         tcp_connection_say(connection, answer, sizeof(answer));
         tcp_connection_open(connection);
     }
@@ -209,19 +215,48 @@ static void take_proof(TcpConnection *connection, const uint8_t *data)
     connection->stage = TCP_ANSWER;
 }
 
+/*
+ * The other side does not speak the version of our call, but this one. It is
+ * tried at once if it is an older one, so that this comes to an end.
+ */
+static void take_version(TcpConnection *connection, unsigned version)
+{
+    const ColonyVersions *mine = &colony_speaks[COLONY_PROTOCOL_GROUP];
+    const ColonyVersions theirs = { version, version };
+    TcpPeer *peer = connection->peer;
+    g_autofree char *text = NULL;
+
+    if (version >= mine->oldest && version < peer->version) {
+        peer->version = version;
+        connection->replaced = TRUE;
+        tcp_connection_close(connection, 0, "");
+        tcp_peer_call_again(peer);
+        return;
+    }
+    peer->version = mine->newest;
+    connection->refused = TRUE;
+    text = colony_versions_differ(COLONY_PROTOCOL_GROUP, mine, &theirs);
+    tcp_connection_refuse(connection, APUS_ANSWER_VERSION, "refuses us: %s",
+                          text);
+}
+
 static void take_answer(TcpConnection *connection, const uint8_t *data)
 {
+    unsigned version = apus_handshake_version(data);
     g_autoptr(GError) error = NULL;
     ApusAnswer answer;
 
     if (!apus_answer_decode(&answer, data, &error)) {
         tcp_connection_refuse(connection, TCP_REASON_GARBAGE, "%s",
                               error->message);
+    } else if (answer == APUS_ANSWER_VERSION && connection->called) {
+        take_version(connection, MIN(version, UINT8_MAX));
     } else if (answer != APUS_ANSWER_WELCOME) {
         connection->refused = TRUE;
         tcp_connection_refuse(connection, answer, "refuses us: %s",
                               apus_answer_text(answer));
-    } else if (connection->stage != TCP_ANSWER) {
+    } else if (connection->stage != TCP_ANSWER ||
+               version != connection->mine.version) {
         tcp_connection_refuse(connection, TCP_REASON_GARBAGE,
                               "a welcome out of turn");
     } else if (may_open(connection)) {
@@ -270,7 +305,24 @@ void tcp_handshake_begin(TcpConnection *connection)
 {
     connection->stage = TCP_HELLO;
     if (connection->called) {
-        say_hello(connection, connection->peer->id);
+        say_hello(connection, connection->peer->id,
+                  connection->peer->version);
+    }
+}
+
+/* A caller that speaks newer versions calls again in the one that we say. */
+static void refuse_version(TcpConnection *connection, unsigned version,
+                           const char *why)
+{
+    const ColonyVersions *mine = &colony_speaks[COLONY_PROTOCOL_GROUP];
+    uint8_t answer[APUS_ANSWER_SIZE];
+
+    if (version > mine->newest && !connection->called) {
+        apus_answer_encode(answer, mine->newest, APUS_ANSWER_VERSION);
+        tcp_connection_say(connection, answer, sizeof(answer));
+        tcp_connection_close(connection, EPROTO, why);
+    } else {
+        tcp_connection_refuse(connection, APUS_ANSWER_VERSION, "%s", why);
     }
 }
 
@@ -280,8 +332,9 @@ static void refuse_garbage(TcpConnection *connection, const GError *error)
     const TcpBuffer *in = &connection->in;
 
     if (g_error_matches(error, APUS_ERROR, APUS_ERROR_VERSION)) {
-        tcp_connection_refuse(connection, APUS_ANSWER_VERSION, "%s",
-                              error->message);
+        refuse_version(connection,
+                       apus_handshake_version(in->data + in->start),
+                       error->message);
     } else if (!connection->tls && in->data[in->start] == 0x16) {
         tcp_connection_refuse(connection, TCP_REASON_TLS,
                               "it wants TLS, which is off here");

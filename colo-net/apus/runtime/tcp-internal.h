@@ -22,6 +22,7 @@
 
 #include <sys/uio.h>
 
+#include "../../core/versions.h"
 #include "../core/hello.h"
 #include "../core/wire.h"
 #include "address.h"
@@ -108,6 +109,7 @@ struct TcpPeer {
 
     TcpConnection *open;
     TcpConnection *call; /* the one that we are about to make */
+    unsigned version; /* of the protocol, in which it is called */
     ApusTimer *retry;
     uint64_t delay; /* before the next try */
 
@@ -182,6 +184,8 @@ TcpPeer *tcp_peer_admit(Tcp *tcp, ApusId id);
  * other side has said something.
  */
 void tcp_peer_call_failed(TcpPeer *peer, int error, gboolean heard);
+/* There is none any more, and is to be another at once. */
+void tcp_peer_call_again(TcpPeer *peer);
 /*
  * @connection is open: it is the one to use. FALSE: it only takes the place of
  * another one with the same process.

@@ -34,6 +34,7 @@ TcpPeer *tcp_peer_new(Tcp *tcp, ApusId id)
     peer->tcp = tcp;
     peer->id = id;
     peer->delay = tcp->retry_min;
+    peer->version = colony_speaks[COLONY_PROTOCOL_GROUP].newest;
     peer->retry = apus_loop_timer(tcp->loop, retry, peer);
     tcp_probe_init(peer);
     return peer;
@@ -230,6 +231,13 @@ void tcp_peer_call_failed(TcpPeer *peer, int error, gboolean heard)
     }
 }
 
+void tcp_peer_call_again(TcpPeer *peer)
+{
+    if (may_call(peer) || may_look(peer)) {
+        apus_timer_set(peer->retry, apus_loop_now(peer->tcp->loop));
+    }
+}
+
 gboolean tcp_peer_opened(TcpPeer *peer, TcpConnection *connection)
 {
     TcpConnection *other = peer->open;
@@ -254,6 +262,8 @@ gboolean tcp_peer_opened(TcpPeer *peer, TcpConnection *connection)
 
 void tcp_peer_lost(TcpPeer *peer, uint64_t lived)
 {
+    /* The next process there may be of another release. */
+    peer->version = colony_speaks[COLONY_PROTOCOL_GROUP].newest;
     if (peer->guest) {
         peer->leaving = TRUE;
         tcp_sweep_soon(peer->tcp);
