@@ -45,6 +45,7 @@ typedef enum {
     VERBS_ERROR_ADDRESS, /* no device has that address; it is in use; ... */
     VERBS_ERROR_UNSAFE, /* the device does not keep a revoked write out */
     VERBS_ERROR_SYSTEM, /* a call failed: out of memory, limits, ... */
+    VERBS_ERROR_LINK, /* a link has ended, or is not what it should be */
 } VerbsError;
 
 /* Why a link has ended, or never was. */
@@ -208,13 +209,23 @@ typedef enum {
 
 /*
  * The pieces as one record; copied. A record has at most
- * verbs_lane_longest() bytes.
+ * verbs_lane_longest() bytes, and may have none.
  */
 VerbsSent verbs_send(VerbsLink *link, unsigned lane, const VerbsPiece *pieces,
                      unsigned n);
+/* At least a quarter of the ring; when room() is called, there is that much. */
 size_t verbs_lane_longest(const VerbsLink *link, unsigned lane);
 /* Bytes that verbs_send() has room for now, in one record or several. */
 size_t verbs_lane_room(const VerbsLink *link, unsigned lane);
+
+/*
+ * In received(): the record is not used up when that returns. It stays where
+ * it is, even if the link ends meanwhile, and nothing more of @lane is handed
+ * out before verbs_done().
+ */
+void verbs_keep(VerbsLink *link, unsigned lane);
+/* It is now. With a link that has ended, this is the last call for it. */
+void verbs_done(VerbsLink *link, unsigned lane);
 
 /*
  * Let the other side write into our gated @lane. What it has granted to
