@@ -100,7 +100,7 @@ demo: qemu tools guest build/packages-check ## a VM survives the death of its ho
 	@$(PYTHON) -B tests/system/demo.py
 
 parts := unit fuzz model sim $(if $(wildcard tests/qtest/*.c),qtest) \
-    cluster storage packaging \
+    cluster storage packaging rdma-short \
     $(if $(wildcard tests/system/conftest.py),system)
 check: all build/packages-check ## all tests but the long ones
 	@rm -f $(parts:%=$(results)/%.xml); \

@@ -4,7 +4,10 @@
 # test-*.c here becomes a program, build/rdma/test-*, of tests that run there.
 
 rdma_programs := $(patsubst tests/rdma/%.c,build/rdma/%,\
-    $(wildcard tests/rdma/test-*.c))
+    $(if $(filter rdma,$(WITHOUT)),,$(wildcard tests/rdma/test-*.c)))
+rdma_needs := qemu guest tools build/rdma/agent build/cluster/node \
+    $(rdma_programs) build/packages-check
+rdma_pytest = $(PYTHON) -B -m pytest -p no:cacheprovider tests/rdma
 
 build/rdma/agent: tests/rdma/guest/agent.c
 	@mkdir -p $(@D)
@@ -16,3 +19,17 @@ $(rdma_programs): build/rdma/%: build/core/plain/tests/rdma/%.o \
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  LINK    $@"; )$(CC) -o $@ $^ $(core_link) \
 	    -lrdmacm -libverbs
+
+# One guest at a time, or three that are one test: no workers.
+.PHONY: check-rdma check-rdma-short
+check-rdma-short: $(rdma_needs)
+	@mkdir -p $(results)
+	@$(rdma_pytest) -m 'not soak' --junitxml=$(results)/rdma-short.xml
+
+check-rdma: $(rdma_needs) ## APUS over RDMA, in guests; some minutes
+	@mkdir -p $(results)
+	@$(rdma_pytest) -m 'soak or not soak' \
+	    --junitxml=$(results)/rdma.xml; \
+	$(PYTHON) -B tests/summary.py $(results) rdma
+
+check-soak: check-rdma

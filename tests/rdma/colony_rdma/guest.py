@@ -39,6 +39,7 @@ class Guest:
                  smp=3, memory=1024):
         self.host = host
         self.name = name
+        self.address = addresses[0].partition('/')[0] if addresses else None
         self._numbers = itertools.count(1)
         self._processes = {}
         self._lock = threading.Lock()
@@ -46,7 +47,7 @@ class Guest:
         control = host.lab.folder / f'{name}.control'
         self.qemu = Qemu(host, name, [
             '-accel', paths.ACCEL, '-cpu', 'max', '-machine', 'q35',
-            '-smp', smp, '-m', memory,
+            '-smp', smp, '-m', memory, '-no-reboot',
             '-kernel', image.KERNEL, '-initrd', initrd, '-append',
             'console=ttyS0 quiet panic=-1 no_timer_check nokaslr '
             f'mitigations=off colony.rdma={",".join(addresses)}',
@@ -58,7 +59,11 @@ class Guest:
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.connect(str(control))
         self._input = self._socket.makefile('rb')
-        self._wait_up()
+        try:
+            self._wait_up()
+        except GuestGone:
+            self.close()
+            raise
         threading.Thread(target=self._listen, daemon=True,
                          name=f'agent of {name}').start()
 
@@ -151,6 +156,22 @@ class Guest:
             raise RuntimeError(f'{self.name}: {" ".join(process.args)} failed '
                                f'({process.returncode}):\n{output}')
         return output
+
+    def answers(self):
+        """Whether it still does what it is told."""
+        try:
+            return self.spawn(['true']).wait(patient(10)) == 0
+        except (GuestGone, OSError, subprocess.TimeoutExpired):
+            return False
+
+    def kill_all(self):
+        """kill -9 for whatever still runs in it."""
+        for process in list(self._processes.values()):
+            try:
+                process.kill()
+                process.wait(patient(10))
+            except (GuestGone, OSError, subprocess.TimeoutExpired):
+                return      # see answers()
 
     # --- files ---------------------------------------------------------------
 

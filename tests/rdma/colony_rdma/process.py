@@ -58,6 +58,7 @@ class Process:
             return
         with self._changed:
             self.output += data
+            self._changed.notify_all()
 
     def end(self, returncode):
         """The guest says: it has ended.  Or the guest itself has."""
@@ -80,6 +81,18 @@ class Process:
                 raise subprocess.TimeoutExpired(
                     self.args, timeout, self.output)
         return self.returncode
+
+    def wait_output(self, text, timeout):
+        """Wait until these bytes are in its output."""
+        with self._changed:
+            if not self._changed.wait_for(
+                    lambda: text in self.output or
+                    self.returncode is not None, patient(timeout)):
+                raise subprocess.TimeoutExpired(self.args, timeout,
+                                                self.output)
+        if text not in self.output:
+            raise RuntimeError(f'{self.args} ended with {self.returncode} '
+                               f'before it said {text}:\n{self.output}')
 
     def send_signal(self, number):
         """To the process and those that it has started."""
