@@ -9,10 +9,12 @@ import re
 import pytest
 
 from colony_test import guest as guest_module
+from colony_test import nodes as nodes_module
 from colony_test import paths, sandbox, trio
 from colony_test.colo import ColoPair
 from colony_test.guest import Guest
 from colony_test.lab import Lab
+from colony_test.nodes import Nodes
 from colony_test.sniffer import Sniffer
 # pylint: disable-next=unused-import
 from colony_test.soak import (  # noqa: F401
@@ -82,4 +84,22 @@ def start_trio(lab, client):
         if protect:
             new.protect()
         return new
+    return start
+
+
+@pytest.fixture
+def start_nodes(lab, client):
+    """
+    A function that has three nodes up, with the arguments of Nodes; when it
+    returns the VM is protected.
+    """
+    def start(guest=Guest(), **options):
+        reason = guest_module.why_not(guest) or nodes_module.why_not()
+        if reason:
+            pytest.skip(reason)
+        nodes = Nodes(lab, guest, **options)
+        nodes.run('up')
+        nodes.wait_served(client)
+        nodes.wait_protected()
+        return nodes
     return start

@@ -7,29 +7,12 @@ import random
 
 import pytest
 
-from colony_test import guest as guest_module
-from colony_test import nodes as nodes_module
 from colony_test.crowd import Crowd
-from colony_test.guest import ADDRESS, Guest
-from colony_test.nodes import Nodes, Supervisor
+from colony_test.guest import ADDRESS
+from colony_test.nodes import Supervisor
 from colony_test.programs import Shell
 from colony_test.redis import Redis
 from colony_test.service import disk_images, redis_guest
-
-
-@pytest.fixture
-def start_nodes(lab, client):
-    """A function that has three nodes up; it returns when protected."""
-    def start(guest=Guest(), **options):
-        reason = guest_module.why_not(guest) or nodes_module.why_not()
-        if reason:
-            pytest.skip(reason)
-        nodes = Nodes(lab, guest, **options)
-        nodes.run('up')
-        nodes.wait_served(client)
-        nodes.wait_protected()
-        return nodes
-    return start
 
 
 def test_a_leader_dies_and_is_protected_again(client, start_nodes):

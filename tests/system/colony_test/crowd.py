@@ -27,7 +27,7 @@ class _Client:
 
     def __init__(self, crowd, number, host):
         self.number = number
-        self.sock = host.connect(ADDRESS, PORT, patient(30))
+        self.sock = host.connect(crowd.address, PORT, patient(30))
         self.sock.setblocking(False)
         self.call = None        # kind, key, argument, when
         self.rest = b''
@@ -89,9 +89,10 @@ class Crowd(threading.Thread):
     """
 
     def __init__(self, host, clients=16, registers=8, counters=2, seed=0,
-                 pause=0.0):
+                 pause=0.0, address=ADDRESS):
         super().__init__(daemon=True, name='crowd')
         self.seed = seed
+        self.address = address
         self.registers = registers
         self.counters = counters
         self.answers = 0

@@ -35,6 +35,8 @@ class Guest:
     arguments service name -> its command-line arguments
     backends  number of memory backends that share the memory evenly
     disk      filesystem of the disk to mount at /data (or None)
+    address   IPv4 address of its first NIC
+    mac       and its MAC address
     address6  IPv6 address, with the length of its prefix (or None)
     initrd    another initramfs, such as initrd_with() makes (or None)
     more      more QEMU options
@@ -49,6 +51,8 @@ class Guest:
     services: tuple = ('redis',)
     arguments: tuple = ()
     disk: str = None
+    address: str = ADDRESS
+    mac: str = MAC
     address6: str = None
     initrd: pathlib.Path = None
     more: tuple = ()
@@ -96,7 +100,7 @@ class Guest:
             kernel = paths.GUEST / f'vmlinuz{flavour}'
         initrd = self.initrd or paths.GUEST / f'initrd{flavour}.img'
         line = ['console=ttyS0', 'quiet', 'panic=-1',
-                f'colony.ip={ADDRESS}/24',
+                f'colony.ip={self.address}/24',
                 f'colony.run={",".join(self.services)}']
         if self.nics > 1:
             line.append(f'colony.ip1={SECOND_ADDRESS}/24')
@@ -120,7 +124,7 @@ class Guest:
     def _nic(self, number, tap):
         model = self.device('net') if self.vnet_hdr else self.nic
         rom = '' if model == 'virtio-net-device' else ',romfile='
-        mac = (MAC, SECOND_MAC)[number]
+        mac = (self.mac, SECOND_MAC)[number]
         return ['-netdev',
                 f'tap,id=hn{number},ifname={tap},script=no,downscript=no',
                 '-device', f'{model},id=nic{number},netdev=hn{number},'

@@ -71,7 +71,8 @@ class LocalNodes(Nodes):
             for number, name in enumerate('abc', 1)]
         self.supervisors = {host.name: types.SimpleNamespace(host=host)
                             for host in self.hosts}
-        self.file = machine.lab.folder / 'vm.conf'
+        self.folder = machine.lab.folder
+        self.file = self.folder / 'vm.conf'
         self.file.write_text('\n'.join([
             *self._vm(), *self._nodes(),
             '[policy]', f'preset={preset}', f'timeout={timeout_ms}ms', '']))

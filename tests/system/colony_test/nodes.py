@@ -13,13 +13,14 @@ import time
 
 from . import paths
 from .follow import Follower
-from .guest import ADDRESS, Guest, MAC
+from .guest import Guest
 from .paths import patient
 from .redis import PORT
 
 COLONY = paths.APUSD.parent / 'colony'
 # A machine that runs several tests at once is silent at times.
 TIMEOUT_MS = 800
+PORTS = {'group': 0, 'migration': 1, 'control': 2, 'disk': 10}
 
 
 class Supervisor:
@@ -35,7 +36,7 @@ class Supervisor:
 
     def start(self):
         """The process; a new one if it had ended."""
-        log = self.host.lab.folder / f'{self.name}.colony{self._starts}'
+        log = self._nodes.folder / f'{self.name}.colony{self._starts}'
         self._starts += 1
         self.messages = Follower(f'colony {self.name}', log)
         self.host.lab.followers.append(self.messages)
@@ -53,6 +54,14 @@ class Supervisor:
         self.strike_dead()
         self.process.wait(patient(10))
 
+    def freeze(self):
+        """SIGSTOP."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self):
+        """SIGCONT."""
+        self.process.send_signal(signal.SIGCONT)
+
     def end(self):
         """SIGTERM; its exit status."""
         self.process.send_signal(signal.SIGTERM)
@@ -65,14 +74,21 @@ class Nodes:
 
     can_run    how many of them can run the VM; the others only vote
     disks      for each disk, the images of the nodes that can run
+    beside     other Nodes, on whose hosts they are
+    place      differs from that of the others, which they share no ports with
     """
 
     def __init__(self, lab, guest=Guest(), preset='hybrid', can_run=2,
-                 disks=(), policy=()):
+                 disks=(), policy=(), beside=None, place=0):
         self.lab = lab
         self.guest = guest
-        self.hosts = [lab.add_host(name) for name in 'abc']
-        self.file = lab.folder / 'vm.conf'
+        self.hosts = list(beside.hosts) if beside else \
+            [lab.add_host(name) for name in 'abc']
+        self.name = f'vm{place or ""}'
+        self.folder = lab.folder / self.name
+        self.folder.mkdir()
+        self.file = self.folder / 'vm.conf'
+        self._ports = 7000 + 100 * place
         self._can_run = can_run
         self._options = preset, disks, policy
         self.write(*self.hosts)
@@ -98,13 +114,13 @@ class Nodes:
         given = dict(zip(options[::2], options[1::2]))
         more = ' '.join(f'"{word}"' for word in paths.firmware_options())
         lines = [
-            '[vm]', 'name=vm', f'memory={self.guest.memory}M',
+            '[vm]', f'name={self.name}', f'memory={self.guest.memory}M',
             f'cpus={self.guest.smp}', f'machine={self.guest.machine}',
             f'accel={paths.ACCEL.partition(",")[0]}', 'cpu=max',
             f'kernel={given["-kernel"]}', f'initrd={given["-initrd"]}',
             f'append={given["-append"]}', f'emulator={paths.QEMU}',
             f'arguments={more}',
-            '[nic net0]', 'bridge=br0', f'mac={MAC}',
+            '[nic net0]', 'bridge=br0', f'mac={self.guest.mac}',
             f'model={self.guest.device("net")}']
         for number, images in enumerate(disks):
             lines.append(f'[disk disk{number}]')
@@ -115,7 +131,9 @@ class Nodes:
             number = self.hosts.index(host)
             lines += [f'[node {host.name}]', f'host={host.address}',
                       f'id={number + 1}',
-                      f'directory={self.lab.folder / host.name}']
+                      f'directory={self.folder / host.name}',
+                      *(f'{what}-port={self._ports + number}'
+                        for what, number in PORTS.items())]
             if number >= self._can_run:
                 lines.append('can-run=no')
         lines += ['[policy]', f'preset={preset}', f'timeout={TIMEOUT_MS}ms']
@@ -133,7 +151,7 @@ class Nodes:
 
     def watch(self):
         """What colony events --json says, from now on: a Follower."""
-        events = Follower('events', self.lab.folder / 'events')
+        events = Follower('events', self.folder / 'events')
         self.lab.followers.append(events)
         self.hosts[0].spawn([COLONY, 'events', '--json', self.file],
                             stdout=events.writer)
@@ -162,13 +180,12 @@ class Nodes:
             lambda status: status['health'] == 'protected' and
             leader in (None, status['leader']), timeout)
 
-    @staticmethod
-    def wait_served(client, timeout=60):
+    def wait_served(self, client, timeout=60):
         """Wait until the guest's Redis can be reached."""
         end = time.monotonic() + patient(timeout)
         while True:
             try:
-                client.connect(ADDRESS, PORT, 1).close()
+                client.connect(self.guest.address, PORT, 1).close()
                 return
             except OSError:
                 if time.monotonic() > end:

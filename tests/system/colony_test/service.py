@@ -18,9 +18,9 @@ def redis_guest(disk=False, **look):
     return Guest(**look)
 
 
-def disk_images(lab, count=2):
+def disk_images(lab, count=2, name='disk'):
     """@count equal images with an empty ext4 filesystem."""
-    images = [lab.folder / f'disk{number}.img' for number in range(count)]
+    images = [lab.folder / f'{name}{number}.img' for number in range(count)]
     lab.sandbox.run(['mke2fs', '-q', '-t', 'ext4', images[0], DISK_SIZE])
     for copy in images[1:]:
         lab.sandbox.run(['cp', '--sparse=always', images[0], copy])
