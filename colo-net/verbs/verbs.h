@@ -14,11 +14,12 @@
  * any more. It does so by taking the memory's remote key out of force. A write
  * that comes later is refused by the receiver's adapter, and ends the link.
  *
- * A host is all of it that one thread does: it waits for descriptors, and
- * calls verbs_host_work(), from which the handlers are called. Nothing here
- * blocks, and no other thread may call, but for what says so. Handlers may
- * call everything, verbs_link_close() of their own link included; a link's
- * memory is freed when verbs_host_work() returns, at the earliest.
+ * A host is all of it that one thread does: it waits for a descriptor, and
+ * calls verbs_host_work(), from which the handlers are called, closed() too.
+ * Nothing here blocks but verbs_host_listen(), and no other thread may call.
+ * Handlers may call everything but verbs_host_free(), verbs_link_close() of
+ * their own link included; a link's memory is freed when verbs_host_work()
+ * returns, at the earliest.
  *
  * Nothing here knows who the other side is: HELLO and PROOF travel in the
  * private data of the connection, which RDMA has no TLS for, and are the
@@ -69,20 +70,31 @@ typedef struct VerbsHost VerbsHost;
 typedef struct VerbsLink VerbsLink;
 
 #define VERBS_LANES 2
-#define VERBS_CALL_DATA 56 /* bytes of private data in a call */
-#define VERBS_ANSWER_DATA 148 /* in its acceptance or rejection */
+/*
+ * Bytes of private data in a call, and in its acceptance or rejection. It has
+ * no length on the way: what arrives is so long always, with zeros at the end.
+ */
+#define VERBS_CALL_DATA 56
+#define VERBS_ANSWER_DATA 148
+
+#define VERBS_RING_MIN 4096
+#define VERBS_RING_MAX (1u << 30)
 
 typedef struct {
-    size_t size; /* bytes of the ring: a power of two; 0: no such lane */
+    /*
+     * Bytes of the ring: a power of two, VERBS_RING_MIN to VERBS_RING_MAX.
+     * 0: no such lane; lane 0 has to be, and cannot be gated.
+     */
+    size_t size;
     gboolean gated;
 } VerbsLane;
 
 typedef struct {
     VerbsLane lanes[VERBS_LANES]; /* that we have for each link */
     /*
-     * Nanoseconds that a round looks at memory and completions before it
-     * sleeps; see verbs_host_arm(). UINT64_MAX: it never sleeps, the other
-     * side writes without an event, and memory alone is looked at.
+     * For so many nanoseconds after something came verbs_host_arm() does not
+     * want to sleep. UINT64_MAX: it never does; the other side writes without
+     * an event, and memory alone is looked at.
      */
     uint64_t poll;
     uint64_t connect_timeout; /* 0: 500 ms */
@@ -102,7 +114,10 @@ typedef struct {
                    size_t size);
     /* It stands. @data: of the acceptance, on the side that has called. */
     void (*open)(void *opaque, VerbsLink *link, const void *data, size_t size);
-    /* @data is in the ring: valid, and not written to, until it returns. */
+    /*
+     * @data is valid until it returns. It is in the ring, where an honest
+     * sender does not write now; of a link that is not trusted it is a copy.
+     */
     void (*received)(void *opaque, VerbsLink *link, unsigned lane,
                      const uint8_t *data, size_t size);
     /* verbs_send() had no room, and now there is half a ring. */
@@ -112,8 +127,8 @@ typedef struct {
     void (*granted)(void *opaque, VerbsLink *link, unsigned lane,
                     gboolean granted, uint64_t ticket);
     /*
-     * The last call for this link. @data, @size: of a rejection. @text says
-     * what happened, for the operator.
+     * The last call for this link. @data, @size: of a rejection, else 0
+     * bytes. @text says what happened, for the operator.
      */
     void (*closed)(void *opaque, VerbsLink *link, VerbsEnd end,
                    const char *text, const void *data, size_t size);
@@ -133,7 +148,9 @@ void verbs_host_free(VerbsHost *host); /* its links end without a call */
 
 /*
  * Listen on @address, which decides the device (an any-address listens on
- * all). Tests once for each device that it keeps out writes that were revoked.
+ * all). Where a lane is gated, each device is tested once, here, whether it
+ * keeps writes out that were revoked: that takes milliseconds, a second when
+ * the device is broken. Without the test verbs_grant() fails.
  */
 gboolean verbs_host_listen(VerbsHost *host, const struct sockaddr *address,
                            GError **errp);
@@ -143,24 +160,19 @@ void verbs_host_address(const VerbsHost *host,
 /* Whoever calls now is told that nobody listens. */
 void verbs_host_stop_listening(VerbsHost *host);
 
-/*
- * Descriptors to be waited for (POLLIN), at most VERBS_HOST_FDS; they may
- * change with each new device: when they do, @changed(@opaque) of
- * verbs_host_on_fds() is called.
- */
-#define VERBS_HOST_FDS 8
-unsigned verbs_host_fds(const VerbsHost *host, int fds[VERBS_HOST_FDS]);
-void verbs_host_on_fds(VerbsHost *host, void (*changed)(void *opaque));
+/* To be waited for (POLLIN); the same for the host's whole life. */
+int verbs_host_fd(const VerbsHost *host);
 
 /*
  * Do what there is to do: look for records, completions, connection events
- * and deadlines, and call the handlers. @events: a descriptor was ready;
+ * and deadlines, and call the handlers. @events: the descriptor was ready;
  * without it no system call is made. TRUE: there was something.
  */
 gboolean verbs_host_work(VerbsHost *host, gboolean events);
 /*
- * Before sleeping: from now on what comes makes a descriptor ready. FALSE:
- * something has come already, or the host never sleeps: do not sleep.
+ * Before sleeping: from now on what comes makes the descriptor ready.
+ * FALSE: something may have come already, or there is still a time to look, or
+ * the host never sleeps: call verbs_host_work() again.
  */
 gboolean verbs_host_arm(VerbsHost *host);
 /* When verbs_host_work() has to be called at the latest; 0: no such time. */
@@ -180,14 +192,16 @@ void verbs_host_counters(const VerbsHost *host, VerbsCounters *counters);
 
 /* --- a link --------------------------------------------------------------- */
 
-/* Call @address; ends with open() or closed(). NULL: closed() follows never. */
+/* Call @address; ends with open() or closed(). NULL: closed() never follows. */
 VerbsLink *verbs_call(VerbsHost *host, const struct sockaddr *address,
                       const void *data, size_t size, GError **errp);
 void verbs_link_accept(VerbsLink *link, const void *data, size_t size);
+/* As verbs_link_close(), but says why. */
 void verbs_link_reject(VerbsLink *link, const void *data, size_t size);
 /* We know who it is: everything it sends is taken from now on. */
 void verbs_link_trust(VerbsLink *link);
-/* No further handler is called for it. What was sent is tried. */
+/* No further handler is called for it. What was sent is tried, for as long as
+   ack_timeout, by verbs_host_work(). */
 void verbs_link_close(VerbsLink *link);
 
 void verbs_link_set_opaque(VerbsLink *link, void *opaque);
@@ -202,8 +216,9 @@ typedef struct {
 
 typedef enum {
     VERBS_SENT,
-    VERBS_NO_ROOM, /* the other side has not read enough: room() will say */
-    VERBS_NOT_GRANTED,
+    /* The other side has not read enough: room() will say. Or not yet open. */
+    VERBS_NO_ROOM,
+    VERBS_NOT_GRANTED, /* or there is no such lane */
     VERBS_GONE, /* closed() follows, or was there */
 } VerbsSent;
 
@@ -213,15 +228,15 @@ typedef enum {
  */
 VerbsSent verbs_send(VerbsLink *link, unsigned lane, const VerbsPiece *pieces,
                      unsigned n);
-/* At least a quarter of the ring; when room() is called, there is that much. */
+/* A quarter of the other side's ring; when room() is called, there is that much. */
 size_t verbs_lane_longest(const VerbsLink *link, unsigned lane);
-/* Bytes that verbs_send() has room for now, in one record or several. */
+/* The longest record that verbs_send() has room for now. */
 size_t verbs_lane_room(const VerbsLink *link, unsigned lane);
 
 /*
  * In received(): the record is not used up when that returns. It stays where
  * it is, even if the link ends meanwhile, and nothing more of @lane is handed
- * out before verbs_done().
+ * out before verbs_done(). Not for a link that is not trusted.
  */
 void verbs_keep(VerbsLink *link, unsigned lane);
 /* It is now. With a link that has ended, this is the last call for it. */
@@ -230,7 +245,8 @@ void verbs_done(VerbsLink *link, unsigned lane);
 /*
  * Let the other side write into our gated @lane. What it has granted to
  * nobody, or to another link, is another matter: who may have it is the
- * user's decision. @ticket is handed to the other side's granted().
+ * user's decision. @ticket is handed to the other side's granted(). Registers
+ * the lane's memory anew. A lane that is granted already keeps its ticket.
  */
 gboolean verbs_grant(VerbsLink *link, unsigned lane, uint64_t ticket,
                      GError **errp);
