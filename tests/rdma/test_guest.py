@@ -93,7 +93,7 @@ def test_hosts_are_cut_and_joined(boot):
 
     def reaches():
         return first.spawn(['ping', '-c', '1', '-W', '1',
-                            second.address]).wait(20) == 0
+                            *second.addresses]).wait(20) == 0
     assert reaches()
     second.host.cut()
     assert not reaches()

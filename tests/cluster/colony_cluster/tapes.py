@@ -29,17 +29,8 @@ def _read_header(file, size):
         return 0, 0
     magic, real_size, records, counter = HEADER.unpack(head)
     if magic != b'APUSTAPE' or real_size != size:
-        raise ValueError(f'{file.name} is no tape with records of {size}')
+        raise ValueError(f'{file} is no tape with records of {size}')
     return records, counter
-
-
-def _read(path, kind):
-    """The writer's own counter, and the records."""
-    form = _FORMATS[kind]
-    with open(path, 'rb') as file:
-        records, counter = _read_header(file, form.size)
-        data = file.read(form.size * records)
-    return counter, [kind(*fields) for fields in form.iter_unpack(data)]
 
 
 class Tapes:
@@ -48,11 +39,23 @@ class Tapes:
     def __init__(self, folder):
         self.folder = folder
 
+    def open(self, name, size=None):
+        """The tape, or its first @size bytes, as a file to read."""
+        del size
+        return open(self.folder / name, 'rb')
+
     def _get(self, name, kind):
+        """The writer's own counter, and the records."""
+        form = _FORMATS[kind]
         try:
-            return _read(self.folder / name, kind)
+            with self.open(name, HEADER.size) as file:
+                records, counter = _read_header(file, form.size)
+            whole = HEADER.size + form.size * records
+            with self.open(name, whole) as file:
+                data = file.read(whole)[HEADER.size:]
         except FileNotFoundError:   # it did not live that long
             return 0, []
+        return counter, [kind(*fields) for fields in form.iter_unpack(data)]
 
     def entries(self):
         """All Entries, in the order in which they were delivered."""
@@ -64,7 +67,7 @@ class Tapes:
 
     def fates_known(self):
         """How many Fates there are."""
-        with open(self.folder / 'fates', 'rb') as file:
+        with self.open('fates', HEADER.size) as file:
             return _read_header(file, _FORMATS[Fate].size)[0]
 
     def voices(self):

@@ -39,7 +39,7 @@ class Guest:
                  smp=3, memory=1024):
         self.host = host
         self.name = name
-        self.address = addresses[0].partition('/')[0] if addresses else None
+        self.addresses = [address.partition('/')[0] for address in addresses]
         self._numbers = itertools.count(1)
         self._processes = {}
         self._lock = threading.Lock()

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""
+Groups of APUS members in guests: those of tests/cluster, with their load,
+faults and judge.  Only where their processes run is another matter.
+"""
+
+import io
+import itertools
+import pathlib
+import tempfile
+
+from colony_cluster import cluster, member, tapes
+
+# A guest under TCG, on a machine that is busy, stands still at times.
+PATIENT = ('--heartbeat=50', '--timeout=500')
+
+
+class Place:
+    """One member's place, an address of a guest, as one of a lab's hosts."""
+
+    def __init__(self, guest, name, address):
+        self.guest = guest
+        self.name = name
+        self.address = address
+
+    def spawn(self, argv, **options):
+        """Start a command; a program of ours is found by its name."""
+        program, *rest = argv
+        return self.guest.spawn([pathlib.Path(program).name, *rest],
+                                **options)
+
+    def run(self, argv, timeout=30):
+        """Run a command; its output."""
+        program, *rest = argv
+        return self.guest.run([pathlib.Path(program).name, *rest], timeout)
+
+    def cut(self):
+        """Cut the guest off from the others."""
+        self.guest.host.cut()
+
+    def restore(self):
+        """Join it again."""
+        self.guest.host.restore()
+
+
+class Places:
+    """
+    What a Cluster takes for a lab: each host that it adds is one of @places,
+    in turn.
+    """
+
+    def __init__(self, lab, places):
+        self.folder = pathlib.Path(tempfile.mkdtemp(dir=lab.folder))
+        self.hosts = {}
+        self._places = iter(places)
+
+    def add_host(self, name):
+        """The next place; it has a name of its own already."""
+        place = next(self._places)
+        self.hosts[name] = place
+        return place
+
+
+class Tapes(tapes.Tapes):
+    """Of a process in a guest."""
+
+    def __init__(self, folder, guest):
+        super().__init__(folder)
+        self._guest = guest
+
+    def open(self, name, size=None):
+        return io.BytesIO(self._guest.get(self.folder / name, size))
+
+
+class Member(member.Member):
+    """A member of a group, in a guest."""
+
+    def start(self, *more):
+        """A process; @more are options for node."""
+        self.host.run(['mkdir', '-p', self.cluster.folder,
+                       self.folder / f'run-{len(self.runs)}'])
+        run = super().start(*more)
+        run.tapes = Tapes(run.folder, self.host.guest)
+        return run
+
+    def forget(self):
+        """Lose the state directory."""
+        self.host.run(['rm', '-r', self.directory])
+
+
+class Group(cluster.Cluster):
+    """
+    @places: where the members run.  @transport: tcp or rdma.  See Cluster for
+    the others.
+    """
+
+    def __init__(self, lab, places, transport, kinds='rrw',
+                 durability='memory', load='paced:1000,size=64-2000',
+                 options=PATIENT):
+        super().__init__(Places(lab, places), kinds, durability, load,
+                         options)
+
+    def new_member(self, kind):
+        """One more, in the next place; not started."""
+        number = len(self.members) + 1
+        new = Member(self, number, self.lab.add_host(f'host-{number}'),
+                     kind == 'r')
+        self.members.append(new)
+        return new
+
+
+def places_in(guest):
+    """A place for each address of one guest."""
+    return [Place(guest, f'place-{number}', address)
+            for number, address in zip(itertools.count(1), guest.addresses)]
