@@ -12,7 +12,7 @@
  * verbs_stream_wait(), and then tries again.
  *
  * Deadlines are in nanoseconds of CLOCK_BOOTTIME; UINT64_MAX: none. Errors
- * are VERBS_ERROR_STREAM.
+ * are VERBS_ERROR_LINK.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -42,12 +42,12 @@ VerbsStream *verbs_stream_listen(const VerbsStreamConfig *config,
 /* Call who made @offer. */
 VerbsStream *verbs_stream_call(const VerbsStreamConfig *config,
                                const VerbsOffer *offer, GError **errp);
-/* Nobody else uses it any more. What was written is tried to be sent. */
+/*
+ * Nobody else uses it any more. Who has to know that the other side has read
+ * everything waits for its end first.
+ */
 void verbs_stream_free(VerbsStream *stream);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(VerbsStream, verbs_stream_free)
-
-/* The other side's address, for messages; "" before there is one. */
-const char *verbs_stream_name(const VerbsStream *stream);
 
 typedef enum {
     VERBS_STREAM_OPENS, /* for the link to be made, or not */
@@ -75,14 +75,13 @@ VerbsWait verbs_stream_wait(VerbsStream *stream, VerbsStreamFor what, int life,
 /* 1: the link stands. 0: not yet. VERBS_STREAM_ERROR: it never will. */
 int verbs_stream_is_open(VerbsStream *stream, GError **errp);
 
-/* How many bytes were taken, at least 1 if there are any, or one of the
-   above. */
+/* How many bytes were taken, at least 1 if there are any, or one of these. */
 gssize verbs_stream_write(VerbsStream *stream, const VerbsPiece *pieces,
                           unsigned n, GError **errp);
-/* Nothing more will be written: 0, or one of the above. */
+/* Nothing more will be written: 0, or one of these. */
 int verbs_stream_end(VerbsStream *stream, GError **errp);
 
-/* How many bytes were copied, 0 at the end, or one of the above. */
+/* How many bytes were copied, 0 at the end, or one of these. */
 gssize verbs_stream_read(VerbsStream *stream, void *data, size_t size,
                          GError **errp);
 /*

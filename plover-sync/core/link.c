@@ -24,6 +24,7 @@ struct PloverLink {
     uint8_t *buffer;
     size_t have; /* in the buffer, */
     size_t used; /* of which this is used up */
+    size_t lent; /* what was peeked at and is in use */
     GByteArray *payload;
 };
 
@@ -45,6 +46,19 @@ void plover_link_free(PloverLink *link)
         g_byte_array_unref(link->payload);
         g_free(link);
     }
+}
+
+gboolean plover_link_use(PloverLink *link, const PloverIo *io, void *opaque,
+                         GError **errp)
+{
+    if (link->used < link->have || link->lent) {
+        g_set_error(errp, PLOVER_LINK_ERROR, PLOVER_LINK_ERROR_IO,
+                    "the peer went on where it should not");
+        return FALSE;
+    }
+    link->io = io;
+    link->opaque = opaque;
+    return TRUE;
 }
 
 void plover_link_set_key(PloverLink *link, uint64_t key)
@@ -92,10 +106,34 @@ gboolean plover_link_send(PloverLink *link, const PloverHeader *header,
     return TRUE;
 }
 
+/* Take @size bytes from where they lie. */
+static gboolean take_peeked(PloverLink *link, uint8_t *data, size_t size,
+                            int64_t deadline, GError **errp)
+{
+    while (size) {
+        const uint8_t *bytes;
+        gssize got = link->io->peek(link->opaque, &bytes, deadline, errp);
+
+        if (got < 0) {
+            return FALSE;
+        }
+        got = MIN((size_t)got, size);
+        memcpy(data, bytes, got);
+        link->io->skip(link->opaque, got);
+        link->received += got;
+        data += got;
+        size -= got;
+    }
+    return TRUE;
+}
+
 /* Take @size bytes, from the buffer first. */
 static gboolean take(PloverLink *link, uint8_t *data, size_t size,
                      int64_t deadline, GError **errp)
 {
+    if (link->io->peek) {
+        return take_peeked(link, data, size, deadline, errp);
+    }
     while (size) {
         size_t n = MIN(size, link->have - link->used);
         gssize got;
@@ -128,29 +166,69 @@ static gboolean take(PloverLink *link, uint8_t *data, size_t size,
     return TRUE;
 }
 
+/* If it came in one piece, it is used where it lies. */
+static gboolean lend_payload(PloverLink *link, size_t size,
+                             const uint8_t **payload, int64_t deadline,
+                             GError **errp)
+{
+    gssize got;
+
+    *payload = NULL;
+    if (!link->io->peek || !size) {
+        return TRUE;
+    }
+    got = link->io->peek(link->opaque, payload, deadline, errp);
+    if (got < 0) {
+        return FALSE;
+    }
+    if ((size_t)got < size) {
+        *payload = NULL;
+        return TRUE;
+    }
+    link->lent = size;
+    link->received += size;
+    return TRUE;
+}
+
+static gboolean copy_payload(PloverLink *link, size_t size,
+                             const uint8_t **payload, int64_t deadline,
+                             GError **errp)
+{
+    g_byte_array_set_size(link->payload, 0);
+    while (link->payload->len < size) {
+        /* No peer makes us take memory for what it has not sent. */
+        size_t start = link->payload->len;
+        size_t step = MIN(size - start, PAYLOAD_STEP);
+
+        g_byte_array_set_size(link->payload, start + step);
+        if (!take(link, link->payload->data + start, step, deadline, errp)) {
+            return FALSE;
+        }
+    }
+    *payload = link->payload->data;
+    return TRUE;
+}
+
 gboolean plover_link_receive(PloverLink *link, PloverHeader *header,
                              const uint8_t **payload, int64_t deadline,
                              GError **errp)
 {
     uint8_t head[PLOVER_HEADER_SIZE];
 
+    if (link->lent) {
+        link->io->skip(link->opaque, link->lent);
+        link->lent = 0;
+    }
     if (!take(link, head, sizeof(head), deadline, errp) ||
         !plover_header_decode(header, head, errp)) {
         return FALSE;
     }
-    g_byte_array_set_size(link->payload, 0);
-    while (link->payload->len < header->size) {
-        /* No peer makes us take memory for what it has not sent. */
-        size_t start = link->payload->len;
-        size_t step = MIN(header->size - start, PAYLOAD_STEP);
-
-        g_byte_array_set_size(link->payload, start + step);
-        if (!take(link, link->payload->data + start, step, deadline, errp)) {
-            g_prefix_error(errp, "%s: ", plover_type_name(header->type));
-            return FALSE;
-        }
+    if (!lend_payload(link, header->size, payload, deadline, errp) ||
+        (!*payload &&
+         !copy_payload(link, header->size, payload, deadline, errp))) {
+        g_prefix_error(errp, "%s: ", plover_type_name(header->type));
+        return FALSE;
     }
-    *payload = link->payload->data;
     if (!plover_header_check(head, link->key, *payload, errp)) {
         return FALSE;
     }

@@ -40,6 +40,13 @@ typedef struct PloverIo {
     /* Wait for bytes and take up to @size; never 0 of them. -1: error. */
     gssize (*receive)(void *opaque, void *data, size_t size,
                       int64_t deadline, GError **errp);
+    /*
+     * Both may be NULL. Like receive(), but the bytes stay where they are, and
+     * can be used until so many of them are skipped.
+     */
+    gssize (*peek)(void *opaque, const uint8_t **data, int64_t deadline,
+                   GError **errp);
+    void (*skip)(void *opaque, size_t size);
     /* May be NULL: a message was sent, or has been received. */
     void (*note)(void *opaque, gboolean sent, const PloverHeader *header);
 } PloverIo;
@@ -48,6 +55,13 @@ typedef struct PloverLink PloverLink;
 
 PloverLink *plover_link_new(const PloverIo *io, void *opaque);
 void plover_link_free(PloverLink *link);
+
+/*
+ * Let bytes travel another way, with the same clock. FALSE: there is something
+ * on the old one that nobody has received.
+ */
+gboolean plover_link_use(PloverLink *link, const PloverIo *io, void *opaque,
+                         GError **errp);
 
 /* What checksums are made with from now on; 0 until then. */
 void plover_link_set_key(PloverLink *link, uint64_t key);
@@ -65,7 +79,7 @@ gboolean plover_link_send(PloverLink *link, const PloverHeader *header,
 
 /*
  * Receive a message and check it against its checksum. @payload points into
- * memory of the link until the next call.
+ * memory of the link, or to where peek() found it, until the next call.
  */
 gboolean plover_link_receive(PloverLink *link, PloverHeader *header,
                              const uint8_t **payload, int64_t deadline,
