@@ -29,8 +29,9 @@ static char *describe(const ColonyVersions *versions)
 }
 
 char *colony_versions_differ(ColonyProtocol protocol,
-                             const ColonyVersions *mine,
-                             const ColonyVersions *theirs)
+                             const char *who, const ColonyVersions *speaks,
+                             const char *other,
+                             const ColonyVersions *other_speaks)
 {
     static const char *const names[COLONY_PROTOCOLS] = {
         [COLONY_PROTOCOL_GROUP] = "group",
@@ -38,18 +39,19 @@ char *colony_versions_differ(ColonyProtocol protocol,
         [COLONY_PROTOCOL_DISK] = "disk",
         [COLONY_PROTOCOL_CONTROL] = "supervisors'",
     };
-    g_autofree char *there = describe(theirs);
-    g_autofree char *here = describe(mine);
+    g_autofree char *first = describe(speaks);
+    g_autofree char *second = describe(other_speaks);
 
     return g_strdup_printf(
-        "%s of the %s protocol there, %s here: upgrade %s, through a release "
-        "that speaks both", there, names[protocol], here,
-        colony_versions_are_newer(mine, theirs) ? "this side"
-                                                : "the other side");
+        "%s speaks %s of the %s protocol, %s %s: upgrade %s first, to a "
+        "release that speaks one of the same", who, first, names[protocol],
+        other, second,
+        colony_versions_are_newer(speaks, other_speaks) ? who : other);
 }
 
 void colony_versions_put(uint8_t data[2], const ColonyVersions *versions)
 {
+    g_assert(versions->oldest && versions->oldest <= versions->newest);
     data[0] = versions->newest - 1;
     data[1] = versions->oldest - 1;
 }

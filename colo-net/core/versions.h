@@ -45,12 +45,13 @@ gboolean colony_versions_are_newer(const ColonyVersions *mine,
                                    const ColonyVersions *theirs);
 
 /*
- * Why there is none: "version 3 of the sync protocol there, versions 1 to 2
- * here: ..."; to be freed with g_free().
+ * Why there is none: "@who speaks versions 1 to 2 of the sync protocol, @other
+ * version 3: upgrade @who first, ..."; to be freed with g_free().
  */
 char *colony_versions_differ(ColonyProtocol protocol,
-                             const ColonyVersions *mine,
-                             const ColonyVersions *theirs);
+                             const char *who, const ColonyVersions *speaks,
+                             const char *other,
+                             const ColonyVersions *other_speaks);
 
 /*
  * As two bytes, less 1 each: a build of before there was this left them 0.

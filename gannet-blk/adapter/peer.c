@@ -179,13 +179,15 @@ static bool receive_hello(GannetPeer *peer, GannetHello *theirs, Error **errp)
     return true;
 }
 
-static bool send_hello(GannetPeer *peer, GannetHello *ours, GBytes *intents,
-                       Error **errp)
+/* @speaks: what we do; in an answer, the one that was chosen. */
+static bool send_hello(GannetPeer *peer, GannetHello *ours,
+                       ColonyVersions speaks, GBytes *intents, Error **errp)
 {
     int64_t deadline = get_clock() + gannet_peer_timeout(peer);
     g_autoptr(GBytes) payload = NULL;
 
     ours->version = GANNET_WIRE_VERSION;
+    ours->speaks = speaks;
     ours->role = peer->role;
     ours->timeout_ms = peer->timeout_ms;
     if (peer->role == GANNET_PRIMARY) {
@@ -205,7 +207,8 @@ static bool shake_hands_as_primary(GannetPeer *peer, Error **errp)
     g_autoptr(GBytes) intents = NULL;
 
     if (!peer->ops->hello(peer->opaque, peer, NULL, &ours, &intents, errp) ||
-        !send_hello(peer, &ours, NULL, errp)) {
+        !send_hello(peer, &ours, colony_speaks[COLONY_PROTOCOL_DISK], NULL,
+                    errp)) {
         return false;
     }
     peer->reader.deadline = get_clock() + gannet_peer_timeout(peer);
@@ -231,16 +234,21 @@ static bool shake_hands_as_secondary(GannetPeer *peer, bool *served,
     GannetHello ours = { 0 };
     GannetHello theirs;
     g_autoptr(GBytes) intents = NULL;
+    unsigned version;
 
     if (!receive_hello(peer, &theirs, errp)) {
         return false;
     }
+    version = colony_versions_common(&colony_speaks[COLONY_PROTOCOL_DISK],
+                                     &theirs.speaks);
     if (!gannet_listener_claim(peer->listener, peer, errp)) {
         return false;
     }
     *served = peer->ops->hello(peer->opaque, peer, &theirs, &ours, &intents,
                                errp);
-    return *served && send_hello(peer, &ours, intents, errp);
+    return *served && send_hello(peer, &ours,
+                                 (ColonyVersions) { version, version },
+                                 intents, errp);
 }
 
 /* The other side is told why, if it is there to hear it. */

@@ -14,9 +14,9 @@ enum {
     AT_VERSION = 0,
     AT_ROLE = 4,
     AT_PARTIAL = 5,
-    AT_ZERO = 6,
+    AT_SPEAKS = 6,
     AT_TIMEOUT = 8,
-    AT_ZERO_TOO = 12,
+    AT_ZERO = 12,
     AT_SIZE = 16,
     AT_ROOM = 24,
     AT_PAIR = 32,
@@ -52,6 +52,7 @@ GBytes *gannet_hello_encode(const GannetHello *hello)
     gannet_put(p + AT_VERSION, hello->version, 4);
     gannet_put(p + AT_ROLE, hello->role, 1);
     gannet_put(p + AT_PARTIAL, hello->partial ? 1 : 0, 1);
+    colony_versions_put(p + AT_SPEAKS, &hello->speaks);
     gannet_put(p + AT_TIMEOUT, hello->timeout_ms, 4);
     gannet_put(p + AT_SIZE, hello->size, 8);
     gannet_put(p + AT_ROOM, hello->room, 8);
@@ -62,7 +63,30 @@ GBytes *gannet_hello_encode(const GannetHello *hello)
     return g_bytes_new_take(p, HELLO_SIZE);
 }
 
-static gboolean check_version(const uint8_t *data, size_t size, GError **errp)
+static gboolean check_speaks(const uint8_t *data, ColonyVersions *theirs,
+                             GError **errp)
+{
+    const ColonyVersions *mine = &colony_speaks[COLONY_PROTOCOL_DISK];
+    gboolean primary = data[AT_ROLE] == GANNET_PRIMARY;
+    g_autofree char *text = NULL;
+
+    if (!colony_versions_get(theirs, data + AT_SPEAKS)) {
+        return gannet_bad(errp, "HELLO: impossible versions %u and %u",
+                          data[AT_SPEAKS] + 1, data[AT_SPEAKS + 1] + 1);
+    }
+    if (colony_versions_common(mine, theirs)) {
+        return TRUE;
+    }
+    text = colony_versions_differ(
+        COLONY_PROTOCOL_DISK, "the primary", primary ? theirs : mine,
+        "the secondary", primary ? mine : theirs);
+    g_set_error_literal(errp, GANNET_WIRE_ERROR, GANNET_WIRE_ERROR_VERSION,
+                        text);
+    return FALSE;
+}
+
+static gboolean check_version(const uint8_t *data, size_t size,
+                              ColonyVersions *theirs, GError **errp)
 {
     uint32_t version;
 
@@ -82,7 +106,7 @@ static gboolean check_version(const uint8_t *data, size_t size, GError **errp)
         return gannet_bad(errp, "HELLO: %zu bytes instead of %d", size,
                           HELLO_SIZE);
     }
-    return TRUE;
+    return check_speaks(data, theirs, errp);
 }
 
 /* The name, and zeroes behind it. */
@@ -134,9 +158,10 @@ gboolean gannet_hello_decode(const void *data, size_t size,
                              GannetHello *hello, GError **errp)
 {
     const uint8_t *p = data;
+    ColonyVersions speaks;
     GannetHello h;
 
-    if (!check_version(p, size, errp) || !check_disk(p, errp)) {
+    if (!check_version(p, size, &speaks, errp) || !check_disk(p, errp)) {
         return FALSE;
     }
     if (p[AT_ROLE] != GANNET_PRIMARY && p[AT_ROLE] != GANNET_SECONDARY) {
@@ -146,11 +171,14 @@ gboolean gannet_hello_decode(const void *data, size_t size,
         return gannet_bad(errp, "HELLO: partial is %u instead of 0 or 1",
                           p[AT_PARTIAL]);
     }
-    if (gannet_get(p + AT_ZERO, 2) || gannet_get(p + AT_ZERO_TOO, 4)) {
+    if (gannet_get(p + AT_ZERO, 4) &&
+        !colony_versions_are_newer(&colony_speaks[COLONY_PROTOCOL_DISK],
+                                   &speaks)) {
         return gannet_bad(errp, "HELLO: reserved bytes are not 0");
     }
     h = (GannetHello) {
         .version = gannet_get(p + AT_VERSION, 4),
+        .speaks = speaks,
         .role = p[AT_ROLE],
         .partial = p[AT_PARTIAL],
         .timeout_ms = gannet_get(p + AT_TIMEOUT, 4),

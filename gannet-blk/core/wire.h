@@ -37,6 +37,7 @@
 #ifndef GANNET_WIRE_H
 #define GANNET_WIRE_H
 
+#include "colo-net/core/versions.h"
 #include "gannet-blk/core/types.h"
 
 #define GANNET_WIRE_ERROR gannet_wire_error_quark()
@@ -144,7 +145,12 @@ typedef enum GannetRole {
 #define GANNET_MAX_DISK_NAME 63
 
 typedef struct GannetHello {
-    uint32_t version;    /* of the sender; first on the wire, for ever */
+    uint32_t version;    /* of this format; first on the wire, for ever */
+    /*
+     * What the sender speaks of COLONY_PROTOCOL_DISK; of a secondary, which
+     * answers, only what it has chosen.
+     */
+    ColonyVersions speaks;
     GannetRole role;
     char disk[GANNET_MAX_DISK_NAME + 1]; /* which disk of the VM */
     uint64_t size;       /* of the disk */

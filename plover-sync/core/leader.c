@@ -56,6 +56,7 @@ struct PloverLeader {
     PloverCopy copy;
     PloverCache *cache;
 
+    unsigned version; /* of the dialogue; 0: it is not agreed on yet */
     uint64_t epoch; /* of the sync that is under way, or was the last */
     uint64_t base;
     GArray *carry; /* dirty pages of syncs that were refused */
@@ -162,6 +163,7 @@ static gboolean send(PloverLeader *leader, PloverType type, const void *data,
         .term = leader->config.term,
         .epoch = leader->epoch,
         .base = leader->base,
+        .speaks = colony_speaks[COLONY_PROTOCOL_SYNC],
     };
 
     return plover_link_send(leader->link, &header, data, size,
@@ -207,6 +209,9 @@ static gboolean receive_late(PloverLeader *leader, PloverType type,
         }
         return FALSE;
     }
+    if (type == PLOVER_WELCOME && header.type == type) {
+        leader->version = header.speaks.newest;
+    }
     if (header.type != type) {
         g_set_error(errp, PLOVER_LEADER_ERROR, PLOVER_LEADER_ERROR_PEER,
                     "%s came instead of %s", plover_type_name(header.type),
@@ -220,6 +225,21 @@ static gboolean receive(PloverLeader *leader, PloverType type,
                         const uint8_t **data, size_t *size, GError **errp)
 {
     return receive_late(leader, type, 0, data, size, errp);
+}
+
+/* The secondary chooses; but it may be none that we speak. */
+static gboolean check_version(PloverLeader *leader, GError **errp)
+{
+    const ColonyVersions *mine = &colony_speaks[COLONY_PROTOCOL_SYNC];
+    const ColonyVersions chosen = { leader->version, leader->version };
+
+    if (!colony_versions_common(mine, &chosen)) {
+        g_set_error(errp, PLOVER_LEADER_ERROR, PLOVER_LEADER_ERROR_PEER,
+                    "WELCOME is of version %u, but versions %u to %u were "
+                    "offered", leader->version, mine->oldest, mine->newest);
+        return FALSE;
+    }
+    return TRUE;
 }
 
 gboolean plover_leader_greet(PloverLeader *leader, const PloverHello *hello,
@@ -246,7 +266,8 @@ gboolean plover_leader_greet(PloverLeader *leader, const PloverHello *hello,
         return FALSE;
     }
     plover_link_set_key(leader->link, hello->key);
-    if (!receive(leader, PLOVER_WELCOME, &data, &size, errp)) {
+    if (!receive(leader, PLOVER_WELCOME, &data, &size, errp) ||
+        !check_version(leader, errp)) {
         return FALSE;
     }
     if (size) {

@@ -50,6 +50,7 @@ struct PloverSecondary {
     PloverCopy copy;
     PloverCache *cache;
 
+    unsigned version; /* of the dialogue; 0: there is none that both speak */
     uint64_t term;
     uint64_t epoch; /* of the sync that is under way, or was the last */
     uint64_t base;
@@ -169,6 +170,7 @@ static gboolean send(PloverSecondary *secondary, PloverType type,
         .term = secondary->term,
         .epoch = secondary->epoch,
         .base = secondary->base,
+        .speaks = { secondary->version, secondary->version },
     };
 
     return plover_link_send(secondary->link, &header, secondary->out->data,
@@ -228,9 +230,21 @@ static char *compare_hello(PloverSecondary *secondary,
     return NULL;
 }
 
+/* Why there is no version that both speak; NULL: there is one. */
+static char *agree_on_version(PloverSecondary *secondary,
+                              const ColonyVersions *theirs)
+{
+    const ColonyVersions *mine = &colony_speaks[COLONY_PROTOCOL_SYNC];
+
+    secondary->version = colony_versions_common(mine, theirs);
+    return secondary->version ? NULL : colony_versions_differ(
+        COLONY_PROTOCOL_SYNC, "the leader", theirs, "the secondary", mine);
+}
+
 gboolean plover_secondary_greet(PloverSecondary *secondary,
                                 PloverHello *hello, GError **errp)
 {
+    const ColonyVersions *mine = &colony_speaks[COLONY_PROTOCOL_SYNC];
     g_autofree char *why = NULL;
     PloverHeader header;
     const uint8_t *data;
@@ -245,13 +259,22 @@ gboolean plover_secondary_greet(PloverSecondary *secondary,
                           "HELLO", plover_type_name(header.type),
                           header.epoch);
     }
-    if (!plover_hello_decode(hello, data, header.size, errp)) {
+    if (!plover_hello_decode(hello, data, header.size,
+                             colony_versions_are_newer(mine, &header.speaks),
+                             errp)) {
         return FALSE;
     }
     secondary->term = header.term;
     secondary->epoch = secondary->base = header.base;
     plover_link_set_key(secondary->link, hello->key);
 
+    why = agree_on_version(secondary, &header.speaks);
+    if (why) {
+        peer_error(errp, "%s", why);
+        send_text(secondary, PLOVER_REFUSE, why, NULL);
+        plover_hello_clear(hello);
+        return FALSE;
+    }
     why = compare_hello(secondary, hello);
     if (why) {
         peer_error(errp, "the leader's VM is not ours: %s", why);

@@ -73,7 +73,7 @@ void plover_hello_encode(GByteArray *out, const PloverHello *hello)
 }
 
 static gboolean decode_settings(PloverHello *hello, const uint8_t *data,
-                                size_t size, GError **errp)
+                                size_t size, gboolean newer, GError **errp)
 {
     uint32_t page_size;
 
@@ -98,7 +98,7 @@ static gboolean decode_settings(PloverHello *hello, const uint8_t *data,
         return plover_wire_corrupt(errp, "HELLO: blank is %u instead of 0 or 1",
                                    data[AT_BLANK]);
     }
-    if (data[AT_ZERO8] != 0) {
+    if (data[AT_ZERO8] != 0 && !newer) {
         return plover_wire_corrupt(errp, "HELLO: the reserved byte is %02x "
                                    "instead of 0", data[AT_ZERO8]);
     }
@@ -151,7 +151,7 @@ static gboolean decode_block(PloverBlock *block, unsigned index,
     return TRUE;
 }
 
-static gboolean decode_blocks(PloverHello *hello, uint32_t n,
+static gboolean decode_blocks(PloverHello *hello, uint32_t n, gboolean newer,
                               const uint8_t *data, const uint8_t *end,
                               GError **errp)
 {
@@ -176,7 +176,7 @@ static gboolean decode_blocks(PloverHello *hello, uint32_t n,
                                        "'%s'", block->name);
         }
     }
-    if (data != end) {
+    if (data != end && !newer) {
         return plover_wire_corrupt(errp, "HELLO: %zu bytes too many",
                                    (size_t)(end - data));
     }
@@ -184,12 +184,12 @@ static gboolean decode_blocks(PloverHello *hello, uint32_t n,
 }
 
 gboolean plover_hello_decode(PloverHello *hello, const uint8_t *data,
-                             size_t size, GError **errp)
+                             size_t size, gboolean newer, GError **errp)
 {
-    if (!decode_settings(hello, data, size, errp)) {
+    if (!decode_settings(hello, data, size, newer, errp)) {
         return FALSE;
     }
-    if (!decode_blocks(hello, plover_get(data + AT_N_BLOCKS, 4),
+    if (!decode_blocks(hello, plover_get(data + AT_N_BLOCKS, 4), newer,
                        data + AT_BLOCKS, data + size, errp)) {
         plover_hello_clear(hello);
         return FALSE;

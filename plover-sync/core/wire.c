@@ -16,7 +16,7 @@ enum {
     HEADER_MAGIC = 0,
     HEADER_VERSION = 4,
     HEADER_TYPE = 5,
-    HEADER_ZERO16 = 6,
+    HEADER_SPEAKS = 6,
     HEADER_SIZE = 8,
     HEADER_ZERO32 = 12,
     HEADER_TERM = 16,
@@ -58,6 +58,12 @@ static const char *const names[PLOVER_TYPE__END] = {
     [PLOVER_REFUSE] = "REFUSE",
     [PLOVER_CANCEL] = "CANCEL",
 };
+
+/* These two say versions; in all others there is 0 in that place. */
+static gboolean has_versions(unsigned type)
+{
+    return type == PLOVER_HELLO || type == PLOVER_WELCOME;
+}
 
 static gboolean known_type(unsigned type)
 {
@@ -134,6 +140,9 @@ void plover_header_encode(uint8_t out[PLOVER_HEADER_SIZE],
     memcpy(out + HEADER_MAGIC, magic, sizeof(magic));
     plover_put(out + HEADER_VERSION, PLOVER_WIRE_VERSION, 1);
     plover_put(out + HEADER_TYPE, header->type, 1);
+    if (has_versions(header->type)) {
+        colony_versions_put(out + HEADER_SPEAKS, &header->speaks);
+    }
     plover_put(out + HEADER_SIZE, size, 4);
     plover_put(out + HEADER_TERM, header->term, 8);
     plover_put(out + HEADER_EPOCH, header->epoch, 8);
@@ -147,6 +156,7 @@ gboolean plover_header_decode(PloverHeader *header,
 {
     unsigned version = data[HEADER_VERSION];
     unsigned type = data[HEADER_TYPE];
+    ColonyVersions speaks = { 0 };
     uint32_t size = plover_get(data + HEADER_SIZE, 4);
 
     if (memcmp(data + HEADER_MAGIC, magic, sizeof(magic)) != 0) {
@@ -164,12 +174,18 @@ gboolean plover_header_decode(PloverHeader *header,
     if (!known_type(type)) {
         return plover_wire_corrupt(errp, "unknown message type %u", type);
     }
-    if (plover_get(data + HEADER_ZERO16, 2) != 0 ||
+    if (has_versions(type) &&
+        !colony_versions_get(&speaks, data + HEADER_SPEAKS)) {
+        return plover_wire_corrupt(errp, "%s: impossible versions %u and %u",
+                                   names[type], data[HEADER_SPEAKS] + 1,
+                                   data[HEADER_SPEAKS + 1] + 1);
+    }
+    if ((!has_versions(type) && plover_get(data + HEADER_SPEAKS, 2) != 0) ||
         plover_get(data + HEADER_ZERO32, 4) != 0) {
         return plover_wire_corrupt(errp, "%s: reserved bytes of the header "
                                    "are %04" PRIx64 " and %08" PRIx64
                                    " instead of 0", names[type],
-                                   plover_get(data + HEADER_ZERO16, 2),
+                                   plover_get(data + HEADER_SPEAKS, 2),
                                    plover_get(data + HEADER_ZERO32, 4));
     }
     if (size > PLOVER_PAYLOAD_MAX) {
@@ -184,6 +200,7 @@ gboolean plover_header_decode(PloverHeader *header,
         .term = plover_get(data + HEADER_TERM, 8),
         .epoch = plover_get(data + HEADER_EPOCH, 8),
         .base = plover_get(data + HEADER_BASE, 8),
+        .speaks = speaks,
     };
     return TRUE;
 }

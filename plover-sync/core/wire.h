@@ -8,7 +8,7 @@
  *        0     4  "PLVR"
  *        4     1  version of this format, PLOVER_WIRE_VERSION
  *        5     1  type, PloverType
- *        6     2  0
+ *        6     2  HELLO, WELCOME: versions of the dialogue, see below; else 0
  *        8     4  size of the payload
  *       12     4  0
  *       16     8  term
@@ -35,6 +35,11 @@
  *   < VERIFY_PAGES ... if that was asked for: hashes of all of RAM
  *   < VERIFY_DEVICES   and the device state, saved again
  *
+ * The dialogue has versions (COLONY_PROTOCOL_SYNC), which leave the header as it
+ * is. HELLO says which ones the leader speaks, WELCOME which one is spoken. What
+ * is reserved in the HELLO of a leader that speaks newer ones is not looked at,
+ * nor is what stands behind the blocks.
+ *
  * Instead of any of its messages the secondary may send REFUSE, or the leader,
  * before END, CANCEL: the sync is over, and nothing has changed.
  *
@@ -50,6 +55,7 @@
 #include <glib.h>
 #include <stdint.h>
 
+#include "colo-net/core/versions.h"
 #include "plover-sync/core/hash.h"
 
 #define PLOVER_WIRE_VERSION 2
@@ -114,6 +120,7 @@ typedef struct PloverHeader {
     uint64_t term;
     uint64_t epoch;
     uint64_t base;
+    ColonyVersions speaks; /* of HELLO and WELCOME */
 } PloverHeader;
 
 /*
@@ -177,9 +184,12 @@ typedef struct PloverHello {
 } PloverHello;
 
 void plover_hello_encode(GByteArray *out, const PloverHello *hello);
-/* To be cleared by the caller, with plover_hello_clear(), if TRUE. */
+/*
+ * @newer: it is of a leader that speaks newer versions than we do. To be
+ * cleared by the caller, with plover_hello_clear(), if TRUE.
+ */
 gboolean plover_hello_decode(PloverHello *hello, const uint8_t *data,
-                             size_t size, GError **errp);
+                             size_t size, gboolean newer, GError **errp);
 void plover_hello_clear(PloverHello *hello);
 
 /*

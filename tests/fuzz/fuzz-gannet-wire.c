@@ -107,6 +107,7 @@ void fuzz_seeds(void)
 {
     const GannetHello hello = {
         .version = GANNET_WIRE_VERSION,
+        .speaks = { 1, 1 },
         .role = GANNET_SECONDARY,
         .disk = "disk0",
         .size = DISK,

@@ -56,6 +56,7 @@ void fuzz_seeds(void)
             .term = 1,
             .epoch = 1000,
             .base = 999,
+            .speaks = { 1, 3 },
         };
 
         plover_header_encode(seed, &header, KEY, &piece, 1);

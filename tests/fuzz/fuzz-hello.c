@@ -14,7 +14,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     PloverHello hello;
     gboolean ok;
 
-    ok = plover_hello_decode(&hello, data, size, &error);
+    ok = plover_hello_decode(&hello, data, size, FALSE, &error);
     fuzz_outcome(ok, error, PLOVER_WIRE_ERROR);
     if (ok) {
         plover_hello_encode(again, &hello);

@@ -52,6 +52,7 @@ static void put_hello(int fd, GannetRole role, uint32_t timeout_ms)
 {
     const GannetHello hello = {
         .version = GANNET_WIRE_VERSION,
+        .speaks = { 1, 1 },
         .role = role,
         .disk = "disk0",
         .size = SIDE_DISK_SIZE,

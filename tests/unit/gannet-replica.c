@@ -383,6 +383,7 @@ void gannet_replica_hello(const GannetReplica *replica, GannetRole role,
 
     *hello = (GannetHello) {
         .version = GANNET_WIRE_VERSION,
+        .speaks = { 1, 1 },
         .role = role,
         .disk = "disk",
         .size = replica->layout->size,

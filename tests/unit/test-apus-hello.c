@@ -122,8 +122,9 @@ static void other_versions_are_named(void)
 
     g_assert_cmpint(apus_handshake_peek(bytes, 8, &kind, &error), ==, -1);
     g_assert_error(error, APUS_ERROR, APUS_ERROR_VERSION);
-    g_assert_nonnull(strstr(error->message, "version 7 of the group protocol "
-                                            "there, version 1 here"));
+    g_assert_nonnull(strstr(error->message, "speaks version 1 of the group "
+                                            "protocol, the other side version "
+                                            "7"));
     g_assert_cmpuint(apus_handshake_version(bytes), ==, 7);
 }
 

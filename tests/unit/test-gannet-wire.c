@@ -356,6 +356,7 @@ static void texts_that_are_not_utf8_are_refused(void)
 
 static const GannetHello hello_sample = {
     .version = GANNET_WIRE_VERSION,
+    .speaks = { 1, 1 },
     .role = GANNET_SECONDARY,
     .disk = "disk 0",
     .size = 0x0102030400,
@@ -427,7 +428,7 @@ static void a_wrong_hello_is_refused(void)
     check_hello(4, 3, "HELLO: unknown role 3");
     check_hello(4, 1, "HELLO: impossible granularity: 4096"); /* primary */
     check_hello(5, 2, "HELLO: partial is 2 instead of 0 or 1");
-    check_hello(7, 1, "HELLO: reserved bytes are not 0");
+    check_hello(7, 1, "HELLO: impossible versions 1 and 2");
     check_hello(15, 1, "HELLO: reserved bytes are not 0");
     check_hello(16, 0x80, "HELLO: impossible size of a disk: *");
     check_hello(23, 1, "HELLO: impossible size of a disk: *");
@@ -439,6 +440,38 @@ static void a_wrong_hello_is_refused(void)
     check_hello(119, 'x', "HELLO: there is something behind the name *");
     /* 2^43 bytes in regions of 4096: 2^31 bits */
     check_hello(18, 0x08, "HELLO: a granularity of 4096 is too fine for *");
+}
+
+/* Of a release of before there were versions, they are zeroes. */
+static void hello_says_versions(void)
+{
+    g_autoptr(GError) error = NULL;
+    uint8_t bytes[sizeof(hello_bytes)];
+    GannetHello hello;
+
+    memcpy(bytes, hello_bytes, sizeof(bytes));
+    bytes[6] = 3;
+    bytes[15] = 1; /* what that version has there */
+    gannet_hello_decode(bytes, sizeof(bytes), &hello, &error);
+    g_assert_no_error(error);
+    g_assert_cmpuint(hello.speaks.oldest, ==, 1);
+    g_assert_cmpuint(hello.speaks.newest, ==, 4);
+}
+
+static void no_common_version_is_refused_by_name(void)
+{
+    g_autoptr(GError) error = NULL;
+    uint8_t bytes[sizeof(hello_bytes)];
+    GannetHello hello;
+
+    memcpy(bytes, hello_bytes, sizeof(bytes));
+    bytes[6] = 3;
+    bytes[7] = 2;
+    g_assert_false(gannet_hello_decode(bytes, sizeof(bytes), &hello, &error));
+    g_assert_error(error, GANNET_WIRE_ERROR, GANNET_WIRE_ERROR_VERSION);
+    g_assert_nonnull(strstr(error->message, "the primary speaks version 1 of "
+                            "the disk protocol, the secondary versions 3 to 4:"
+                            " upgrade the primary first"));
 }
 
 static void another_version_is_refused_whatever_follows(void)
@@ -512,6 +545,8 @@ int main(int argc, char **argv)
     TEST(hello_has_the_documented_bytes);
     TEST(hello_comes_back_as_it_was);
     TEST(a_wrong_hello_is_refused);
+    TEST(hello_says_versions);
+    TEST(no_common_version_is_refused_by_name);
     TEST(another_version_is_refused_whatever_follows);
     TEST(another_size_of_hello_is_refused);
     TEST(names_of_disks_are_printable);

@@ -16,7 +16,7 @@
 enum {
     HEADER_VERSION = 4,
     HEADER_TYPE = 5,
-    HEADER_ZERO16 = 6,
+    HEADER_SPEAKS = 6,
     HEADER_SIZE = 8,
     HEADER_ZERO32 = 12,
 
@@ -86,7 +86,7 @@ static gboolean decode(PloverType type, const uint8_t *data, size_t size,
 
     switch (type) {
     case PLOVER_HELLO:
-        if (!plover_hello_decode(&hello, copy, size, errp)) {
+        if (!plover_hello_decode(&hello, copy, size, FALSE, errp)) {
             return FALSE;
         }
         plover_hello_clear(&hello);
@@ -225,6 +225,7 @@ static GByteArray *message(PloverType type, const void *payload, size_t size)
         .term = TERM,
         .epoch = UINT64_MAX,
         .base = 0x0102030405060708,
+        .speaks = { 1, 1 },
     };
 
     g_byte_array_set_size(bytes, PLOVER_HEADER_SIZE);
@@ -257,6 +258,53 @@ static void header_stands_as_documented(void)
 
     g_assert_cmpmem(bytes->data, sizeof(expected), expected,
                     sizeof(expected));
+}
+
+static GByteArray *greeting(PloverType type, ColonyVersions speaks)
+{
+    GByteArray *bytes = g_byte_array_new();
+    PloverHeader header = { .type = type, .speaks = speaks };
+
+    g_byte_array_set_size(bytes, PLOVER_HEADER_SIZE);
+    plover_header_encode(bytes->data, &header, KEY, NULL, 0);
+    return bytes;
+}
+
+/* A release that did not say them left zeroes there. */
+static void version_1_alone_is_zeroes(void)
+{
+    g_autoptr(GByteArray) first = greeting(PLOVER_HELLO,
+                                           (ColonyVersions) { 1, 1 });
+    g_autoptr(GByteArray) later = greeting(PLOVER_WELCOME,
+                                           (ColonyVersions) { 2, 4 });
+
+    g_assert_cmpmem(first->data + HEADER_SPEAKS, 2, "\0\0", 2);
+    g_assert_cmpmem(later->data + HEADER_SPEAKS, 2, "\3\1", 2);
+}
+
+static void versions_survive(void)
+{
+    g_autoptr(GByteArray) bytes = greeting(PLOVER_HELLO,
+                                           (ColonyVersions) { 3, 255 });
+    g_autoptr(GError) error = NULL;
+    PloverHeader header;
+
+    plover_header_decode(&header, bytes->data, &error);
+    g_assert_no_error(error);
+    g_assert_cmpuint(header.speaks.oldest, ==, 3);
+    g_assert_cmpuint(header.speaks.newest, ==, 255);
+}
+
+static void impossible_versions_are_refused(void)
+{
+    g_autoptr(GByteArray) bytes = greeting(PLOVER_WELCOME,
+                                           (ColonyVersions) { 1, 1 });
+    g_autoptr(GError) error = NULL;
+    PloverHeader header;
+
+    bytes->data[HEADER_SPEAKS + 1] = 1;
+    g_assert_false(plover_header_decode(&header, bytes->data, &error));
+    corrupt(error, "WELCOME: impossible versions 1 and 2");
 }
 
 static void header_survives(void)
@@ -344,7 +392,7 @@ static void unknown_type_is_refused(void)
 static void reserved_bytes_of_the_header_are_refused(void)
 {
     static const unsigned at[] = {
-        HEADER_ZERO16, HEADER_ZERO16 + 1, HEADER_ZERO32, HEADER_ZERO32 + 1,
+        HEADER_SPEAKS, HEADER_SPEAKS + 1, HEADER_ZERO32, HEADER_ZERO32 + 1,
         HEADER_ZERO32 + 2, HEADER_ZERO32 + 3,
     };
 
@@ -470,7 +518,7 @@ static void hello_survives(void)
     g_autoptr(GError) error = NULL;
     PloverHello hello;
 
-    plover_hello_decode(&hello, bytes->data, bytes->len, &error);
+    plover_hello_decode(&hello, bytes->data, bytes->len, FALSE, &error);
     g_assert_no_error(error);
     g_assert_cmpuint(hello.secret[0], ==, 1);
     g_assert_cmpuint(hello.secret[PLOVER_SECRET_SIZE - 1], ==, 0xff);
@@ -543,6 +591,20 @@ static void block_names_are_unique(void)
     plover_hello_encode(bytes, &hello);
     bytes->data[bytes->len - 2] = 'a';
     refused(PLOVER_HELLO, bytes, "'ram'");
+}
+
+static void what_a_newer_hello_adds_is_skipped(void)
+{
+    g_autoptr(GByteArray) bytes = sample_hello();
+    g_autoptr(GError) error = NULL;
+    PloverHello hello;
+
+    bytes->data[HELLO_ZERO8] = 7;
+    g_byte_array_append(bytes, (const uint8_t *)"more", 4);
+    g_assert_true(plover_hello_decode(&hello, bytes->data, bytes->len, TRUE,
+                                      &error));
+    g_assert_cmpuint(hello.n_blocks, ==, 2);
+    plover_hello_clear(&hello);
 }
 
 static void hello_holds_the_most_there_may_be(void)
@@ -824,6 +886,10 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/wire/header/layout", header_stands_as_documented);
+    g_test_add_func("/wire/header/version-1", version_1_alone_is_zeroes);
+    g_test_add_func("/wire/header/versions", versions_survive);
+    g_test_add_func("/wire/header/versions/impossible",
+                    impossible_versions_are_refused);
     g_test_add_func("/wire/header/survives", header_survives);
     g_test_add_func("/wire/header/pieces", payload_comes_in_pieces);
     g_test_add_func("/wire/header/names", every_type_has_a_name);
@@ -842,6 +908,7 @@ int main(int argc, char **argv)
     g_test_add_func("/wire/payload/bits", changed_bits_do_no_harm);
     g_test_add_func("/wire/hello/survives", hello_survives);
     g_test_add_func("/wire/hello/impossible", impossible_hello_is_refused);
+    g_test_add_func("/wire/hello/newer", what_a_newer_hello_adds_is_skipped);
     g_test_add_func("/wire/hello/unique", block_names_are_unique);
     g_test_add_func("/wire/hello/most", hello_holds_the_most_there_may_be);
     g_test_add_func("/wire/sync/survives", sync_survives);

@@ -68,7 +68,8 @@ static gssize check_version(unsigned version, gssize size, GError **errp)
     if (version && colony_versions_common(mine, &theirs)) {
         return size;
     }
-    text = colony_versions_differ(COLONY_PROTOCOL_GROUP, mine, &theirs);
+    text = colony_versions_differ(COLONY_PROTOCOL_GROUP, "this side", mine,
+                                  "the other side", &theirs);
     g_set_error_literal(errp, APUS_ERROR, APUS_ERROR_VERSION, text);
     return -1;
 }

@@ -235,7 +235,8 @@ static void take_version(TcpConnection *connection, unsigned version)
     }
     peer->version = mine->newest;
     connection->refused = TRUE;
-    text = colony_versions_differ(COLONY_PROTOCOL_GROUP, mine, &theirs);
+    text = colony_versions_differ(COLONY_PROTOCOL_GROUP, "this side", mine,
+                                  "the other side", &theirs);
     tcp_connection_refuse(connection, APUS_ANSWER_VERSION, "refuses us: %s",
                           text);
 }
