@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "colo-net/apus/runtime/tcp-internal.h"
+#include "colo-net/apus/runtime/mesh.h"
 #include "tests/unit/tcp-nodes.h"
 #include "tests/unit/tcp-raw.h"
 
@@ -176,7 +176,7 @@ void node_start(TcpNodes *nodes, ApusId id, uint64_t life)
                                    node, &error);
     g_assert_no_error(error);
     if (!node->address) {
-        node->address = g_strdup(apus_tcp_address(node->transport));
+        node->address = g_strdup(apus_transport_address(node->transport));
     }
     nodes_add(nodes, id, node->address);
 }
@@ -210,7 +210,7 @@ void nodes_round(TcpNodes *nodes)
 
 gboolean node_is_sure(const TcpNode *node, ApusId id)
 {
-    const TcpPeer *peer = tcp_find((const Tcp *)node->transport, id);
+    const MeshPeer *peer = mesh_find((const Mesh *)node->transport, id);
 
     return node->connected[id] && peer->reached;
 }

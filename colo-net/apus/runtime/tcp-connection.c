@@ -1,5 +1,5 @@
 /*
- * A connection, from its first byte to its end
+ * A socket, from its first byte to its end
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -7,7 +7,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <string.h>
+#include <poll.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 
@@ -46,45 +46,51 @@ static void set_options(int fd)
 
 static void take_frames(TcpConnection *connection)
 {
-    TcpBuffer *in = &connection->in;
-    Tcp *tcp = connection->tcp;
+    MeshConnection *mesh = &connection->mesh;
+    MeshBuffer *in = &mesh->in;
 
     connection->need = 0;
-    while (connection->stage == TCP_OPEN && !connection->peer->leaving) {
+    while (mesh->stage == MESH_OPEN && !mesh->peer->leaving) {
         g_autoptr(GError) error = NULL;
         ApusMessage message;
-        gssize n = apus_wire_decode(&message, in->data + in->start,
-                                    tcp_buffer_size(in), &connection->need,
+        gssize n = apus_wire_decode(&message, mesh_buffer_data(in),
+                                    mesh_buffer_size(in), &connection->need,
                                     &error);
 
         if (n < 0) {
-            tcp_connection_refuse(connection, TCP_REASON_GARBAGE, "%s",
-                                  error->message);
+            mesh_connection_refuse(mesh, MESH_REASON_GARBAGE, "%s",
+                                   error->message);
             return;
         }
         if (n == 0) {
             return;
         }
-        if (message.from != connection->peer->id ||
-            message.to != tcp->hello.from) {
-            tcp_connection_refuse(connection, TCP_REASON_GARBAGE,
-                                  "a message from %u to %u", message.from,
-                                  message.to);
-            return;
-        }
         in->start += n;
         connection->need = 0;
-        tcp->counters.frames_received++;
-        tcp->handlers->message(tcp->opaque, &message);
+        if (!mesh_connection_take(mesh, &message)) {
+            return;
+        }
     }
+}
+
+/* It has something to say that only TLS begins with. */
+static gboolean wants_tls(const TcpConnection *connection)
+{
+    const MeshBuffer *in = &connection->mesh.in;
+
+    return !connection->tls && connection->mesh.stage == MESH_HELLO &&
+           mesh_buffer_size(in) > 0 && *mesh_buffer_data(in) == 0x16;
 }
 
 static void take(TcpConnection *connection)
 {
-    if (connection->stage < TCP_OPEN) {
-        tcp_handshake_go_on(connection);
+    if (wants_tls(connection)) {
+        mesh_connection_refuse(&connection->mesh, MESH_REASON_TLS,
+                               "it wants TLS, which is off here");
+    } else if (connection->mesh.stage < MESH_OPEN) {
+        mesh_handshake_go_on(&connection->mesh);
     }
-    if (connection->stage == TCP_OPEN) {
+    if (connection->mesh.stage == MESH_OPEN) {
         take_frames(connection);
     }
 }
@@ -92,15 +98,16 @@ static void take(TcpConnection *connection)
 static void ended(TcpConnection *connection, int error, const GError *tls)
 {
     if (tls) {
-        tcp_connection_refuse(connection, TCP_REASON_TLS, "%s", tls->message);
-    } else if (connection->stage < TCP_OPEN && error == 0 &&
-               tcp_buffer_size(&connection->in) > 0) {
-        tcp_connection_refuse(connection, TCP_REASON_GARBAGE,
-                              "closed in the middle of its handshake");
+        mesh_connection_refuse(&connection->mesh, MESH_REASON_TLS, "%s",
+                               tls->message);
+    } else if (connection->mesh.stage < MESH_OPEN && error == 0 &&
+               mesh_buffer_size(&connection->mesh.in) > 0) {
+        mesh_connection_refuse(&connection->mesh, MESH_REASON_GARBAGE,
+                               "closed in the middle of its handshake");
     } else {
-        tcp_connection_close(connection, error ? error : ECONNRESET,
-                             error ? g_strerror(error) :
-                             "closed by the other side");
+        mesh_connection_close(&connection->mesh, error ? error : ECONNRESET,
+                              error ? g_strerror(error) :
+                              "closed by the other side");
     }
 }
 
@@ -114,10 +121,11 @@ static gboolean go_on_with_tls(TcpConnection *connection)
     tcp_stream_flush(connection);
     if (done < 0) {
         /* Closed without a byte: somebody looked whether we listen. */
-        ended(connection, connection->heard ? EPROTO : 0,
-              connection->heard ? error : NULL);
+        ended(connection, connection->mesh.heard ? EPROTO : 0,
+              connection->mesh.heard ? error : NULL);
     } else if (done) {
-        tcp_handshake_begin(connection);
+        connection->greets = FALSE;
+        mesh_handshake_begin(&connection->mesh);
     }
     return done > 0;
 }
@@ -127,7 +135,7 @@ static void read_all(TcpConnection *connection)
     TcpGot got;
 
     tcp_stream_round(connection);
-    if (connection->stage == TCP_TLS && !go_on_with_tls(connection)) {
+    if (connection->greets && !go_on_with_tls(connection)) {
         return;
     }
     do {
@@ -140,21 +148,26 @@ static void read_all(TcpConnection *connection)
             ended(connection, errno, error);
         }
     } while (connection->tls && got == TCP_GOT_SOME &&
-             connection->stage != TCP_CLOSED);
+             connection->mesh.stage != MESH_CLOSED);
     /* TLS may have had something to say to what it has read. */
-    if (connection->tls && connection->stage != TCP_CLOSED &&
-        tcp_buffer_size(&connection->out) > 0) {
+    if (connection->tls && connection->mesh.stage != MESH_CLOSED &&
+        mesh_buffer_size(&connection->out) > 0) {
         tcp_stream_flush(connection);
     }
 }
 
 /* --- out ------------------------------------------------------------------ */
 
+static gboolean is_connecting(const TcpConnection *connection)
+{
+    return connection->mesh.stage == MESH_CONNECTING && !connection->greets;
+}
+
 void tcp_connection_watch(TcpConnection *connection)
 {
     uint32_t events = EPOLLIN;
 
-    if (connection->stage == TCP_CONNECTING || connection->full) {
+    if (is_connecting(connection) || connection->full) {
         events |= EPOLLOUT;
     }
     if (connection->watch) {
@@ -162,36 +175,50 @@ void tcp_connection_watch(TcpConnection *connection)
     }
 }
 
-void tcp_connection_say(TcpConnection *connection, const uint8_t *data,
-                        size_t size)
+void tcp_connection_say(MeshConnection *mesh, const uint8_t *data, size_t size)
 {
     struct iovec piece = { .iov_base = (void *)data, .iov_len = size };
 
-    tcp_stream_write(connection, &piece, 1, size);
+    tcp_stream_write(tcp_connection_of(mesh), &piece, 1, size);
 }
 
-gboolean tcp_connection_send(TcpConnection *connection,
-                             const struct iovec *pieces, int n, size_t size,
+gboolean tcp_connection_send(MeshConnection *mesh, const ApusMessage *message,
                              size_t limit)
 {
-    size_t kept = tcp_buffer_size(&connection->out);
+    TcpConnection *connection = tcp_connection_of(mesh);
+    size_t kept = mesh_buffer_size(&connection->out);
+    MeshFrame frame;
 
+    mesh_frame(&frame, message);
     /* One frame is always taken, however long, when it is the only one. */
-    if (connection->mute || (kept > 0 && kept + size > limit)) {
+    if (kept > 0 && kept + frame.size > limit) {
         return FALSE;
     }
-    tcp_stream_write(connection, pieces, n, size);
+    tcp_stream_write(connection, frame.pieces, frame.n, frame.size);
     return TRUE;
+}
+
+gboolean tcp_connection_ready(const MeshConnection *mesh)
+{
+    return !((const TcpConnection *)mesh)->full;
+}
+
+void tcp_connection_flush(MeshConnection *mesh, gboolean anyway)
+{
+    if (anyway) {
+        tcp_stream_flush(tcp_connection_of(mesh));
+    } else {
+        tcp_stream_end_round(tcp_connection_of(mesh));
+    }
 }
 
 static void go_on_writing(TcpConnection *connection)
 {
-    Tcp *tcp = connection->tcp;
+    MeshConnection *mesh = &connection->mesh;
 
     tcp_stream_flush(connection);
-    if (connection->stage == TCP_OPEN && !connection->mute &&
-        !connection->full) {
-        tcp->handlers->writable(tcp->opaque);
+    if (mesh->stage == MESH_OPEN && !mesh->mute && !connection->full) {
+        mesh->mesh->handlers->writable(mesh->mesh->opaque);
     }
 }
 
@@ -199,19 +226,17 @@ static void go_on_writing(TcpConnection *connection)
 
 static void begin(TcpConnection *connection)
 {
-    Tcp *tcp = connection->tcp;
+    Tcp *tcp = tcp_of(connection->mesh.mesh);
     g_autoptr(GError) error = NULL;
 
-    /* As long again for the handshake. */
-    apus_timer_set(connection->deadline,
-                   apus_loop_now(tcp->loop) + 2 * tcp->connect_timeout);
+    mesh_connection_stands(&connection->mesh);
     if (!tcp->tls_keys) {
-        tcp_handshake_begin(connection);
+        mesh_handshake_begin(&connection->mesh);
         tcp_connection_watch(connection);
         return;
     }
-    connection->stage = TCP_TLS;
-    connection->tls = apus_tls_new(tcp->tls_keys, connection->called,
+    connection->greets = TRUE;
+    connection->tls = apus_tls_new(tcp->tls_keys, connection->mesh.called,
                                    &tcp_stream_carrier, connection, &error);
     if (!connection->tls) {
         ended(connection, EPROTO, error);
@@ -227,7 +252,7 @@ static void connected(TcpConnection *connection)
 
     getsockopt(connection->fd, SOL_SOCKET, SO_ERROR, &error, &size);
     if (error) {
-        tcp_connection_close(connection, error, g_strerror(error));
+        mesh_connection_close(&connection->mesh, error, g_strerror(error));
     } else {
         begin(connection);
     }
@@ -237,78 +262,70 @@ static void ready(void *opaque, uint32_t events)
 {
     TcpConnection *connection = opaque;
 
-    if (connection->stage == TCP_CONNECTING) {
+    if (is_connecting(connection)) {
         connected(connection);
         return;
     }
     if (events & EPOLLOUT) {
         go_on_writing(connection);
     }
-    if ((events & ~EPOLLOUT) && connection->stage != TCP_CLOSED) {
+    if ((events & ~EPOLLOUT) && connection->mesh.stage != MESH_CLOSED) {
         read_all(connection);
     }
 }
 
-static void too_late(void *opaque)
-{
-    TcpConnection *connection = opaque;
-
-    if (connection->called) {
-        tcp_connection_close(connection, ETIMEDOUT, g_strerror(ETIMEDOUT));
-    } else {
-        tcp_connection_refuse(connection, TCP_REASON_SILENT,
-                              "its handshake takes too long");
-    }
-}
-
 TcpConnection *tcp_connection_new(Tcp *tcp, int fd, const ApusAddress *address,
-                                  TcpPeer *called)
+                                  MeshPeer *called)
 {
     TcpConnection *connection = g_new0(TcpConnection, 1);
 
-    connection->tcp = tcp;
     connection->fd = fd;
-    connection->address = *address;
-    connection->peer = called;
-    connection->called = called != NULL;
-    connection->stage = TCP_CONNECTING;
-    connection->deadline = apus_loop_timer(tcp->loop, too_late, connection);
-    connection->watch = apus_loop_watch(tcp->loop, fd,
+    connection->watch = apus_loop_watch(tcp->mesh.loop, fd,
                                         called ? EPOLLOUT : EPOLLIN, ready,
                                         connection);
     set_options(fd);
-    if (called) {
-        apus_timer_set(connection->deadline,
-                       apus_loop_now(tcp->loop) + tcp->connect_timeout);
-    } else {
-        g_queue_push_tail(&tcp->strangers, connection);
+    mesh_connection_init(&connection->mesh, &tcp->mesh, address, called);
+    if (!called) {
         begin(connection);
     }
     return connection;
 }
 
-void tcp_connection_open(TcpConnection *connection)
+MeshConnection *tcp_connection_call(MeshPeer *peer, int *error)
 {
-    Tcp *tcp = connection->tcp;
+    int fd = tcp_socket(&peer->address);
 
-    if (!connection->called) {
-        g_queue_remove(&tcp->strangers, connection);
+    if (fd < 0) {
+        *error = errno;
+        return NULL;
     }
-    apus_timer_set(connection->deadline, 0);
-    connection->stage = TCP_OPEN;
-    connection->need = 0;
-    connection->since = apus_loop_now(tcp->loop);
-    if (tcp_peer_opened(connection->peer, connection)) {
-        tcp->counters.connects++;
-        tcp->handlers->connected(tcp->opaque, connection->peer->id,
-                                 connection->theirs.life,
-                                 connection->theirs.incarnation);
-    } else {
-        tcp->handlers->writable(tcp->opaque);
+    if (connect(fd, (struct sockaddr *)&peer->address.storage,
+                peer->address.size) < 0 && errno != EINPROGRESS) {
+        *error = errno;
+        close(fd);
+        return NULL;
     }
+    return &tcp_connection_new(tcp_of(peer->mesh), fd, &peer->address,
+                               peer)->mesh;
+}
+
+void tcp_connection_opened(MeshConnection *mesh)
+{
+    tcp_connection_of(mesh)->need = 0;
 }
 
 /* --- end ------------------------------------------------------------------ */
+
+gboolean tcp_connection_has_ended(const MeshConnection *mesh)
+{
+    struct pollfd ask = {
+        .fd = ((const TcpConnection *)mesh)->fd,
+        .events = POLLRDHUP,
+    };
+
+    return poll(&ask, 1, 0) > 0 &&
+        (ask.revents & (POLLRDHUP | POLLHUP | POLLERR));
+}
 
 /*
  * What comes in now is thrown away: a socket that is closed with bytes unread
@@ -326,106 +343,25 @@ static void drain(int fd)
     }
 }
 
-static void end(TcpConnection *connection)
+void tcp_connection_end(MeshConnection *mesh)
 {
-    apus_timer_free(connection->deadline);
-    connection->deadline = NULL;
+    TcpConnection *connection = tcp_connection_of(mesh);
+
     apus_watch_free(connection->watch);
     connection->watch = NULL;
-    if (connection->stage > TCP_CONNECTING) {
+    if (!is_connecting(connection)) {
         drain(connection->fd);
     }
     close(connection->fd);
     connection->fd = -1;
-    connection->stage = TCP_CLOSED;
 }
 
-void tcp_connection_free(TcpConnection *connection)
+void tcp_connection_free(MeshConnection *mesh)
 {
-    if (connection->stage != TCP_CLOSED) {
-        end(connection);
-    }
+    TcpConnection *connection = tcp_connection_of(mesh);
+
     apus_tls_free(connection->tls);
-    tcp_buffer_clear(&connection->in);
-    tcp_buffer_clear(&connection->out);
-    tcp_buffer_clear(&connection->cipher);
+    mesh_buffer_clear(&connection->out);
+    mesh_buffer_clear(&connection->cipher);
     g_free(connection);
-}
-
-void tcp_connection_close(TcpConnection *connection, int error,
-                          const char *why)
-{
-    TcpStage stage = connection->stage;
-    TcpPeer *peer = connection->peer;
-    Tcp *tcp = connection->tcp;
-
-    if (stage == TCP_CLOSED) {
-        return;
-    }
-    if (stage == TCP_OPEN && !connection->mute) {
-        tcp_stream_end_round(connection);
-    }
-    end(connection);
-    g_ptr_array_add(tcp->closed, connection);
-    tcp_sweep_soon(tcp);
-
-    if (stage == TCP_OPEN && peer->open != connection) {
-        /* There is another one: nothing has happened to the peer. */
-    } else if (stage == TCP_OPEN) {
-        peer->open = NULL;
-        tcp->counters.disconnects++;
-        tcp->handlers->disconnected(tcp->opaque, peer->id, why);
-        if (!connection->replaced) {
-            tcp_peer_lost(peer, apus_loop_now(tcp->loop) - connection->since);
-        }
-    } else if (connection->called) {
-        peer->call = NULL;
-        if (!connection->replaced) {
-            tcp_peer_call_failed(peer, error, connection->heard);
-        }
-    } else {
-        g_queue_remove(&tcp->strangers, connection);
-    }
-}
-
-void tcp_connection_refuse(TcpConnection *connection, unsigned reason,
-                           const char *format, ...)
-{
-    g_autofree char *address = apus_address_text(&connection->address);
-    Tcp *tcp = connection->tcp;
-    TcpPeer *peer = connection->peer;
-    g_autofree char *text = NULL;
-    va_list arguments;
-
-    if (connection->stage == TCP_CLOSED) {
-        return;
-    }
-    va_start(arguments, format);
-    text = g_strdup_vprintf(format, arguments);
-    va_end(arguments);
-
-    if (connection->stage < TCP_OPEN) {
-        if (!connection->called) {
-            tcp->counters.strangers++;
-        }
-        if (reason < APUS_ANSWERS && !connection->refused) {
-            uint8_t answer[APUS_ANSWER_SIZE];
-
-            apus_answer_encode(answer,
-                               colony_speaks[COLONY_PROTOCOL_GROUP].newest,
-                               reason);
-            tcp_connection_say(connection, answer, sizeof(answer));
-        }
-    }
-    if (peer) {
-        tcp_complain(tcp, reason, peer, "member %u at %s: %s", peer->id,
-                     address, text);
-    } else if (connection->theirs.from) {
-        tcp_complain(tcp, reason, NULL, "a stranger at %s that says it is"
-                     " member %u: %s", address, connection->theirs.from, text);
-    } else {
-        tcp_complain(tcp, reason, NULL, "a stranger at %s: %s", address,
-                     text);
-    }
-    tcp_connection_close(connection, EPROTO, text);
 }

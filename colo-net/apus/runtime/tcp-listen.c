@@ -15,31 +15,21 @@
 
 #define BACKLOG 128
 #define AT_ONCE 16 /* accepted in a round of the loop */
-#define PATIENCE (100 * TCP_MILLISECOND)
+#define PATIENCE (100 * MESH_MILLISECOND)
 
 /* Where the listening socket is: this much below the limit. */
 #define HIGHEST 4096
 #define SPARE 64
 
-/* Room for one more. */
-static void drop_oldest(Tcp *tcp, const char *why)
-{
-    TcpConnection *oldest = g_queue_peek_head(&tcp->strangers);
-
-    if (oldest) {
-        tcp_connection_refuse(oldest, TCP_REASON_FLOOD, "%s", why);
-    }
-}
-
 /* A connection stays in the backlog, or is gone with who wanted it. */
 static void cannot_accept(Tcp *tcp, int error)
 {
-    tcp_complain(tcp, TCP_REASON_SYSTEM, NULL,
-                 "cannot accept connections at %s: %s", tcp->address,
-                 g_strerror(error));
+    mesh_complain(&tcp->mesh, MESH_REASON_SYSTEM, NULL,
+                  "cannot accept connections at %s: %s", tcp->mesh.address,
+                  g_strerror(error));
     apus_watch_change(tcp->listener_watch, 0);
     apus_timer_set(tcp->listener_pause, apus_clock() + PATIENCE);
-    drop_oldest(tcp, "no descriptors left");
+    mesh_drop_oldest(&tcp->mesh, "no descriptors left");
 }
 
 static void accept_again(void *opaque)
@@ -56,9 +46,7 @@ static gboolean accept_one(Tcp *tcp)
                      &address.size, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
     if (fd >= 0) {
-        if (g_queue_get_length(&tcp->strangers) >= TCP_MAX_STRANGERS) {
-            drop_oldest(tcp, "too many handshakes at once");
-        }
+        mesh_make_room(&tcp->mesh);
         tcp_connection_new(tcp, fd, &address, NULL);
         return TRUE;
     }
@@ -148,15 +136,17 @@ gboolean tcp_listen(Tcp *tcp, const char *text, GError **errp)
         return FALSE;
     }
     tcp->listener = move_up(tcp->listener);
-    tcp->address = apus_address_text(&address);
-    tcp->listener_watch = apus_loop_watch(tcp->loop, tcp->listener, EPOLLIN,
-                                          ready, tcp);
-    tcp->listener_pause = apus_loop_timer(tcp->loop, accept_again, tcp);
+    tcp->mesh.address = apus_address_text(&address);
+    tcp->listener_watch = apus_loop_watch(tcp->mesh.loop, tcp->listener,
+                                          EPOLLIN, ready, tcp);
+    tcp->listener_pause = apus_loop_timer(tcp->mesh.loop, accept_again, tcp);
     return TRUE;
 }
 
-void tcp_listen_stop(Tcp *tcp)
+void tcp_listen_stop(Mesh *mesh)
 {
+    Tcp *tcp = tcp_of(mesh);
+
     apus_timer_free(tcp->listener_pause);
     tcp->listener_pause = NULL;
     apus_watch_free(tcp->listener_watch);

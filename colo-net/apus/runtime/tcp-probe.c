@@ -20,7 +20,12 @@
 #include "tcp-internal.h"
 
 #define TRIES 8
-#define MOMENT (20 * TCP_MILLISECOND)
+#define MOMENT (20 * MESH_MILLISECOND)
+
+static TcpProbe *probe_of(MeshPeer *peer)
+{
+    return &((TcpPeer *)peer)->probe;
+}
 
 static void hang_up(TcpProbe *probe)
 {
@@ -32,26 +37,26 @@ static void hang_up(TcpProbe *probe)
     }
 }
 
-void tcp_probe_stop(TcpPeer *peer)
+void tcp_probe_stop(MeshPeer *peer)
 {
-    hang_up(&peer->probe);
-    if (peer->probe.timer) {
-        apus_timer_set(peer->probe.timer, 0);
+    hang_up(probe_of(peer));
+    if (probe_of(peer)->timer) {
+        apus_timer_set(probe_of(peer)->timer, 0);
     }
 }
 
-static void set_timer(TcpPeer *peer, uint64_t delay)
+static void set_timer(MeshPeer *peer, uint64_t delay)
 {
-    apus_timer_set(peer->probe.timer, apus_clock() + delay);
+    apus_timer_set(probe_of(peer)->timer, apus_clock() + delay);
 }
 
-static void settle(TcpPeer *peer, int error)
+static void settle(MeshPeer *peer, int error)
 {
-    TcpProbe *probe = &peer->probe;
+    TcpProbe *probe = probe_of(peer);
 
     if (error == ECONNREFUSED) {
         tcp_probe_stop(peer);
-        tcp_peer_refused(peer);
+        mesh_peer_refused(peer);
     } else if (error != 0) {
         tcp_probe_stop(peer);
     } else {
@@ -63,8 +68,8 @@ static void settle(TcpPeer *peer, int error)
 
 static void ready(void *opaque, uint32_t events G_GNUC_UNUSED)
 {
-    TcpPeer *peer = opaque;
-    TcpProbe *probe = &peer->probe;
+    MeshPeer *peer = opaque;
+    TcpProbe *probe = probe_of(peer);
     int error = 0;
     socklen_t size = sizeof(error);
 
@@ -73,16 +78,16 @@ static void ready(void *opaque, uint32_t events G_GNUC_UNUSED)
         settle(peer, error);
     } else if (probe->tries > 0) {
         hang_up(probe);
-        set_timer(peer, tcp_peer_dying_delay(peer,
-                                             TRIES - 1 - probe->tries));
+        set_timer(peer, mesh_peer_dying_delay(peer,
+                                              TRIES - 1 - probe->tries));
     } else {
         tcp_probe_stop(peer);
     }
 }
 
-static void try_once(TcpPeer *peer)
+static void try_once(MeshPeer *peer)
 {
-    TcpProbe *probe = &peer->probe;
+    TcpProbe *probe = probe_of(peer);
 
     probe->tries--;
     probe->accepted = FALSE;
@@ -90,43 +95,43 @@ static void try_once(TcpPeer *peer)
     if (probe->fd < 0) {
         return;
     }
-    probe->watch = apus_loop_watch(peer->tcp->loop, probe->fd, 0, ready, peer);
+    probe->watch = apus_loop_watch(peer->mesh->loop, probe->fd, 0, ready, peer);
     if (connect(probe->fd, (struct sockaddr *)&peer->address.storage,
                 peer->address.size) < 0 && errno != EINPROGRESS) {
         settle(peer, errno);
         return;
     }
     apus_watch_change(probe->watch, EPOLLOUT);
-    set_timer(peer, peer->tcp->connect_timeout);
+    set_timer(peer, peer->mesh->connect_timeout);
 }
 
 static void expired(void *opaque)
 {
-    TcpPeer *peer = opaque;
+    MeshPeer *peer = opaque;
 
-    if (peer->probe.fd < 0) {
+    if (probe_of(peer)->fd < 0) {
         try_once(peer);
     } else {
         tcp_probe_stop(peer);
     }
 }
 
-void tcp_probe_init(TcpPeer *peer)
+void tcp_probe_init(MeshPeer *peer)
 {
-    peer->probe.fd = -1;
-    peer->probe.timer = apus_loop_timer(peer->tcp->loop, expired, peer);
+    probe_of(peer)->fd = -1;
+    probe_of(peer)->timer = apus_loop_timer(peer->mesh->loop, expired, peer);
 }
 
-void tcp_probe_clear(TcpPeer *peer)
+void tcp_probe_clear(MeshPeer *peer)
 {
-    hang_up(&peer->probe);
-    apus_timer_free(peer->probe.timer);
-    peer->probe.timer = NULL;
+    hang_up(probe_of(peer));
+    apus_timer_free(probe_of(peer)->timer);
+    probe_of(peer)->timer = NULL;
 }
 
-void tcp_probe_start(TcpPeer *peer)
+void tcp_probe_start(MeshPeer *peer)
 {
     tcp_probe_stop(peer);
-    peer->probe.tries = TRIES;
+    probe_of(peer)->tries = TRIES;
     try_once(peer);
 }

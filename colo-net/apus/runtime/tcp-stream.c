@@ -24,60 +24,6 @@
 /* Who is not known yet gets less memory. */
 #define READ_SIZE_STRANGER 4096
 
-/* --- buffers -------------------------------------------------------------- */
-
-void tcp_buffer_clear(TcpBuffer *buffer)
-{
-    g_free(buffer->data);
-    *buffer = (TcpBuffer) { 0 };
-}
-
-static void move_to_front(TcpBuffer *buffer)
-{
-    size_t size = tcp_buffer_size(buffer);
-
-    if (buffer->start > 0) {
-        memmove(buffer->data, buffer->data + buffer->start, size);
-        buffer->start = 0;
-        buffer->end = size;
-    }
-}
-
-void tcp_buffer_reserve(TcpBuffer *buffer, size_t bytes)
-{
-    size_t wanted = tcp_buffer_size(buffer) + bytes;
-
-    if (buffer->end + bytes <= buffer->capacity) {
-        return;
-    }
-    /* Not over and over: at least as much was used as has to be moved. */
-    if (wanted <= buffer->capacity &&
-        tcp_buffer_size(buffer) <= buffer->start) {
-        move_to_front(buffer);
-        return;
-    }
-    move_to_front(buffer);
-    if (wanted > buffer->capacity) {
-        buffer->capacity = MAX(wanted, 2 * buffer->capacity);
-        buffer->data = g_realloc(buffer->data, buffer->capacity);
-    }
-}
-
-void tcp_buffer_append(TcpBuffer *buffer, const void *data, size_t size)
-{
-    tcp_buffer_reserve(buffer, size);
-    memcpy(buffer->data + buffer->end, data, size);
-    buffer->end += size;
-}
-
-static void use(TcpBuffer *buffer, size_t size)
-{
-    buffer->start += size;
-    if (buffer->start == buffer->end) {
-        buffer->start = buffer->end = 0;
-    }
-}
-
 /* --- in ------------------------------------------------------------------- */
 
 static TcpGot got_end(int error)
@@ -89,8 +35,8 @@ static TcpGot got_end(int error)
 /* How much of what comes next there should be room for. */
 static size_t to_be_read(const TcpConnection *connection)
 {
-    size_t have = tcp_buffer_size(&connection->in);
-    size_t usual = connection->stage == TCP_OPEN ? READ_SIZE :
+    size_t have = mesh_buffer_size(&connection->mesh.in);
+    size_t usual = connection->mesh.stage == MESH_OPEN ? READ_SIZE :
         READ_SIZE_STRANGER;
 
     /*
@@ -100,19 +46,19 @@ static size_t to_be_read(const TcpConnection *connection)
     return MAX(connection->need, usual) - have;
 }
 
-static ssize_t receive(TcpConnection *connection, TcpBuffer *into, size_t size)
+static ssize_t receive(TcpConnection *connection, MeshBuffer *into, size_t size)
 {
     ssize_t n;
 
-    tcp_buffer_reserve(into, size);
+    mesh_buffer_reserve(into, size);
     do {
         n = recv(connection->fd, into->data + into->end, size, 0);
     } while (n < 0 && errno == EINTR);
-    connection->tcp->counters.reads++;
+    connection->mesh.mesh->counters.reads++;
     if (n > 0) {
         into->end += n;
-        connection->heard = TRUE;
-        connection->tcp->counters.bytes_received += n;
+        connection->mesh.heard = TRUE;
+        connection->mesh.mesh->counters.bytes_received += n;
     }
     return n;
 }
@@ -120,9 +66,9 @@ static ssize_t receive(TcpConnection *connection, TcpBuffer *into, size_t size)
 static ssize_t pull(void *opaque, void *data, size_t size)
 {
     TcpConnection *connection = opaque;
-    TcpBuffer *cipher = &connection->cipher;
+    MeshBuffer *cipher = &connection->cipher;
 
-    if (tcp_buffer_size(cipher) == 0) {
+    if (mesh_buffer_size(cipher) == 0) {
         ssize_t n;
 
         if (!connection->may_read) {
@@ -130,15 +76,15 @@ static ssize_t pull(void *opaque, void *data, size_t size)
             return -1;
         }
         connection->may_read = FALSE;
-        n = receive(connection, cipher, connection->stage == TCP_OPEN ?
+        n = receive(connection, cipher, connection->mesh.stage == MESH_OPEN ?
                     READ_SIZE : READ_SIZE_STRANGER);
         if (n <= 0) {
             return n;
         }
     }
-    size = MIN(size, tcp_buffer_size(cipher));
+    size = MIN(size, mesh_buffer_size(cipher));
     memcpy(data, cipher->data + cipher->start, size);
-    use(cipher, size);
+    mesh_buffer_use(cipher, size);
     return size;
 }
 
@@ -146,7 +92,7 @@ static void push(void *opaque, const void *data, size_t size)
 {
     TcpConnection *connection = opaque;
 
-    tcp_buffer_append(&connection->out, data, size);
+    mesh_buffer_append(&connection->out, data, size);
 }
 
 const ApusTlsCarrier tcp_stream_carrier = {
@@ -161,11 +107,11 @@ void tcp_stream_round(TcpConnection *connection)
 
 static TcpGot read_tls(TcpConnection *connection, GError **errp)
 {
-    TcpBuffer *in = &connection->in;
+    MeshBuffer *in = &connection->mesh.in;
     size_t size = to_be_read(connection);
     ssize_t n;
 
-    tcp_buffer_reserve(in, size);
+    mesh_buffer_reserve(in, size);
     n = apus_tls_read(connection->tls, in->data + in->end, size, errp);
     switch (n) {
     case 0:
@@ -184,13 +130,13 @@ TcpGot tcp_stream_read(TcpConnection *connection, GError **errp)
 {
     ssize_t n;
 
-    if (tcp_buffer_size(&connection->in) == 0) {
-        connection->in.start = connection->in.end = 0;
+    if (mesh_buffer_size(&connection->mesh.in) == 0) {
+        connection->mesh.in.start = connection->mesh.in.end = 0;
     }
     if (connection->tls) {
         return read_tls(connection, errp);
     }
-    n = receive(connection, &connection->in, to_be_read(connection));
+    n = receive(connection, &connection->mesh.in, to_be_read(connection));
     if (n > 0) {
         return TCP_GOT_SOME;
     }
@@ -208,7 +154,7 @@ TcpGot tcp_stream_read(TcpConnection *connection, GError **errp)
  */
 static void fall_silent(TcpConnection *connection)
 {
-    connection->mute = TRUE;
+    connection->mesh.mute = TRUE;
     connection->full = FALSE;
     connection->out.start = connection->out.end = 0;
     shutdown(connection->fd, SHUT_RDWR);
@@ -227,9 +173,9 @@ static size_t transmit(TcpConnection *connection, const struct iovec *pieces,
     do {
         sent = sendmsg(connection->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
     } while (sent < 0 && errno == EINTR);
-    connection->tcp->counters.writes++;
+    connection->mesh.mesh->counters.writes++;
     if (sent >= 0) {
-        connection->tcp->counters.bytes_sent += sent;
+        connection->mesh.mesh->counters.bytes_sent += sent;
         return sent;
     }
     if (errno != EAGAIN) {
@@ -242,14 +188,14 @@ static struct iovec kept(const TcpConnection *connection)
 {
     return (struct iovec) {
         .iov_base = connection->out.data + connection->out.start,
-        .iov_len = tcp_buffer_size(&connection->out),
+        .iov_len = mesh_buffer_size(&connection->out),
     };
 }
 
 /* After a transmit(): what is left waits for the socket. */
 static void see_whether_full(TcpConnection *connection)
 {
-    connection->full = tcp_buffer_size(&connection->out) > 0;
+    connection->full = mesh_buffer_size(&connection->out) > 0;
     tcp_connection_watch(connection);
 }
 
@@ -260,8 +206,8 @@ void tcp_stream_flush(TcpConnection *connection)
 
     if (piece.iov_len > 0) {
         sent = transmit(connection, &piece, 1);
-        if (!connection->mute) {
-            use(&connection->out, sent);
+        if (!connection->mesh.mute) {
+            mesh_buffer_use(&connection->out, sent);
         }
     }
     see_whether_full(connection);
@@ -269,7 +215,7 @@ void tcp_stream_flush(TcpConnection *connection)
 
 void tcp_stream_end_round(TcpConnection *connection)
 {
-    if (!connection->full && tcp_buffer_size(&connection->out) > 0) {
+    if (!connection->full && mesh_buffer_size(&connection->out) > 0) {
         tcp_stream_flush(connection);
     }
 }
@@ -277,26 +223,9 @@ void tcp_stream_end_round(TcpConnection *connection)
 /* May @size bytes more wait for the end of the round? */
 static gboolean gathers(const TcpConnection *connection, size_t size)
 {
-    return connection->stage == TCP_OPEN && size <= GATHER_ONE &&
-           tcp_buffer_size(&connection->out) + size <= GATHER_ALL &&
-           apus_loop_in_round(connection->tcp->loop);
-}
-
-/* What the socket did not take: all but the first @sent bytes. */
-static void keep(TcpConnection *connection, const struct iovec *pieces, int n,
-                 size_t sent)
-{
-    for (int i = 0; i < n; i++) {
-        size_t size = pieces[i].iov_len;
-        size_t skipped = MIN(sent, size);
-
-        sent -= skipped;
-        if (size > skipped) {
-            tcp_buffer_append(&connection->out,
-                              (uint8_t *)pieces[i].iov_base + skipped,
-                              size - skipped);
-        }
-    }
+    return connection->mesh.stage == MESH_OPEN && size <= GATHER_ONE &&
+           mesh_buffer_size(&connection->out) + size <= GATHER_ALL &&
+           apus_loop_in_round(connection->mesh.mesh->loop);
 }
 
 static void write_tls(TcpConnection *connection, const struct iovec *pieces,
@@ -320,9 +249,10 @@ static void write_plain(TcpConnection *connection, const struct iovec *pieces,
     memcpy(all + 1, pieces, n * sizeof(*pieces));
     sent = before ? transmit(connection, all, n + 1)
                   : transmit(connection, pieces, n);
-    if (!connection->mute) {
-        use(&connection->out, MIN(sent, before));
-        keep(connection, pieces, n, sent - MIN(sent, before));
+    if (!connection->mesh.mute) {
+        mesh_buffer_use(&connection->out, MIN(sent, before));
+        mesh_buffer_append_rest(&connection->out, pieces, n,
+                                sent - MIN(sent, before));
     }
     see_whether_full(connection);
 }
@@ -330,13 +260,13 @@ static void write_plain(TcpConnection *connection, const struct iovec *pieces,
 void tcp_stream_write(TcpConnection *connection, const struct iovec *pieces,
                       int n, size_t size)
 {
-    if (connection->mute) {
+    if (connection->mesh.mute) {
         return;
     }
     if (connection->tls) {
         write_tls(connection, pieces, n, size);
     } else if (connection->full || gathers(connection, size)) {
-        keep(connection, pieces, n, 0);
+        mesh_buffer_append_rest(&connection->out, pieces, n, 0);
     } else {
         write_plain(connection, pieces, n);
     }

@@ -108,6 +108,6 @@ ApusTransport *apus_tcp_new(const ApusTransportConfig *config, ApusLoop *loop,
                             void *opaque, GError **errp);
 
 /* HOST:PORT that is listened on, with the port that the system chose. */
-const char *apus_tcp_address(const ApusTransport *transport);
+const char *apus_transport_address(const ApusTransport *transport);
 
 #endif

@@ -5,10 +5,8 @@
  */
 
 #include <errno.h>
-#include <string.h>
-#include <unistd.h>
 
-#include "tcp-internal.h"
+#include "mesh.h"
 
 /*
  * A process that dies closes its sockets one after another. A call may come
@@ -18,51 +16,51 @@
  */
 #define DOUBT 8
 
-#define LOOK_AGAIN (5000 * TCP_MILLISECOND)
+#define LOOK_AGAIN (5000 * MESH_MILLISECOND)
 
-static void call(TcpPeer *peer);
+static void call(MeshPeer *peer);
 
 static void retry(void *opaque)
 {
     call(opaque);
 }
 
-TcpPeer *tcp_peer_new(Tcp *tcp, ApusId id)
+MeshPeer *mesh_peer_new(Mesh *mesh, ApusId id)
 {
-    TcpPeer *peer = g_new0(TcpPeer, 1);
+    MeshPeer *peer = g_malloc0(mesh->carrier->peer_size);
 
-    peer->tcp = tcp;
+    peer->mesh = mesh;
     peer->id = id;
-    peer->delay = tcp->retry_min;
+    peer->delay = mesh->retry_min;
     peer->version = colony_speaks[COLONY_PROTOCOL_GROUP].newest;
-    peer->retry = apus_loop_timer(tcp->loop, retry, peer);
-    tcp_probe_init(peer);
+    peer->retry = apus_loop_timer(mesh->loop, retry, peer);
+    mesh->carrier->peer_init(peer);
     return peer;
 }
 
-void tcp_peer_free(TcpPeer *peer)
+void mesh_peer_free(MeshPeer *peer)
 {
     if (peer->open) {
-        tcp_connection_free(peer->open);
+        mesh_connection_free(peer->open);
     }
     if (peer->call) {
-        tcp_connection_free(peer->call);
+        mesh_connection_free(peer->call);
     }
     apus_timer_free(peer->retry);
-    tcp_probe_clear(peer);
+    peer->mesh->carrier->peer_clear(peer);
     g_free(peer->complaint);
     g_free(peer);
 }
 
-gboolean tcp_peer_is_called(const TcpPeer *peer)
+gboolean mesh_peer_is_called(const MeshPeer *peer)
 {
-    return peer->tcp->hello.from < peer->id;
+    return peer->mesh->hello.from < peer->id;
 }
 
-static gboolean may_call(const TcpPeer *peer)
+static gboolean may_call(const MeshPeer *peer)
 {
     return peer->usable && !peer->leaving && !peer->open && !peer->call &&
-        !peer->tcp->closing;
+        !peer->mesh->closing;
 }
 
 /*
@@ -71,48 +69,38 @@ static gboolean may_call(const TcpPeer *peer)
  * or the address have moved. Who calls knows it from its call. Who was called
  * makes a call of its own, which ends as soon as it is known who answers.
  */
-static gboolean may_look(const TcpPeer *peer)
+static gboolean may_look(const MeshPeer *peer)
 {
     return peer->usable && !peer->leaving && peer->open && !peer->reached &&
-        !peer->call && !peer->tcp->closing;
+        !peer->call && !peer->mesh->closing;
 }
 
-static void call(TcpPeer *peer)
+static void call(MeshPeer *peer)
 {
     gboolean looks = may_look(peer);
-    Tcp *tcp = peer->tcp;
-    int fd;
+    int error = 0;
 
     if (!looks && !may_call(peer)) {
         return;
     }
     apus_timer_set(peer->retry, 0);
-    fd = tcp_socket(&peer->address);
-    if (fd < 0) {
-        tcp_peer_call_failed(peer, errno, FALSE);
-        return;
-    }
-    if (connect(fd, (struct sockaddr *)&peer->address.storage,
-                peer->address.size) < 0 && errno != EINPROGRESS) {
-        int error = errno;
-
-        close(fd);
-        tcp_peer_call_failed(peer, error, FALSE);
-        return;
-    }
     /* If it stands already, the loop says so in its next round. */
-    peer->call = tcp_connection_new(tcp, fd, &peer->address, peer);
-    peer->call->looks = looks;
+    peer->call = peer->mesh->carrier->call(peer, &error);
+    if (peer->call) {
+        peer->call->looks = looks;
+    } else {
+        mesh_peer_call_failed(peer, error, FALSE);
+    }
 }
 
-static void look_soon(TcpPeer *peer)
+static void look_soon(MeshPeer *peer)
 {
     if (may_look(peer)) {
-        apus_timer_set(peer->retry, apus_loop_now(peer->tcp->loop));
+        apus_timer_set(peer->retry, apus_loop_now(peer->mesh->loop));
     }
 }
 
-void tcp_peer_found(TcpPeer *peer, uint64_t life)
+void mesh_peer_found(MeshPeer *peer, uint64_t life)
 {
     if (peer->open && peer->life == life) {
         peer->reached = TRUE;
@@ -122,24 +110,24 @@ void tcp_peer_found(TcpPeer *peer, uint64_t life)
 /*
  * The other one calls, unless it has not heard of us; so it gets some time.
  */
-static void wait_for_call(TcpPeer *peer)
+static void wait_for_call(MeshPeer *peer)
 {
-    apus_timer_set(peer->retry, apus_clock() + peer->tcp->connect_timeout);
+    apus_timer_set(peer->retry, apus_clock() + peer->mesh->connect_timeout);
 }
 
-static void call_soon(TcpPeer *peer)
+static void call_soon(MeshPeer *peer)
 {
     if (!may_call(peer)) {
         return;
     }
-    if (tcp_peer_is_called(peer)) {
-        apus_timer_set(peer->retry, apus_loop_now(peer->tcp->loop));
+    if (mesh_peer_is_called(peer)) {
+        apus_timer_set(peer->retry, apus_loop_now(peer->mesh->loop));
     } else {
         wait_for_call(peer);
     }
 }
 
-void tcp_peer_set_address(TcpPeer *peer, const char *text)
+void mesh_peer_set_address(MeshPeer *peer, const char *text)
 {
     g_autoptr(GError) error = NULL;
 
@@ -151,13 +139,13 @@ void tcp_peer_set_address(TcpPeer *peer, const char *text)
     peer->usable = apus_address_parse(&peer->address, text, FALSE, &error);
     peer->doubt = 0;
     peer->reached = FALSE;
-    tcp_probe_stop(peer);
+    peer->mesh->carrier->look_stop(peer);
     call_soon(peer);
     look_soon(peer);
     if (!peer->usable) {
         g_free(peer->complaint);
         peer->complaint = g_strdup(error->message);
-        tcp_sweep_soon(peer->tcp);
+        mesh_sweep_soon(peer->mesh);
     }
 }
 
@@ -168,45 +156,45 @@ static gboolean is_usual(int error)
         error == ETIMEDOUT || error == EPROTO;
 }
 
-static void call_later(TcpPeer *peer)
+static void call_later(MeshPeer *peer)
 {
-    if (!tcp_peer_is_called(peer)) {
-        peer->delay = peer->tcp->retry_max;
+    if (!mesh_peer_is_called(peer)) {
+        peer->delay = peer->mesh->retry_max;
     }
     apus_timer_set(peer->retry, apus_clock() + peer->delay);
-    peer->delay = MIN(2 * peer->delay, peer->tcp->retry_max);
+    peer->delay = MIN(2 * peer->delay, peer->mesh->retry_max);
 }
 
-uint64_t tcp_peer_dying_delay(const TcpPeer *peer, unsigned n)
+uint64_t mesh_peer_dying_delay(const MeshPeer *peer, unsigned n)
 {
-    return n ? peer->tcp->retry_min / 4 << (n - 1) : 0;
+    return n ? peer->mesh->retry_min / 4 << (n - 1) : 0;
 }
 
-void tcp_peer_refused(TcpPeer *peer)
+void mesh_peer_refused(MeshPeer *peer)
 {
-    Tcp *tcp = peer->tcp;
+    Mesh *mesh = peer->mesh;
 
-    tcp->counters.refusals++;
-    tcp->handlers->refused(tcp->opaque, peer->id, peer->life);
+    mesh->counters.refusals++;
+    mesh->handlers->refused(mesh->opaque, peer->id, peer->life);
 }
 
 /* There is a connection, and our look at the peer's address was in vain. */
-static void look_failed(TcpPeer *peer, int error)
+static void look_failed(MeshPeer *peer, int error)
 {
     if (error == ECONNREFUSED) {
-        tcp_complain(peer->tcp, TCP_REASON_ADDRESS, peer,
-                     "member %u is connected, but nobody listens at %s, where"
-                     " the list of members has it", peer->id, peer->text);
+        mesh_complain(peer->mesh, MESH_REASON_ADDRESS, peer,
+                      "member %u is connected, but nobody listens at %s, where"
+                      " the list of members has it", peer->id, peer->text);
     }
     apus_timer_set(peer->retry, apus_clock() + LOOK_AGAIN);
 }
 
-void tcp_peer_call_failed(TcpPeer *peer, int error, gboolean heard)
+void mesh_peer_call_failed(MeshPeer *peer, int error, gboolean heard)
 {
     gboolean refused = peer->doubt > 0 && error == ECONNREFUSED;
-    Tcp *tcp = peer->tcp;
+    Mesh *mesh = peer->mesh;
 
-    if (tcp->closing || peer->leaving) {
+    if (mesh->closing || peer->leaving) {
         return;
     }
     if (peer->open) {
@@ -214,33 +202,33 @@ void tcp_peer_call_failed(TcpPeer *peer, int error, gboolean heard)
         return;
     }
     if (!is_usual(error)) {
-        tcp_complain(tcp, TCP_REASON_SYSTEM, peer,
-                     "cannot connect with member %u at %s: %s", peer->id,
-                     peer->text, g_strerror(error));
+        mesh_complain(mesh, MESH_REASON_SYSTEM, peer,
+                      "cannot connect with member %u at %s: %s", peer->id,
+                      peer->text, g_strerror(error));
     }
     if (peer->doubt > 0 && error == ECONNRESET && !heard) {
         apus_timer_set(peer->retry, apus_clock() +
-                tcp_peer_dying_delay(peer, DOUBT - peer->doubt));
+                mesh_peer_dying_delay(peer, DOUBT - peer->doubt));
         peer->doubt--;
         return;
     }
     peer->doubt = 0;
     call_later(peer);
     if (refused) {
-        tcp_peer_refused(peer);
+        mesh_peer_refused(peer);
     }
 }
 
-void tcp_peer_call_again(TcpPeer *peer)
+void mesh_peer_call_again(MeshPeer *peer)
 {
     if (may_call(peer) || may_look(peer)) {
-        apus_timer_set(peer->retry, apus_loop_now(peer->tcp->loop));
+        apus_timer_set(peer->retry, apus_loop_now(peer->mesh->loop));
     }
 }
 
-gboolean tcp_peer_opened(TcpPeer *peer, TcpConnection *connection)
+gboolean mesh_peer_opened(MeshPeer *peer, MeshConnection *connection)
 {
-    TcpConnection *other = peer->open;
+    MeshConnection *other = peer->open;
 
     peer->open = connection;
     if (peer->life != connection->theirs.life) {
@@ -252,37 +240,37 @@ gboolean tcp_peer_opened(TcpPeer *peer, TcpConnection *connection)
         peer->reached = TRUE;
     }
     apus_timer_set(peer->retry, 0);
-    tcp_probe_stop(peer);
+    peer->mesh->carrier->look_stop(peer);
     if (other) {
-        tcp_connection_close(other, 0, "");
+        mesh_connection_close(other, 0, "");
     }
     look_soon(peer);
     return !other;
 }
 
-void tcp_peer_lost(TcpPeer *peer, uint64_t lived)
+void mesh_peer_lost(MeshPeer *peer, uint64_t lived)
 {
     /* The next process there may be of another release. */
     peer->version = colony_speaks[COLONY_PROTOCOL_GROUP].newest;
     if (peer->guest) {
         peer->leaving = TRUE;
-        tcp_sweep_soon(peer->tcp);
+        mesh_sweep_soon(peer->mesh);
     }
     if (peer->call && peer->call->looks) {
         peer->call->replaced = TRUE;
-        tcp_connection_close(peer->call, 0, "");
+        mesh_connection_close(peer->call, 0, "");
     }
     if (!may_call(peer)) {
         return;
     }
-    peer->doubt = peer->reached && tcp_peer_is_called(peer) ? DOUBT : 0;
-    if (!tcp_peer_is_called(peer)) {
+    peer->doubt = peer->reached && mesh_peer_is_called(peer) ? DOUBT : 0;
+    if (!mesh_peer_is_called(peer)) {
         wait_for_call(peer);
         if (peer->reached) {
-            tcp_probe_start(peer);
+            peer->mesh->carrier->look(peer);
         }
     } else if (lived >= peer->delay) {
-        peer->delay = peer->tcp->retry_min;
+        peer->delay = peer->mesh->retry_min;
         call(peer);
     } else {
         /* Whoever is thrown out again and again does not hurry. */
@@ -290,23 +278,23 @@ void tcp_peer_lost(TcpPeer *peer, uint64_t lived)
     }
 }
 
-TcpPeer *tcp_peer_admit(Tcp *tcp, ApusId id)
+MeshPeer *mesh_peer_admit(Mesh *mesh, ApusId id)
 {
-    TcpPeer *peer = tcp_find(tcp, id);
+    MeshPeer *peer = mesh_find(mesh, id);
     unsigned guests = 0;
 
     if (peer) {
         return peer;
     }
-    for (unsigned i = 0; i < tcp->peers->len; i++) {
-        peer = g_ptr_array_index(tcp->peers, i);
+    for (unsigned i = 0; i < mesh->peers->len; i++) {
+        peer = g_ptr_array_index(mesh->peers, i);
         guests += peer->guest && !peer->leaving;
     }
-    if (guests >= TCP_MAX_GUESTS) {
+    if (guests >= MESH_MAX_GUESTS) {
         return NULL;
     }
-    peer = tcp_peer_new(tcp, id);
+    peer = mesh_peer_new(mesh, id);
     peer->guest = TRUE;
-    g_ptr_array_add(tcp->peers, peer);
+    g_ptr_array_add(mesh->peers, peer);
     return peer;
 }

@@ -5,10 +5,9 @@
  */
 
 #include <errno.h>
-#include <poll.h>
 #include <sys/random.h>
 
-#include "tcp-internal.h"
+#include "mesh.h"
 
 /*
  * A call takes no longer than three connect_timeouts. Who calls had no
@@ -16,11 +15,16 @@
  */
 #define PATIENCE 4
 
-static void say_hello(TcpConnection *connection, ApusId to, unsigned version)
+static void say(MeshConnection *connection, const uint8_t *data, size_t size)
+{
+    connection->mesh->carrier->say(connection, data, size);
+}
+
+static void say_hello(MeshConnection *connection, ApusId to, unsigned version)
 {
     ApusHello *mine = &connection->mine;
 
-    *mine = connection->tcp->hello;
+    *mine = connection->mesh->hello;
     mine->version = version;
     mine->to = to;
     /* Never blocks, nor is it cut short, once the system is up. */
@@ -29,38 +33,38 @@ static void say_hello(TcpConnection *connection, ApusId to, unsigned version)
         g_assert(errno == EINTR);
     }
     apus_hello_encode(connection->mine_bytes, mine);
-    tcp_connection_say(connection, connection->mine_bytes, APUS_HELLO_SIZE);
+    say(connection, connection->mine_bytes, APUS_HELLO_SIZE);
 }
 
-static void mac(const TcpConnection *connection, gboolean caller,
+static void mac(const MeshConnection *connection, gboolean caller,
                 uint8_t out[APUS_MAC_SIZE])
 {
-    const Tcp *tcp = connection->tcp;
+    const Mesh *mesh = connection->mesh;
 
-    apus_hello_mac(out, tcp->key, tcp->key_size, tcp->cluster, caller,
+    apus_hello_mac(out, mesh->key, mesh->key_size, mesh->cluster, caller,
                    connection->called ? connection->mine_bytes :
                    connection->theirs_bytes,
                    connection->called ? connection->theirs_bytes :
                    connection->mine_bytes);
 }
 
-static void say_proof(TcpConnection *connection)
+static void say_proof(MeshConnection *connection)
 {
     uint8_t proof[APUS_PROOF_SIZE], sum[APUS_MAC_SIZE];
 
     mac(connection, connection->called, sum);
     apus_proof_encode(proof, connection->mine.version, sum);
-    tcp_connection_say(connection, proof, sizeof(proof));
+    say(connection, proof, sizeof(proof));
 }
 
-static gboolean proves(TcpConnection *connection, const uint8_t *data)
+static gboolean proves(MeshConnection *connection, const uint8_t *data)
 {
     uint8_t sum[APUS_MAC_SIZE];
 
     mac(connection, !connection->called, sum);
     if (!apus_proof_check(data, sum)) {
-        tcp_connection_refuse(connection, APUS_ANSWER_KEY, "%s",
-                              apus_answer_text(APUS_ANSWER_KEY));
+        mesh_connection_refuse(connection, APUS_ANSWER_KEY, "%s",
+                               apus_answer_text(APUS_ANSWER_KEY));
         return FALSE;
     }
     return TRUE;
@@ -69,9 +73,9 @@ static gboolean proves(TcpConnection *connection, const uint8_t *data)
 /* --- the messages --------------------------------------------------------- */
 
 /* Called: may who says @theirs call us? */
-static ApusAnswer may_call(const Tcp *tcp, const ApusHello *theirs)
+static ApusAnswer may_call(const Mesh *mesh, const ApusHello *theirs)
 {
-    ApusHello mine = tcp->hello;
+    ApusHello mine = mesh->hello;
     ApusAnswer answer;
 
     mine.version = theirs->version;
@@ -79,35 +83,35 @@ static ApusAnswer may_call(const Tcp *tcp, const ApusHello *theirs)
     if (answer != APUS_ANSWER_WELCOME) {
         return answer;
     }
-    if (theirs->from == tcp->hello.from) {
+    if (theirs->from == mesh->hello.from) {
         return APUS_ANSWER_DUPLICATE;
     }
     /* Who can prove that he has the key may be a guest. */
-    return tcp->key_size || tcp_find(tcp, theirs->from) ?
+    return mesh->key_size || mesh_find(mesh, theirs->from) ?
         APUS_ANSWER_WELCOME : APUS_ANSWER_UNKNOWN;
 }
 
-static void take_hello(TcpConnection *connection, const uint8_t *data)
+static void take_hello(MeshConnection *connection, const uint8_t *data)
 {
     g_autoptr(GError) error = NULL;
-    Tcp *tcp = connection->tcp;
+    Mesh *mesh = connection->mesh;
     ApusAnswer answer;
 
     if (!apus_hello_decode(&connection->theirs, data, &error)) {
-        tcp_connection_refuse(connection, TCP_REASON_GARBAGE, "%s",
-                              error->message);
+        mesh_connection_refuse(connection, MESH_REASON_GARBAGE, "%s",
+                               error->message);
         return;
     }
     memcpy(connection->theirs_bytes, data, APUS_HELLO_SIZE);
     answer = connection->called ?
         apus_hello_match(&connection->mine, &connection->theirs) :
-        may_call(tcp, &connection->theirs);
+        may_call(mesh, &connection->theirs);
     if (answer != APUS_ANSWER_WELCOME) {
-        tcp_connection_refuse(connection, answer, "%s",
-                              apus_answer_text(answer));
+        mesh_connection_refuse(connection, answer, "%s",
+                               apus_answer_text(answer));
         return;
     }
-    connection->stage = TCP_PROOF;
+    connection->stage = MESH_PROOF;
     if (!connection->called) {
         say_hello(connection, connection->theirs.from,
                   connection->theirs.version);
@@ -115,31 +119,27 @@ static void take_hello(TcpConnection *connection, const uint8_t *data)
     }
 }
 
-/* It has been closed, but the loop has not come to it yet. */
-static gboolean has_ended(const TcpConnection *connection)
+static gboolean has_ended(const MeshConnection *connection)
 {
-    struct pollfd ask = { .fd = connection->fd, .events = POLLRDHUP };
-
-    return poll(&ask, 1, 0) > 0 &&
-        (ask.revents & (POLLRDHUP | POLLHUP | POLLERR));
+    return connection->mesh->carrier->has_ended(connection);
 }
 
 /* The same process has called again, for the older one is broken there. */
-static gboolean is_anew(const TcpConnection *connection,
-                        const TcpConnection *other)
+static gboolean is_anew(const MeshConnection *connection,
+                        const MeshConnection *other)
 {
-    const Tcp *tcp = connection->tcp;
-    uint64_t age = apus_loop_now(tcp->loop) - other->since;
+    const Mesh *mesh = connection->mesh;
+    uint64_t age = apus_loop_now(mesh->loop) - other->since;
 
     return connection->called == other->called ||
-        age > PATIENCE * tcp->connect_timeout;
+        age > PATIENCE * mesh->connect_timeout;
 }
 
 /* Is it the only one with that id? */
-static gboolean may_open(TcpConnection *connection)
+static gboolean may_open(MeshConnection *connection)
 {
-    TcpPeer *peer = connection->peer;
-    TcpConnection *other = peer->open;
+    MeshPeer *peer = connection->peer;
+    MeshConnection *other = peer->open;
     gboolean same;
 
     if (!other) {
@@ -151,52 +151,52 @@ static gboolean may_open(TcpConnection *connection)
          * Both have called each other at once, and both keep the one of who
          * is the first to call.
          */
-        if (connection->called == tcp_peer_is_called(peer)) {
+        if (connection->called == mesh_peer_is_called(peer)) {
             return TRUE;
         }
         if (!has_ended(other)) {
             connection->replaced = TRUE;
-            tcp_connection_close(connection, 0, "");
+            mesh_connection_close(connection, 0, "");
             return FALSE;
         }
     } else if (!same && !has_ended(other)) {
-        tcp_connection_refuse(connection, APUS_ANSWER_DUPLICATE, "%s",
-                              apus_answer_text(APUS_ANSWER_DUPLICATE));
+        mesh_connection_refuse(connection, APUS_ANSWER_DUPLICATE, "%s",
+                               apus_answer_text(APUS_ANSWER_DUPLICATE));
         return FALSE;
     }
     /* There is no need to see whether it is dead. */
     other->replaced = TRUE;
-    tcp_connection_close(other, ECONNRESET, "it has connected again");
+    mesh_connection_close(other, ECONNRESET, "it has connected again");
     if (peer->leaving) {
         connection->replaced = TRUE;
-        tcp_connection_close(connection, 0, "");
+        mesh_connection_close(connection, 0, "");
     }
-    return connection->stage != TCP_CLOSED;
+    return connection->stage != MESH_CLOSED;
 }
 
-static void welcome(TcpConnection *connection)
+static void welcome(MeshConnection *connection)
 {
     uint8_t answer[APUS_ANSWER_SIZE];
 
     /* Those with whom there is no connection any more are no guests. */
-    tcp_sweep(connection->tcp);
-    if (connection->stage == TCP_CLOSED) {
+    mesh_sweep(connection->mesh);
+    if (connection->stage == MESH_CLOSED) {
         return;
     }
-    connection->peer = tcp_peer_admit(connection->tcp,
-                                      connection->theirs.from);
+    connection->peer = mesh_peer_admit(connection->mesh,
+                                       connection->theirs.from);
     if (!connection->peer) {
-        tcp_connection_refuse(connection, APUS_ANSWER_UNKNOWN,
-                              "no member, and one guest too many");
+        mesh_connection_refuse(connection, APUS_ANSWER_UNKNOWN,
+                               "no member, and one guest too many");
     } else if (may_open(connection)) {
         apus_answer_encode(answer, connection->mine.version,
                            APUS_ANSWER_WELCOME);
-        tcp_connection_say(connection, answer, sizeof(answer));
-        tcp_connection_open(connection);
+        say(connection, answer, sizeof(answer));
+        mesh_connection_open(connection);
     }
 }
 
-static void take_proof(TcpConnection *connection, const uint8_t *data)
+static void take_proof(MeshConnection *connection, const uint8_t *data)
 {
     if (!proves(connection, data)) {
         return;
@@ -205,88 +205,88 @@ static void take_proof(TcpConnection *connection, const uint8_t *data)
         welcome(connection);
         return;
     }
-    tcp_peer_found(connection->peer, connection->theirs.life);
+    mesh_peer_found(connection->peer, connection->theirs.life);
     if (connection->looks) {
         connection->replaced = connection->peer->reached;
-        tcp_connection_close(connection, ECONNABORTED, "");
+        mesh_connection_close(connection, ECONNABORTED, "");
         return;
     }
     say_proof(connection);
-    connection->stage = TCP_ANSWER;
+    connection->stage = MESH_ANSWER;
 }
 
 /*
  * The other side does not speak the version of our call, but this one. It is
  * tried at once if it is an older one, so that this comes to an end.
  */
-static void take_version(TcpConnection *connection, unsigned version)
+static void take_version(MeshConnection *connection, unsigned version)
 {
     const ColonyVersions *mine = &colony_speaks[COLONY_PROTOCOL_GROUP];
     const ColonyVersions theirs = { version, version };
-    TcpPeer *peer = connection->peer;
+    MeshPeer *peer = connection->peer;
     g_autofree char *text = NULL;
 
     if (version >= mine->oldest && version < peer->version) {
         peer->version = version;
         connection->replaced = TRUE;
-        tcp_connection_close(connection, 0, "");
-        tcp_peer_call_again(peer);
+        mesh_connection_close(connection, 0, "");
+        mesh_peer_call_again(peer);
         return;
     }
     peer->version = mine->newest;
     connection->refused = TRUE;
     text = colony_versions_differ(COLONY_PROTOCOL_GROUP, "this side", mine,
                                   "the other side", &theirs);
-    tcp_connection_refuse(connection, APUS_ANSWER_VERSION, "refuses us: %s",
-                          text);
+    mesh_connection_refuse(connection, APUS_ANSWER_VERSION, "refuses us: %s",
+                           text);
 }
 
-static void take_answer(TcpConnection *connection, const uint8_t *data)
+static void take_answer(MeshConnection *connection, const uint8_t *data)
 {
     unsigned version = apus_handshake_version(data);
     g_autoptr(GError) error = NULL;
     ApusAnswer answer;
 
     if (!apus_answer_decode(&answer, data, &error)) {
-        tcp_connection_refuse(connection, TCP_REASON_GARBAGE, "%s",
-                              error->message);
+        mesh_connection_refuse(connection, MESH_REASON_GARBAGE, "%s",
+                               error->message);
     } else if (answer == APUS_ANSWER_VERSION && connection->called) {
         take_version(connection, MIN(version, UINT8_MAX));
     } else if (answer != APUS_ANSWER_WELCOME) {
         connection->refused = TRUE;
-        tcp_connection_refuse(connection, answer, "refuses us: %s",
-                              apus_answer_text(answer));
-    } else if (connection->stage != TCP_ANSWER ||
+        mesh_connection_refuse(connection, answer, "refuses us: %s",
+                               apus_answer_text(answer));
+    } else if (connection->stage != MESH_ANSWER ||
                version != connection->mine.version) {
-        tcp_connection_refuse(connection, TCP_REASON_GARBAGE,
-                              "a welcome out of turn");
+        mesh_connection_refuse(connection, MESH_REASON_GARBAGE,
+                               "a welcome out of turn");
     } else if (may_open(connection)) {
-        tcp_connection_open(connection);
+        mesh_connection_open(connection);
     }
 }
 
 /* --- their order ---------------------------------------------------------- */
 
-static gboolean is_expected(const TcpConnection *connection,
+static gboolean is_expected(const MeshConnection *connection,
                             ApusHandshakeKind kind)
 {
     switch (kind) {
     case APUS_HANDSHAKE_HELLO:
-        return connection->stage == TCP_HELLO;
+        return connection->stage == MESH_HELLO;
     case APUS_HANDSHAKE_PROOF:
-        return connection->stage == TCP_PROOF;
+        return connection->stage == MESH_PROOF;
     case APUS_HANDSHAKE_ANSWER:
-        return connection->called || connection->stage == TCP_PROOF;
+        return connection->called || connection->stage == MESH_PROOF;
     }
     return FALSE;
 }
 
-static void take_one(TcpConnection *connection, ApusHandshakeKind kind,
+static void take_one(MeshConnection *connection, ApusHandshakeKind kind,
                      const uint8_t *data)
 {
     if (!is_expected(connection, kind)) {
-        tcp_connection_refuse(connection, TCP_REASON_GARBAGE,
-                              "a message of the handshake out of turn");
+        mesh_connection_refuse(connection, MESH_REASON_GARBAGE,
+                               "a message of the handshake out of turn");
         return;
     }
     switch (kind) {
@@ -302,9 +302,9 @@ static void take_one(TcpConnection *connection, ApusHandshakeKind kind,
     }
 }
 
-void tcp_handshake_begin(TcpConnection *connection)
+void mesh_handshake_begin(MeshConnection *connection)
 {
-    connection->stage = TCP_HELLO;
+    connection->stage = MESH_HELLO;
     if (connection->called) {
         say_hello(connection, connection->peer->id,
                   connection->peer->version);
@@ -312,7 +312,7 @@ void tcp_handshake_begin(TcpConnection *connection)
 }
 
 /* A caller that speaks newer versions calls again in the one that we say. */
-static void refuse_version(TcpConnection *connection, unsigned version,
+static void refuse_version(MeshConnection *connection, unsigned version,
                            const char *why)
 {
     const ColonyVersions *mine = &colony_speaks[COLONY_PROTOCOL_GROUP];
@@ -320,49 +320,45 @@ static void refuse_version(TcpConnection *connection, unsigned version,
 
     if (version > mine->newest && !connection->called) {
         apus_answer_encode(answer, mine->newest, APUS_ANSWER_VERSION);
-        tcp_connection_say(connection, answer, sizeof(answer));
-        tcp_connection_close(connection, EPROTO, why);
+        say(connection, answer, sizeof(answer));
+        mesh_connection_close(connection, EPROTO, why);
     } else {
-        tcp_connection_refuse(connection, APUS_ANSWER_VERSION, "%s", why);
+        mesh_connection_refuse(connection, APUS_ANSWER_VERSION, "%s", why);
     }
 }
 
 /* What does not even look like a handshake. */
-static void refuse_garbage(TcpConnection *connection, const GError *error)
+static void refuse_garbage(MeshConnection *connection, const GError *error)
 {
-    const TcpBuffer *in = &connection->in;
-
     if (g_error_matches(error, APUS_ERROR, APUS_ERROR_VERSION)) {
         refuse_version(connection,
-                       apus_handshake_version(in->data + in->start),
+                       apus_handshake_version(
+                           mesh_buffer_data(&connection->in)),
                        error->message);
-    } else if (!connection->tls && in->data[in->start] == 0x16) {
-        tcp_connection_refuse(connection, TCP_REASON_TLS,
-                              "it wants TLS, which is off here");
     } else {
-        tcp_connection_refuse(connection, TCP_REASON_GARBAGE, "%s",
-                              error->message);
+        mesh_connection_refuse(connection, MESH_REASON_GARBAGE, "%s",
+                               error->message);
     }
 }
 
-void tcp_handshake_go_on(TcpConnection *connection)
+void mesh_handshake_go_on(MeshConnection *connection)
 {
-    TcpBuffer *in = &connection->in;
+    MeshBuffer *in = &connection->in;
 
     if (connection->called && connection->peer->leaving) {
         return;
     }
-    while (connection->stage < TCP_OPEN) {
+    while (connection->stage < MESH_OPEN) {
         g_autoptr(GError) error = NULL;
         ApusHandshakeKind kind;
         gssize size = apus_handshake_peek(in->data + in->start,
-                                          tcp_buffer_size(in), &kind, &error);
+                                          mesh_buffer_size(in), &kind, &error);
 
         if (size < 0) {
             refuse_garbage(connection, error);
             return;
         }
-        if (size == 0 || (size_t)size > tcp_buffer_size(in)) {
+        if (size == 0 || (size_t)size > mesh_buffer_size(in)) {
             return;
         }
         in->start += size;

@@ -7,26 +7,26 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
-#include "tcp-internal.h"
+#include "mesh.h"
 
-#define ONCE_IN (UINT64_C(10000) * TCP_MILLISECOND)
+#define ONCE_IN (UINT64_C(10000) * MESH_MILLISECOND)
 
-static TcpComplaint *count(Tcp *tcp, unsigned reason, const TcpPeer *peer)
+static MeshComplaint *count(Mesh *mesh, unsigned reason, const MeshPeer *peer)
 {
     guint place = APUS_MAX_MEMBERS; /* nobody in particular */
 
-    g_assert(reason < TCP_REASONS);
-    if (peer && g_ptr_array_find(tcp->peers, peer, &place)) {
+    g_assert(reason < MESH_REASONS);
+    if (peer && g_ptr_array_find(mesh->peers, peer, &place)) {
         place = MIN(place, APUS_MAX_MEMBERS);
     }
-    return &tcp->complaints[reason][place];
+    return &mesh->complaints[reason][place];
 }
 
-void tcp_complain(Tcp *tcp, unsigned reason, const TcpPeer *peer,
-                  const char *format, ...)
+void mesh_complain(Mesh *mesh, unsigned reason, const MeshPeer *peer,
+                   const char *format, ...)
 {
-    TcpComplaint *complaint = count(tcp, reason, peer);
-    uint64_t now = apus_loop_now(tcp->loop);
+    MeshComplaint *complaint = count(mesh, reason, peer);
+    uint64_t now = apus_loop_now(mesh->loop);
     g_autofree char *text = NULL;
     va_list arguments;
 
@@ -46,5 +46,5 @@ void tcp_complain(Tcp *tcp, unsigned reason, const TcpPeer *peer,
     }
     complaint->last = now;
     complaint->unsaid = 0;
-    tcp->handlers->complaint(tcp->opaque, text);
+    mesh->handlers->complaint(mesh->opaque, text);
 }
