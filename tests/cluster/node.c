@@ -326,8 +326,9 @@ static gboolean prepare(Node *node, GError **errp)
         return FALSE;
     }
     node->load = load_new(node->fates, node->trace);
-    node->protect = protect_new(options->meet, options->config.id, node->load,
-                                node->vm, node->trace, errp);
+    node->protect = protect_new(options->meet, options->config.id,
+                                options->listen, node->load, node->vm,
+                                node->trace, errp);
     if (!node->protect ||
         (options->load && !load_set(node->load, options->load, errp))) {
         return FALSE;

@@ -136,7 +136,7 @@ gboolean options_read(Options *options, int argc, char **argv, GError **errp)
         { "past", 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &options->past,
           "the same of an earlier process of this member", "DIR" },
         { "meet", 0, 0, G_OPTION_ARG_STRING, &options->meet,
-          "folder of the sockets for re-protection", "DIR" },
+          "folder of the sockets for re-protection", "DIR|udp" },
         { "load", 0, 0, G_OPTION_ARG_STRING, &options->load, "",
           "none|closed:N|paced:N[,size=A-B][,sync=N]" },
         { "strike", 0, 0, G_OPTION_ARG_STRING_ARRAY, &options->strikes, "",

@@ -17,7 +17,7 @@ typedef struct {
     gboolean joins; /* a group that exists */
     gboolean power_cut; /* what is not synced dies with the process */
     char *records; /* folder of the tapes */
-    char *meet; /* folder of the sockets of protect.h */
+    char *meet; /* of protect.h */
     char *load;
     char **strikes;
     char **past; /* folders of the tapes of earlier processes, oldest first */

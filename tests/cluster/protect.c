@@ -14,6 +14,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "colo-net/apus/runtime/address.h"
 #include "colo-net/apus/runtime/loop.h"
 
 #define MS G_GUINT64_CONSTANT(1000000)
@@ -34,7 +35,7 @@ typedef enum {
 } Step;
 
 struct Protect {
-    char *folder;
+    char *folder; /* NULL: UDP */
     ApusId self;
     Load *load;
     Vm *vm;
@@ -51,39 +52,52 @@ struct Protect {
     /* main thread */
     Step step;
     ApusId peer;
+    ApusAddress peer_address;
     uint64_t number; /* of the question */
     uint64_t deadline; /* of the answer, or of the next try */
 };
 
-static struct sockaddr_un address_of(const Protect *protect, ApusId id)
+/* Where member @id, whose address in the group is @text, hears. */
+static gboolean address_of(const Protect *protect, ApusId id, const char *text,
+                           ApusAddress *address, GError **errp)
 {
-    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    struct sockaddr_un *local = (struct sockaddr_un *)&address->storage;
 
-    snprintf(address.sun_path, sizeof(address.sun_path), "%s/%u.sock",
+    if (!protect->folder) {
+        return apus_address_parse(address, text, FALSE, errp);
+    }
+    local->sun_family = AF_UNIX;
+    snprintf(local->sun_path, sizeof(local->sun_path), "%s/%u.sock",
              protect->folder, id);
-    return address;
+    address->size = sizeof(*local);
+    return TRUE;
 }
 
-Protect *protect_new(const char *folder, ApusId self, Load *load, Vm *vm,
-                     Trace *trace, GError **errp)
+Protect *protect_new(const char *meet, ApusId self, const char *address,
+                     Load *load, Vm *vm, Trace *trace, GError **errp)
 {
     g_autoptr(Protect) protect = g_new0(Protect, 1);
-    struct sockaddr_un address;
+    ApusAddress here;
 
-    protect->folder = g_strdup(folder);
+    protect->folder = strcmp(meet, "udp") == 0 ? NULL : g_strdup(meet);
     protect->self = self;
     protect->load = load;
     protect->vm = vm;
     protect->trace = trace;
     protect->on = TRUE;
-    protect->fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK,
-                         0);
-    address = address_of(protect, self);
-    unlink(address.sun_path); /* of an earlier process, which was killed */
+    protect->fd = -1;
+    if (!address_of(protect, self, address, &here, errp)) {
+        return NULL;
+    }
+    if (protect->folder) { /* of an earlier process, which was killed */
+        unlink(((struct sockaddr_un *)&here.storage)->sun_path);
+    }
+    protect->fd = socket(here.storage.ss_family,
+                         SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (protect->fd < 0 ||
-        bind(protect->fd, (struct sockaddr *)&address, sizeof(address))) {
-        g_set_error(errp, APUS_ERROR, APUS_ERROR_IO, "%s: %s",
-                    address.sun_path, g_strerror(errno));
+        bind(protect->fd, (struct sockaddr *)&here.storage, here.size)) {
+        g_set_error(errp, APUS_ERROR, APUS_ERROR_IO, "--meet=%s: %s", meet,
+                    g_strerror(errno));
         return NULL;
     }
     return g_steal_pointer(&protect);
@@ -108,11 +122,11 @@ int protect_fd(const Protect *protect)
     return protect->fd;
 }
 
-static void say(Protect *protect, ApusId to, const char *format, ...)
-    G_GNUC_PRINTF(3, 4);
-static void say(Protect *protect, ApusId to, const char *format, ...)
+static void say(Protect *protect, const ApusAddress *to, const char *format,
+                ...) G_GNUC_PRINTF(3, 4);
+static void say(Protect *protect, const ApusAddress *to, const char *format,
+                ...)
 {
-    struct sockaddr_un address = address_of(protect, to);
     char text[256];
     va_list arguments;
     int size;
@@ -122,7 +136,7 @@ static void say(Protect *protect, ApusId to, const char *format, ...)
     va_end(arguments);
     /* Who is not there does not answer. */
     (void)!sendto(protect->fd, text, MIN(size, (int)sizeof(text) - 1), 0,
-                  (struct sockaddr *)&address, sizeof(address));
+                  (const struct sockaddr *)&to->storage, to->size);
 }
 
 /* --- nobody, in the member's thread -------------------------------------- */
@@ -186,6 +200,13 @@ static gboolean can_run(const ApusStatus *status, ApusId id)
     return place >= 0 && status->members.member[place].can_run;
 }
 
+static const char *address_in(const ApusStatus *status, ApusId id)
+{
+    int place = apus_members_find(&status->members, id);
+
+    return status->members.member[place].address;
+}
+
 static ApusId choose(const ApusStatus *status)
 {
     for (unsigned i = 0; i < status->peers; i++) {
@@ -219,7 +240,10 @@ static void ask_to_take(Protect *protect, Apus *apus)
         return;
     }
     protect->peer = choose(&status);
-    if (protect->peer == APUS_NOBODY) {
+    if (protect->peer == APUS_NOBODY ||
+        !address_of(protect, protect->peer,
+                    address_in(&status, protect->peer),
+                    &protect->peer_address, NULL)) {
         return;
     }
     apus_pin(apus, vm_state(protect->vm).index);
@@ -240,8 +264,9 @@ static void ask_to_take(Protect *protect, Apus *apus)
     protect->deadline = apus_clock() + ANSWER_TIMEOUT;
     trace_event(protect->trace, "take", "peer=%u index=%" PRIu64,
                 protect->peer, state.index);
-    say(protect, protect->peer, "take %u %" PRIu64 " %" PRIu64 " %" PRIu64,
-        protect->self, protect->number, state.index, state.chain);
+    say(protect, &protect->peer_address,
+        "take %u %" PRIu64 " %" PRIu64 " %" PRIu64, protect->self,
+        protect->number, state.index, state.chain);
 }
 
 static void named(void *opaque, ApusFate fate)
@@ -299,7 +324,7 @@ static void lead(Protect *protect, Apus *apus)
 /* --- the peer's side, and what the sockets bring ------------------------- */
 
 static void take(Protect *protect, Apus *apus, ApusId from, uint64_t number,
-                 const VmState *state)
+                 const VmState *state, const ApusAddress *answer_to)
 {
     g_autoptr(GError) error = NULL;
 
@@ -307,14 +332,15 @@ static void take(Protect *protect, Apus *apus, ApusId from, uint64_t number,
                 state->index);
     vm_take(protect->vm, state);
     if (apus_deliver_from(apus, state->index, &error)) {
-        say(protect, from, "taken %u %" PRIu64, protect->self, number);
+        say(protect, answer_to, "taken %u %" PRIu64, protect->self, number);
     } else {
-        say(protect, from, "no %u %" PRIu64 " %s", protect->self, number,
-            error->message);
+        say(protect, answer_to, "no %u %" PRIu64 " %s", protect->self,
+            number, error->message);
     }
 }
 
-static void heard(Protect *protect, Apus *apus, const char *text)
+static void heard(Protect *protect, Apus *apus, const char *text,
+                  const ApusAddress *said_by)
 {
     unsigned from;
     uint64_t number;
@@ -323,7 +349,7 @@ static void heard(Protect *protect, Apus *apus, const char *text)
 
     if (sscanf(text, "take %u %" SCNu64 " %" SCNu64 " %" SCNu64, &from,
                &number, &state.index, &state.chain) == 4) {
-        take(protect, apus, from, number, &state);
+        take(protect, apus, from, number, &state, said_by);
         return;
     }
     if (protect->step != STEP_TAKING) {
@@ -341,12 +367,16 @@ static void heard(Protect *protect, Apus *apus, const char *text)
 
 void protect_go_on(Protect *protect, Apus *apus)
 {
+    ApusAddress from = { .size = sizeof(from.storage) };
     char text[257];
     ssize_t size;
 
-    while ((size = recv(protect->fd, text, sizeof(text) - 1, 0)) > 0) {
+    while ((size = recvfrom(protect->fd, text, sizeof(text) - 1, 0,
+                            (struct sockaddr *)&from.storage,
+                            &from.size)) > 0) {
         text[size] = 0;
-        heard(protect, apus, text);
+        heard(protect, apus, text, &from);
+        from.size = sizeof(from.storage);
     }
     lead(protect, apus);
 }

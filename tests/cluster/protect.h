@@ -3,13 +3,13 @@
  *
  * As the user of the library would: of the peers that can run the VM one that
  * is connected and has the log is chosen; the leader keeps its log from here
- * on for it (apus_pin()) and gives it the state of its VM, over a socket that
- * has nothing to do with the group's network; when it goes on from there it is
- * named in a ROLE. A secondary that is dead, or suspected for a while, is named
+ * on for it (apus_pin()) and gives it the state of its VM, over a socket; when
+ * it goes on from there it is named in a ROLE. A secondary that is dead, or suspected for a while, is named
  * no more.
  *
- * The socket is UNIX, of datagrams, one for each member in a folder that all
- * see:
+ * The socket is of datagrams: UNIX, one for each member in a folder that all
+ * see, which has nothing to do with the group's network; or UDP, for members
+ * that see no common folder, at the port that the group's address has in TCP:
  *
  *   take FROM NUMBER INDEX CHAIN      to the peer
  *   taken FROM NUMBER                 the answer
@@ -26,8 +26,9 @@
 
 typedef struct Protect Protect;
 
-Protect *protect_new(const char *folder, ApusId self, Load *load, Vm *vm,
-                     Trace *trace, GError **errp);
+/* @meet: the folder, or "udp"; @address: this member's, HOST:PORT. */
+Protect *protect_new(const char *meet, ApusId self, const char *address,
+                     Load *load, Vm *vm, Trace *trace, GError **errp);
 void protect_free(Protect *protect);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Protect, protect_free)
 

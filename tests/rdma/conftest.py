@@ -32,6 +32,9 @@ def pytest_runtest_makereport(item):
         for guest in guests:
             shutil.copy(guest.qemu.serial.path, folder)
             text += f'== console of {guest.name}\n{guest.qemu.serial.tail()}\n'
+        for group in getattr(item, 'colony_groups', ()):
+            group.write_logs(folder)
+            text += group.tails()
         report.sections.append(('what was going on', text))
 
 
@@ -51,8 +54,9 @@ class Machines:
         def one(host):
             addresses = ([f'{host.address + 100}/24'] if on_network else
                          [f'10.0.0.{number}/24' for number in (1, 2, 3)])
+            size = {'smp': 2, 'memory': 512} if on_network else {}
             return Guest(host, f'guest-on-{host.name}', self.initrd,
-                         addresses, on_network)
+                         addresses, on_network, **size)
         with concurrent.futures.ThreadPoolExecutor(number) as pool:
             return list(pool.map(one, hosts))
 

@@ -5,7 +5,6 @@ faults and judge.  Only where their processes run is another matter.
 """
 
 import io
-import itertools
 import pathlib
 import tempfile
 
@@ -68,6 +67,17 @@ class Tapes(tapes.Tapes):
         super().__init__(folder)
         self._guest = guest
 
+    def voices(self):
+        """
+        By our clock, since those of several guests are not the same: what is
+        certain of them.
+        """
+        clock = self._guest.clock
+        clock.compare()
+        return [voice._replace(first=clock.latest(voice.first),
+                               last=clock.earliest(voice.last))
+                for voice in super().voices()]
+
     def open(self, name, size=None):
         return io.BytesIO(self._guest.get(self.folder / name, size))
 
@@ -98,7 +108,7 @@ class Group(cluster.Cluster):
                  durability='memory', load='paced:1000,size=64-2000',
                  options=PATIENT):
         super().__init__(Places(lab, places), kinds, durability, load,
-                         options)
+                         ('--meet=udp', *options))
 
     def new_member(self, kind):
         """One more, in the next place; not started."""
@@ -109,7 +119,9 @@ class Group(cluster.Cluster):
         return new
 
 
-def places_in(guest):
-    """A place for each address of one guest."""
+def places_in(*guests):
+    """A place for each address of the guests."""
+    addresses = [(guest, address) for guest in guests
+                 for address in guest.addresses]
     return [Place(guest, f'place-{number}', address)
-            for number, address in zip(itertools.count(1), guest.addresses)]
+            for number, (guest, address) in enumerate(addresses, 1)]

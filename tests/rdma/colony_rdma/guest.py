@@ -14,6 +14,7 @@ from colony_test.paths import patient
 from colony_test.qemu import Qemu
 
 from . import image
+from .clock import Clock
 from .process import Process
 
 BOOT_SECONDS = 60       # takes some five on an idle machine
@@ -44,6 +45,7 @@ class Guest:
         self._processes = {}
         self._lock = threading.Lock()
         self._gone = False
+        self.clock = Clock(lambda: self._send('clock', 0, 0, b''))
         control = host.lab.folder / f'{name}.control'
         self.qemu = Qemu(host, name, [
             '-accel', paths.ACCEL, '-cpu', 'max', '-machine', 'q35',
@@ -66,6 +68,7 @@ class Guest:
             raise
         threading.Thread(target=self._listen, daemon=True,
                          name=f'agent of {name}').start()
+        self.clock.compare()
 
     def _nic(self, host):
         self.mac = f'52:54:00:00:00:{host.address.packed[3]:02x}'
@@ -106,9 +109,11 @@ class Guest:
         try:
             while True:
                 verb, number, value, data = self._frame()
-                process = self._processes[number]
+                process = self._processes.get(number)
                 if verb == 'output':
                     process.hear(value, data)
+                elif verb == 'clock':
+                    self.clock.told(int(data))
                 else:
                     del self._processes[number]
                     process.end(value)

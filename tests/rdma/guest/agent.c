@@ -11,11 +11,13 @@
  *     start ID 0     arguments, each with a NUL behind it
  *     signal ID N    to the process, and those it has started
  *     input ID 0     bytes for its standard input; none: end of file
+ *     clock ID 0     what time is it?
  *   to the host
  *     up 0 0         ready; sent once
  *     output ID N    bytes from its standard output (1) or error (2)
  *     exit ID N      it has ended, all that it said has been sent; N is its
  *                    exit status, or minus the signal that ended it
+ *     clock ID 0     nanoseconds of CLOCK_BOOTTIME, in decimal
  *
  * Input must be read by the process, or fit into a pipe.
  */
@@ -31,6 +33,7 @@
 #include <sys/reboot.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { CHILDREN = 64, ARGUMENTS = 256, FRAME = 1 << 20 };
@@ -212,6 +215,17 @@ static void bury(void)
     }
 }
 
+static void tell_time(unsigned id)
+{
+    struct timespec now;
+    char text[32];
+
+    clock_gettime(CLOCK_BOOTTIME, &now);
+    snprintf(text, sizeof(text), "%lld",
+             now.tv_sec * 1000000000LL + now.tv_nsec);
+    tell("clock", id, 0, text, strlen(text));
+}
+
 static void obey(const char *verb, unsigned id, int number, char *data,
                  size_t size)
 {
@@ -219,6 +233,8 @@ static void obey(const char *verb, unsigned id, int number, char *data,
 
     if (!strcmp(verb, "start")) {
         start(id, data, size);
+    } else if (!strcmp(verb, "clock")) {
+        tell_time(id);
     } else if (!child) {
         return; /* it has just ended: the host will hear of it */
     } else if (!strcmp(verb, "signal")) {
