@@ -164,6 +164,16 @@ gboolean colony_operate_answers(const ColonyStatus *status,
     return known && known->report;
 }
 
+gboolean colony_operate_any_answers(const ColonyStatus *status)
+{
+    for (unsigned i = 0; i < status->count; i++) {
+        if (status->nodes[i].report) {
+            return TRUE;
+        }
+    }
+    return FALSE;
+}
+
 gboolean colony_operate_is_alive(const ColonyStatus *status,
                                  const ColonyNode *node)
 {

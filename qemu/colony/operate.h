@@ -47,6 +47,8 @@ char *colony_operate_silent(const ColonyConfig *config,
 /* Does its supervisor? */
 gboolean colony_operate_answers(const ColonyStatus *status,
                                 const ColonyNode *node);
+/* Does any? */
+gboolean colony_operate_any_answers(const ColonyStatus *status);
 /* Is something known of @node, by its report or by other members? */
 gboolean colony_operate_is_alive(const ColonyStatus *status,
                                  const ColonyNode *node);

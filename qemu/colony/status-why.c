@@ -500,10 +500,64 @@ static char *why_each(const ColonyStatus *status)
     return g_string_free(text, FALSE);
 }
 
+/* Whose process ends each time it is started; NULL: nobody's. */
+static const StatusNode *who_fails_to_start(const ColonyStatus *status)
+{
+    for (unsigned i = 0; i < status->count; i++) {
+        const StatusNode *node = &status->nodes[i];
+
+        if (!g_strcmp0(colony_json_string(node->task, "kind"), "start") &&
+            status_number(node->task, "next", 0) > 0 &&
+            colony_json_string(node->task, "error")) {
+            return node;
+        }
+    }
+    return NULL;
+}
+
+static char *why_not_started(const StatusNode *node)
+{
+    return g_strdup_printf("%s does not start on %s: %s", program_of(node),
+                           node->node->name,
+                           colony_json_string(node->task, "error"));
+}
+
+/*
+ * A replica is there that could lead, and no majority that could elect it:
+ * too many have forgotten what they knew. NULL: it is not so.
+ */
+static char *why_forgotten(const ColonyStatus *status)
+{
+    const StatusNode *with_vm = NULL;
+    g_autoptr(GString) forgot = g_string_new(NULL);
+    unsigned left = 0;
+
+    for (unsigned i = 0; i < status->count; i++) {
+        const StatusNode *node = &status->nodes[i];
+
+        with_vm = status_part_is(node, "secondary") ? node : with_vm;
+        if (colony_json_boolean(node->apus, "amnesiac", FALSE)) {
+            g_string_append_printf(forgot, "%s%s", forgot->len ? " and " : "",
+                                   node->node->name);
+        } else {
+            left++;
+        }
+    }
+    if (!with_vm || left >= status->majority) {
+        return NULL;
+    }
+    return g_strdup_printf("%s has the VM, but %s were restarted and have "
+                           "forgotten who may lead; boot it anew from its "
+                           "disks: colony down --force %s, then colony up %s",
+                           with_vm->node->name, forgot->str,
+                           status->config->path, status->config->path);
+}
+
 char *status_why_leaderless(const ColonyStatus *status)
 {
     const StatusNode *cold = with_task(status, "cold");
-    g_autofree char *each = NULL;
+    const StatusNode *fails = who_fails_to_start(status);
+    g_autofree char *each = NULL, *words = NULL;
 
     for (unsigned i = 0; i < status->count; i++) {
         const StatusNode *node = &status->nodes[i];
@@ -514,15 +568,23 @@ char *status_why_leaderless(const ColonyStatus *status)
                                    node->node->name);
         }
     }
-    if (cold) {
-        return why_cold(status, cold);
+    words = fails ? why_not_started(fails) : NULL;
+    if (cold || status->leader) {
+        g_autofree char *rest = cold ? why_cold(status, cold)
+                                     : why_leader_lost(status);
+
+        return g_strconcat(words ? words : "", words ? "; " : "", rest, NULL);
     }
-    if (status->leader) {
-        return why_leader_lost(status);
+    if (words) {
+        return g_steal_pointer(&words);
     }
     if (!is_wanted(status)) {
         return g_strdup_printf("it was not started, or was ended; start it "
                                "with colony up %s", status->config->path);
+    }
+    words = why_forgotten(status);
+    if (words) {
+        return g_steal_pointer(&words);
     }
     each = why_each(status);
     return g_strconcat("nobody leads", each, NULL);

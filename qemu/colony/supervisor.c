@@ -23,6 +23,7 @@
 #include "line.h"
 #include "notify.h"
 #include "supervisor-internal.h"
+#include "text.h"
 
 #define LOOK_MS 1000
 #define PEERS_BUSY_MS 1000 /* while something is to be decided */
@@ -206,7 +207,8 @@ static void on_event(void *opaque, const char *name, JsonObject *data,
 static char *tell_end(ColonySupervisor *supervisor, const char *why)
 {
     g_autofree char *path = colony_path_output(supervisor->node);
-    char text[512] = "";
+    g_autofree char *words = NULL;
+    char text[4096] = "";
     const char *line;
     FILE *file = fopen(path, "re");
 
@@ -218,9 +220,11 @@ static char *tell_end(ColonySupervisor *supervisor, const char *why)
     g_strchomp(text);
     line = strrchr(text, '\n');
     line = line ? line + 1 : text;
-    return *line && g_utf8_validate(line, -1, NULL)
-           ? g_strdup_printf("%s; its last message: %s", why, line)
-           : g_strdup(why);
+    if (!*line || !g_utf8_validate(line, -1, NULL)) {
+        return g_strdup(why);
+    }
+    words = colony_text_of_qemu(line);
+    return g_strdup_printf("%s; its last message: %s", why, words);
 }
 
 static void on_ended(void *opaque, const char *why)

@@ -87,3 +87,17 @@ void colony_text_wrap(GPtrArray *lines, const char *first, const char *text,
         rest += strspn(rest, " ");
     }
 }
+
+char *colony_text_of_qemu(const char *line)
+{
+    g_autoptr(GRegex) origin = g_regex_new(
+        "^([0-9-]{10}T[0-9:.]+Z )?(qemu-system-\\w+: )?", 0, 0, NULL);
+    g_autoptr(GRegex) option = g_regex_new("^(-[a-z]+ \\S{36})\\S+: ", 0, 0,
+                                           NULL);
+    g_autofree char *words = g_regex_replace_literal(origin, line, -1, 0, "",
+                                                     0, NULL);
+    char *text = g_regex_replace(option, words ? words : line, -1, 0,
+                                 "\\1...: ", 0, NULL);
+
+    return text ? text : g_strdup(line);
+}

@@ -29,4 +29,10 @@ char *colony_text_cut(const char *text, unsigned columns);
 /* The same, and spaces behind it. */
 char *colony_text_pad(const char *text, unsigned columns);
 
+/*
+ * A message of QEMU without when and by whom, and without the long option that
+ * it is about.
+ */
+char *colony_text_of_qemu(const char *line);
+
 #endif

@@ -4,12 +4,11 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "check-host.h"
 #include "operate.h"
 #include "verbs.h"
 
@@ -80,83 +79,17 @@ static void show_advice(const ColonyConfig *config, const char *file)
     }
 }
 
-/* --- what has to be on the host of a node --------------------------------- */
-
-/* @path may be NULL: nothing is needed then. */
-static gboolean check_access(const char *file, const char *what,
-                             const char *path, int mode)
-{
-    if (path && access(path, mode) < 0) {
-        g_printerr("%s: %s: %s: %s\n", file, what, path, strerror(errno));
-        return FALSE;
-    }
-    return TRUE;
-}
-
-static gboolean check_device(const char *file, const char *what,
-                             const char *name)
-{
-    g_autofree char *path = g_build_filename("/sys/class/net", name, NULL);
-
-    return check_access(file, what, path, F_OK);
-}
-
-static gboolean check_tls(const char *file, const ColonyConfig *config)
-{
-    static const char *const names[] = {
-        "ca-cert.pem", "cert.pem", "key.pem", "keys.psk",
-    };
-    gboolean good = TRUE;
-
-    for (unsigned i = 0; i < G_N_ELEMENTS(names); i++) {
-        g_autofree char *path = g_build_filename(config->tls_directory,
-                                                 names[i], NULL);
-
-        good &= check_access(file, "[tls] directory", path, R_OK);
-    }
-    return good;
-}
-
-static gboolean check_vm(const char *file, const ColonyConfig *config,
-                         const ColonyNode *node)
-{
-    gboolean good = TRUE;
-
-    good &= check_access(file, "[vm] emulator", config->emulator, X_OK);
-    good &= check_access(file, "[vm] kernel", config->kernel, R_OK);
-    good &= check_access(file, "[vm] initrd", config->initrd, R_OK);
-    good &= check_access(file, "[vm] firmware", config->firmware, R_OK);
-    if (!strcmp(config->accel, "kvm")) {
-        good &= check_access(file, "[vm] accel", "/dev/kvm", R_OK | W_OK);
-    }
-    for (unsigned i = 0; i < config->disks->len; i++) {
-        const ColonyDisk *disk = config->disks->pdata[i];
-        g_autofree char *group = g_strdup_printf("[disk %s]", disk->id);
-
-        good &= check_access(file, group,
-                             g_hash_table_lookup(disk->files, node->name),
-                             R_OK | W_OK);
-    }
-    for (unsigned i = 0; i < config->nics->len; i++) {
-        const ColonyNic *nic = config->nics->pdata[i];
-        g_autofree char *group = g_strdup_printf("[nic %s]", nic->id);
-
-        good &= check_device(file, group, nic->bridge ?: nic->tap);
-    }
-    return good;
-}
-
 static gboolean check_host(const char *file, const ColonyConfig *config,
                            const ColonyNode *node)
 {
     gboolean good = TRUE;
 
     if (node->can_run) {
-        good &= check_vm(file, config, node);
+        good &= colony_check_host_vm(file, config);
+        good &= colony_check_host_disks(file, config, node);
+        good &= colony_check_host_nics(file, config);
     }
-    if (config->tls_directory) {
-        good &= check_tls(file, config);
-    }
+    good &= colony_check_host_tls(file, config);
     return good;
 }
 

@@ -25,6 +25,9 @@ static gboolean can_power_off(const ColonyConfig *config)
 {
     g_autoptr(ColonyStatus) status = colony_ask(config, COLONY_ASK_MS);
 
+    if (!colony_operate_any_answers(status)) {
+        return TRUE; /* the call says so of each; force would not help */
+    }
     switch (colony_status_health(status)) {
     case COLONY_PROTECTED:
     case COLONY_UNPROTECTED:

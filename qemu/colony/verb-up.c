@@ -6,8 +6,10 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "ask.h"
+#include "check-host.h"
 #include "command.h"
 #include "local.h"
 #include "operate.h"
@@ -136,12 +138,35 @@ static int dry_run(const ColonyConfig *config, gboolean local)
 
 /* --- really -------------------------------------------------------------- */
 
+/* What nodes would look for in vain is told before anything is made. */
+static gboolean has_all(const ColonyConfig *config)
+{
+    gboolean good = TRUE;
+
+    if (geteuid() != 0 || colony_local_is_there(config)) {
+        return TRUE;
+    }
+    good &= colony_check_host_vm(config->path, config);
+    for (guint i = 0; i < config->nodes->len; i++) {
+        good &= colony_check_host_disks(config->path, config,
+                                        g_ptr_array_index(config->nodes, i));
+    }
+    good &= colony_check_host_tls(config->path, config);
+    return good;
+}
+
 /* All nodes on this host, if that is wanted. */
 static gboolean begin(const ColonyConfig *config, const Options *options)
 {
     g_autoptr(GError) error = NULL;
 
-    if (options->local && !colony_local_begin(config, &error)) {
+    if (!options->local) {
+        return TRUE;
+    }
+    if (!has_all(config)) {
+        return FALSE;
+    }
+    if (!colony_local_begin(config, &error)) {
         g_printerr("%s: %s\n", g_get_prgname(), error->message);
         return FALSE;
     }

@@ -130,11 +130,12 @@ static void what_a_host_lacks_is_told(Fixture *fixture, gconstpointer data)
                     COLONY_EXIT_FAILED);
     g_assert_nonnull(strstr(errors, "[vm] kernel: /no/kernel: No such file"));
     g_assert_nonnull(strstr(errors, "[disk vda]: /srv/a.img: No such"));
-    g_assert_nonnull(strstr(errors, "[nic net0]: /sys/class/net/br0: No such"));
+    g_assert_nonnull(strstr(errors, "[nic net0] bridge=br0: there is no "));
     g_assert_nonnull(strstr(errors, "[tls] directory: /no/keys.psk: No such"));
     g_assert_null(strstr(errors, "emulator"));
     g_assert_null(strstr(errors, "net1"));
-    g_assert_null(strstr(errors, "vdb"));
+    g_assert_nonnull(strstr(errors, "[disk vdb]: /dev/null is neither a "));
+    g_assert_null(strstr(errors, "/srv/b"));
     g_assert_cmpstr(output, ==, "");
 }
 

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "qemu/colony/line.h"
+#include "qemu/colony/text.h"
 #include "tests/unit/colony-trio.h"
 
 typedef struct Change {
@@ -250,6 +251,20 @@ static const Situation situations[] = {
         .why = "b was elected, and takes over",
         .warning = "missing",
     }, {
+        .name = "leader-and-witness-were-restarted-at-once",
+        .changes = {
+            { 'a', "apus.part", "\"witness\"" }, { 'a', "apus.amnesiac", "true" },
+            { 'a', "apus.state", "\"follower\"" },
+            { 'a', "apus.leader", NULL }, { 'a', "apus.secondary", NULL },
+            { 'b', "apus.state", "\"asking\"" }, { 'b', "apus.leader", NULL },
+            { 'c', "apus.leader", NULL }, { 'c', "apus.amnesiac", "true" },
+        },
+        .health = COLONY_HELD,
+        .why = "b has the VM, but a and c were restarted and have forgotten "
+               "who may lead; boot it anew from its disks: colony down "
+               "--force /etc/web.conf, then colony up /etc/web.conf",
+        .warning = "amnesiac",
+    }, {
         .name = "leader-died-unprotected",
         .changes = {
             { 'a', "", REFUSED }, { 'b', DEAD, "a" }, { 'c', DEAD, "a" },
@@ -274,6 +289,19 @@ static const Situation situations[] = {
         .why = "nobody has the VM, and b does not start it alone: c has not "
                "answered; if no other disk can be newer: colony up --disk-of "
                "NODE --force /etc/web.conf",
+    }, {
+        .name = "qemu-does-not-start",
+        .changes = {
+            { 'a', NO_GROUP, "\"absent\"" }, { 'b', NO_GROUP, "\"absent\"" },
+            { 'c', DEAD, "a" }, { 'c', DEAD, "b" },
+            { 'a', "task", "{\"kind\": \"start\", \"next\": 2.5, \"error\": "
+              "\"there is no kernel\"}" },
+            { 'c', "task", "{\"kind\": \"cold\", \"error\": \"a is about to "
+              "begin\"}" },
+        },
+        .health = COLONY_DOWN,
+        .why = "QEMU does not start on a: there is no kernel; nobody has the "
+               "VM, and c does not start it alone: a is about to begin",
     }, {
         .name = "power-was-lost-everywhere",
         .changes = {
@@ -804,9 +832,31 @@ static void a_report_may_say_anything(void)
     }
 }
 
+static void test_words_of_qemu(void)
+{
+    static const char *const words[][2] = {
+        { "2026-11-21T20:26:39.357885Z qemu-system-x86_64: -device foo: 'foo' "
+          "is no device", "-device foo: 'foo' is no device" },
+        { "qemu: could not open kernel file '/k': No such file",
+          "qemu: could not open kernel file '/k': No such file" },
+        { "qemu-system-x86_64: -blockdev driver=gannet,node-name=vda,"
+          "metadata.driver=file,file.filename=/x.img: Could not open '/x.img'",
+          "-blockdev driver=gannet,node-name=vda,metadata...: Could not open "
+          "'/x.img'" },
+        { "", "" },
+    };
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(words); i++) {
+        g_autofree char *text = colony_text_of_qemu(words[i][0]);
+
+        g_assert_cmpstr(text, ==, words[i][1]);
+    }
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/status/words-of-qemu", test_words_of_qemu);
     for (gsize i = 0; i < G_N_ELEMENTS(situations); i++) {
         g_autofree char *path = g_strconcat("/status/", situations[i].name,
                                             NULL);

@@ -149,6 +149,12 @@ static const Case cases[] = {
         .exit = 1, .out = "",
         .err = "*cannot be powered off in good order (a may not speak yet)*",
     }, {
+        .name = "down-while-nobody-answers", .verb = colony_verb_down,
+        .words = "FILE", .changes = { { 'a', "", NULL }, { 'b', "", NULL },
+                                      { 'c', "", NULL } },
+        .exit = 1, .out = "",
+        .err = "*: a: *does \"colony run * c\" run there?\n",
+    }, {
         .name = "switchover", .verb = colony_verb_switchover, .words = "FILE",
         .exit = 0, .out = "a: switchover {}\n",
     }, {
@@ -157,6 +163,23 @@ static const Case cases[] = {
         .changes = { { 'a', ABSENT, NULL }, { 'b', ABSENT, NULL },
                      { 'c', ABSENT, NULL } },
         .exit = 1, .out = "", .err = "*nobody leads web: *",
+    }, {
+        .name = "restart-the-witness", .verb = colony_verb_restart,
+        .words = "FILE c", .exit = 0, .out = "c: restart {}\n", .err = "",
+    }, {
+        .name = "restart-the-secondary", .verb = colony_verb_restart,
+        .words = "FILE b", .exit = 0, .out = "b: restart {}\n",
+        .err = "*: b is the secondary: web is not protected until it is back\n",
+    }, {
+        .name = "restart-without-protection", .verb = colony_verb_restart,
+        .words = "FILE b", .changes = { { 'c', ABSENT, NULL } },
+        .exit = 1, .out = "",
+        .err = "*web is not protected*: without b too it may stop; --force does "
+               "it all the same\n",
+    }, {
+        .name = "restart-by-force", .verb = colony_verb_restart,
+        .words = "FILE b --force", .changes = { { 'c', ABSENT, NULL } },
+        .exit = 0, .out = "b: restart {}\n",
     }, {
         .name = "reprotect", .verb = colony_verb_reprotect,
         .words = "FILE --node b --wait=2", .exit = 0,
