@@ -1,11 +1,12 @@
 /*
  * apus-bench: how fast a group commits
  *
- * A whole group is started, each member as a process of its own, on loopback,
- * with a state directory of its own that is removed at the end: a leader, a
- * secondary, which is delivered everything too, and witnesses. Or, with
- * --member, this process is one member of a group that exists, whose other
- * members run elsewhere, and has it under load as soon as it leads.
+ * A whole group is started, each member as a process of its own, on loopback
+ * or at addresses of this host, with a state directory of its own that is
+ * removed at the end: a leader, a secondary, which is delivered everything too,
+ * and witnesses. Or, with --member, this process is one member of a group that
+ * exists, whose other members run elsewhere, and has it under load as soon as
+ * it leads.
  *
  * The load is a closed loop: the next entry is submitted in the callback that
  * says that one is committed. An entry's latency is the time between the two.
@@ -33,7 +34,7 @@ typedef struct {
     size_t key_size;
 
     /* The command line. */
-    char *member, *cluster, *key_file;
+    char *member, *cluster, *key_file, *hosts;
     int id, busy_poll;
     gboolean tls, verbose;
 } Bench;
@@ -342,6 +343,8 @@ static gboolean measure(Bench *bench, GError **errp)
 /* The first two can run a VM, all others are witnesses. */
 static gboolean make_members(Bench *bench, GError **errp)
 {
+    g_auto(GStrv) hosts = g_strsplit(bench->hosts ?: "127.0.0.1", ",", -1);
+    unsigned known = g_strv_length(hosts);
     uint16_t ports[BENCH_MAX_PROCESSES];
     unsigned count = bench->settings.members;
 
@@ -354,8 +357,8 @@ static gboolean make_members(Bench *bench, GError **errp)
 
         member->id = i + 1;
         member->can_run = i < 2;
-        g_snprintf(member->address, sizeof(member->address), "127.0.0.1:%u",
-                   ports[i]);
+        g_snprintf(member->address, sizeof(member->address), "%s:%u",
+                   hosts[i % known], ports[i]);
     }
     return TRUE;
 }
@@ -410,6 +413,11 @@ static gboolean check(const Bench *bench, GError **errp)
                     bench->busy_poll);
         return FALSE;
     }
+    if (bench->hosts && !*bench->hosts) {
+        g_set_error(errp, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
+                    "--hosts= needs an address of this host, or several");
+        return FALSE;
+    }
     return TRUE;
 }
 
@@ -420,6 +428,9 @@ static gboolean parse(Bench *bench, int argc, char **argv, GError **errp)
           "members speak TLS", NULL },
         { "busy-poll", 0, 0, G_OPTION_ARG_INT, &bench->busy_poll,
           "of each member, before it sleeps (0)", "MICROSECONDS" },
+        { "hosts", 0, 0, G_OPTION_ARG_STRING, &bench->hosts,
+          "of this host, for each member in turn (127.0.0.1)",
+          "ADDRESS,ADDRESS,..." },
         { "member", 0, 0, G_OPTION_ARG_FILENAME, &bench->member,
           "be the member whose state this is, of a group that exists",
           "DIRECTORY" },
@@ -448,6 +459,7 @@ static void bench_free(Bench *bench)
     g_free(bench->member);
     g_free(bench->cluster);
     g_free(bench->key_file);
+    g_free(bench->hosts);
     g_free(bench);
 }
 
