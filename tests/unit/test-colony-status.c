@@ -253,8 +253,9 @@ static const Situation situations[] = {
     }, {
         .name = "leader-and-witness-were-restarted-at-once",
         .changes = {
-            { 'a', "apus.part", "\"witness\"" }, { 'a', "apus.amnesiac", "true" },
+            { 'a', "apus.part", "\"witness\"" },
             { 'a', "apus.state", "\"follower\"" },
+            { 'a', "apus.amnesiac", "true" },
             { 'a', "apus.leader", NULL }, { 'a', "apus.secondary", NULL },
             { 'b', "apus.state", "\"asking\"" }, { 'b', "apus.leader", NULL },
             { 'c', "apus.leader", NULL }, { 'c', "apus.amnesiac", "true" },
