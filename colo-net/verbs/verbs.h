@@ -35,8 +35,10 @@
 #define COLONY_VERBS_H
 
 #include <glib.h>
-#include <netinet/in.h>
 #include <stdint.h>
+
+struct sockaddr;
+struct sockaddr_storage;
 
 #define VERBS_ERROR (verbs_error_quark())
 GQuark verbs_error_quark(void);
@@ -228,7 +230,7 @@ typedef enum {
  */
 VerbsSent verbs_send(VerbsLink *link, unsigned lane, const VerbsPiece *pieces,
                      unsigned n);
-/* A quarter of the other side's ring; when room() is called, there is that much. */
+/* A quarter of the other side's ring. When room() is called, there is so much. */
 size_t verbs_lane_longest(const VerbsLink *link, unsigned lane);
 /* The longest record that verbs_send() has room for now. */
 size_t verbs_lane_room(const VerbsLink *link, unsigned lane);
