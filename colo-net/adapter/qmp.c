@@ -8,6 +8,7 @@
 #include "block/thread-pool.h"
 #include "qapi/error.h"
 #include "qapi/qapi-commands-apus.h"
+#include "colo-net/core/versions.h"
 #include "filter-guard.h"
 #include "group-internal.h"
 
@@ -153,6 +154,7 @@ static ApusInfo *describe(const ApusGroupObject *obj, const Answer *answer)
     ApusInfo *info = g_new0(ApusInfo, 1);
 
     *info = (ApusInfo) {
+        .program = g_strdup(colony_version),
         .id = g_strdup(object_get_canonical_path_component(OBJECT(obj))),
         .cluster = g_strdup(obj->cluster),
         .member = group->id,

@@ -10,7 +10,8 @@
 
 /*
  * COLONY_NEWER and COLONY_FORGETS are for make check-upgrade: a build that
- * speaks so many more versions, and one that does not speak as many of the old.
+ * speaks so many more versions, and one that does not speak as many of the old;
+ * COLONY_SUFFIX is what such a build is called.
  */
 #ifndef COLONY_NEWER
 #define COLONY_NEWER 0
@@ -18,6 +19,12 @@
 #ifndef COLONY_FORGETS
 #define COLONY_FORGETS 0
 #endif
+
+#ifndef COLONY_SUFFIX
+#define COLONY_SUFFIX ""
+#endif
+
+const char colony_version[] = COLONY_VERSION COLONY_SUFFIX;
 
 #define SPEAKS(FROM, TO) { (FROM) + COLONY_FORGETS, (TO) + COLONY_NEWER }
 

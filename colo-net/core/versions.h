@@ -20,6 +20,8 @@
 #include <glib.h>
 #include <stdint.h>
 
+#define COLONY_VERSION "0.2"
+
 typedef enum ColonyProtocol {
     COLONY_PROTOCOL_GROUP, /* members of a group, colo-net/apus/core/hello.h */
     COLONY_PROTOCOL_SYNC, /* plover-sync/core/wire.h */
@@ -35,6 +37,7 @@ typedef struct ColonyVersions {
 
 /* Of this build. "make check-upgrade" links others in their place. */
 extern const ColonyVersions colony_speaks[COLONY_PROTOCOLS];
+extern const char colony_version[]; /* COLONY_VERSION */
 
 /* The newest that both speak; 0: there is none. */
 unsigned colony_versions_common(const ColonyVersions *mine,

@@ -136,6 +136,26 @@ static void add_text(GPtrArray *argv, const char *option, GString *text)
 
 /* --- the machine ---------------------------------------------------------- */
 
+/*
+ * A name without a version means another machine in each release of QEMU, and
+ * replicas may run two of them; so it stands for that of the first one for
+ * ever. A file that wants a newer one names it.
+ */
+static const char *pinned_machine(const char *name)
+{
+    static const char *const pinned[][2] = {
+        { "q35", "pc-q35-10.0" },
+        { "pc", "pc-i440fx-10.0" },
+    };
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(pinned); i++) {
+        if (!strcmp(name, pinned[i][0])) {
+            return pinned[i][1];
+        }
+    }
+    return name;
+}
+
 static void add_machine(GPtrArray *argv, const ColonyConfig *config)
 {
     GString *name = g_string_new(NULL);
@@ -146,7 +166,7 @@ static void add_machine(GPtrArray *argv, const ColonyConfig *config)
     add(argv, "-no-user-config");
     add_pair(argv, "-display", "none");
     add_pair(argv, "-msg", "timestamp=on");
-    add_pair(argv, "-machine", config->machine);
+    add_pair(argv, "-machine", pinned_machine(config->machine));
     add_pair(argv, "-accel", config->accel);
     add_some(argv, "-cpu", config->cpu_model);
     add(argv, "-smp");

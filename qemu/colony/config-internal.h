@@ -87,6 +87,12 @@ struct ColonyKey {
     gsize offset; /* of the field in its struct */
     gboolean required;
     gboolean local; /* hosts may differ in it: no part of the digest */
+    /*
+     * It was not in the first release: part of the digest only if it is not
+     * what it is by default (@fallback, as it is printed), so that supervisors
+     * of both releases take the file for the same.
+     */
+    gboolean added;
     const char *fallback; /* when it is not given; NULL: 0, or none */
     guint64 min, max; /* of numbers; @max: of characters of a name */
     const char *const *choices;

@@ -554,6 +554,9 @@ static void print_group(GString *all, const Kind *kind, const char *name,
             g_autofree char *value = key->type->print((const char *)from +
                                                       key->offset);
 
+            if (key->added && !strcmp(value, key->fallback ?: "")) {
+                continue;
+            }
             g_string_append_printf(all, "%s=%s\n", key->name, value);
         }
     }

@@ -11,6 +11,7 @@
 #include <gio/gunixsocketaddress.h>
 #include <string.h>
 
+#include "../../colo-net/core/versions.h"
 #include "command.h"
 #include "control-tls.h"
 #include "control-wire.h"
@@ -261,12 +262,17 @@ static JsonObject *request_new(const ColonyConfig *config,
                                JsonObject *arguments)
 {
     JsonObject *request = arguments ? arguments : json_object_new();
+    const ColonyVersions *mine = &colony_speaks[COLONY_PROTOCOL_CONTROL];
     g_autofree char *digest = colony_wire_digest(config);
+    JsonArray *speaks = json_array_new();
 
+    json_array_add_int_element(speaks, mine->oldest);
+    json_array_add_int_element(speaks, mine->newest);
     json_object_set_string_member(request, "verb", verb);
     json_object_set_string_member(request, "vm", config->name);
     json_object_set_string_member(request, "to", node->name);
     json_object_set_int_member(request, "version", COLONY_CONTROL_VERSION);
+    json_object_set_array_member(request, "speaks", speaks);
     json_object_set_string_member(request, "digest", digest);
     json_object_set_string_member(request, "file", config->path);
     json_object_set_string_member(request, "host", g_get_host_name());

@@ -11,6 +11,7 @@
 
 #include <string.h>
 
+#include "../../colo-net/core/versions.h"
 #include "control-listen.h"
 #include "control-tls.h"
 #include "control-wire.h"
@@ -186,23 +187,56 @@ gboolean colony_request_is_local(const ColonyRequest *request)
     return request->client->local;
 }
 
-/* Whether the other side means this node, and speaks as we do. */
+/* What is no version is one that nobody speaks. */
+static ColonyVersions read_speaks(JsonObject *message)
+{
+    JsonArray *speaks = colony_json_array(message, "speaks");
+    ColonyVersions versions = { 1, 1 };
+    gint64 oldest, newest;
+
+    if (speaks && json_array_get_length(speaks) == 2) {
+        oldest = json_array_get_int_element(speaks, 0);
+        newest = json_array_get_int_element(speaks, 1);
+        versions.oldest = CLAMP(oldest, 0, UINT8_MAX);
+        versions.newest = CLAMP(newest, 0, UINT8_MAX);
+    }
+    return versions;
+}
+
+/* Whether the other side speaks as we do. */
+static gboolean is_understood(Client *client, JsonObject *message)
+{
+    const ColonyVersions *mine = &colony_speaks[COLONY_PROTOCOL_CONTROL];
+    const ColonyNode *node = client->server->node;
+    ColonyVersions theirs = read_speaks(message);
+    gint64 version = colony_json_int(message, "version", 0);
+    g_autofree char *who = g_strconcat("node ", node->name, NULL);
+    g_autofree char *text = NULL;
+
+    if (version != COLONY_CONTROL_VERSION) {
+        client_refuse(client, COLONY_CONTROL_ERROR_VERSION,
+                      "%s expects requests of form %d, not %" G_GINT64_FORMAT
+                      ": install the same version of colony on all hosts",
+                      who, COLONY_CONTROL_VERSION, version);
+        return FALSE;
+    }
+    if (!colony_versions_common(mine, &theirs)) {
+        text = colony_versions_differ(COLONY_PROTOCOL_CONTROL, who, mine,
+                                      "who asks", &theirs);
+        client_refuse(client, COLONY_CONTROL_ERROR_VERSION, "%s", text);
+        return FALSE;
+    }
+    return TRUE;
+}
+
+/* Whether the other side means this node. */
 static gboolean is_for_us(Client *client, JsonObject *message)
 {
     const ColonyConfig *config = client->server->config;
     const ColonyNode *node = client->server->node;
     const char *vm = colony_json_string(message, "vm");
     const char *to = colony_json_string(message, "to");
-    gint64 version = colony_json_int(message, "version", 0);
 
-    if (version != COLONY_CONTROL_VERSION) {
-        client_refuse(client, COLONY_CONTROL_ERROR_VERSION,
-                      "node %s speaks version %d of the supervisors' protocol, "
-                      "not %" G_GINT64_FORMAT ": install the same version of "
-                      "colony on all hosts", node->name,
-                      COLONY_CONTROL_VERSION, version);
-        return FALSE;
-    }
     if (!vm || strcmp(vm, config->name)) {
         client_refuse(client, COLONY_CONTROL_ERROR_VERSION,
                       "the supervisor of VM %s was reached, not of %s: compare "
@@ -256,7 +290,7 @@ static void listen_from_now_on(Client *client)
 static void serve(Client *client, JsonObject *message, const char *verb)
 {
     static const char *const ours[] = {
-        "verb", "vm", "to", "version", "digest", "file", "host",
+        "verb", "vm", "to", "version", "speaks", "digest", "file", "host",
     };
     ColonyRequest *request = g_new(ColonyRequest, 1);
     g_autofree char *name = g_strdup(verb);
@@ -289,7 +323,7 @@ static void take_line(void *opaque, JsonObject *message)
                       "a request without a verb");
         return;
     }
-    if (!is_for_us(client, message)) {
+    if (!is_understood(client, message) || !is_for_us(client, message)) {
         return;
     }
     if (!g_strv_contains(harmless, verb) && !is_same_config(client, message)) {

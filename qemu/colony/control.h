@@ -6,9 +6,14 @@
  * the config has them. Without them the TCP port serves only addresses of the
  * config's nodes.
  *
- *   > {"verb": "report", "vm": NAME, "to": NODE, "version": 1, ...arguments}
+ *   > {"verb": "report", "vm": NAME, "to": NODE, "version": 1,
+ *      "speaks": [1, 1], ...arguments}
  *   < {"return": {...}} or {"error": {"class": CLASS, "desc": TEXT}}
  *   < {"event": {...}}, many, after "events"; {"alive": true} now and then
+ *
+ * "version" is of this form, and never changes; "speaks" has the oldest and the
+ * newest version of all the rest (COLONY_PROTOCOL_CONTROL), [1, 1] if it is
+ * left out. Arguments that are not known are ignored.
  *
  * One request at a time on a connection; a line is at most COLONY_LINE_MAX
  * long, of a request 64 KiB. A request says the digest of the asker's config,

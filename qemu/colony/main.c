@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../../colo-net/core/versions.h"
 #include "verbs.h"
-#include "version.h"
 
 typedef struct {
     const char *name;
@@ -28,6 +28,8 @@ static const Verb verbs[] = {
     { "events", "what happens, as it happens", colony_verb_events },
     { "switchover", "let the secondary lead, without loss",
       colony_verb_switchover },
+    { "restart", "start a node's process again, as it is installed",
+      colony_verb_restart },
     { "reprotect", "protect the VM now, not at the next try",
       colony_verb_reprotect },
     { "verify", "compare both replicas", colony_verb_verify },
@@ -53,7 +55,7 @@ static int show_help(void)
 
 static int show_version(void)
 {
-    printf("colony %s\n", COLONY_VERSION);
+    printf("colony %s\n", colony_version);
     return EXIT_SUCCESS;
 }
 

@@ -103,7 +103,7 @@ static void copy_member(JsonObject *to, const char *name, JsonObject *from,
 static JsonObject *adapt_apusd(JsonObject *status, const ColonyNode *node)
 {
     static const char *const same[] = {
-        "state", "generation", "term", "amnesiac", "changing", "members",
+        "program", "state", "generation", "term", "amnesiac", "changing", "members",
         "log", "counters",
     };
     JsonObject *role = colony_json_object(status, "role");

@@ -6,11 +6,11 @@
 
 #include <unistd.h>
 
+#include "../../colo-net/core/versions.h"
 #include "report.h"
 #include "situation.h"
 #include "store.h"
 #include "supervisor-internal.h"
-#include "version.h"
 
 static double seconds(gint64 us)
 {
@@ -181,7 +181,7 @@ JsonObject *colony_report_new(ColonySupervisor *supervisor)
         colony_config_digest(supervisor->config));
 
     json_object_set_int_member(report, "version", 1);
-    json_object_set_string_member(report, "program", COLONY_VERSION);
+    json_object_set_string_member(report, "program", colony_version);
     json_object_set_string_member(report, "vm", supervisor->config->name);
     json_object_set_string_member(report, "node", supervisor->node->name);
     json_object_set_int_member(report, "member", supervisor->node->id);

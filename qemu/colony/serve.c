@@ -206,6 +206,25 @@ static void serve_replace(ColonySupervisor *supervisor, ColonyRequest *request,
     pass_on(supervisor, request, "apus-replace", more, SHORT_MS);
 }
 
+/* Its end is seen, and another is started: of what is installed by now. */
+static void serve_restart(ColonySupervisor *supervisor, ColonyRequest *request,
+                          JsonObject *arguments G_GNUC_UNUSED)
+{
+    if (colony_supervisor_view(supervisor)->part == COLONY_PART_LEADER) {
+        refuse(request, COLONY_CONTROL_ERROR_REFUSED,
+               "this node leads: let another one, with colony switchover, "
+               "which starts this one's QEMU again, too");
+        return;
+    }
+    if (!colony_machine_is_running(supervisor->machine)) {
+        refuse(request, COLONY_CONTROL_ERROR_REFUSED,
+               "there is no process on this node");
+        return;
+    }
+    colony_starter_renew(supervisor->starter);
+    colony_request_return(request, NULL);
+}
+
 static void serve_stop(ColonySupervisor *supervisor, ColonyRequest *request,
                        JsonObject *arguments G_GNUC_UNUSED)
 {
@@ -231,6 +250,7 @@ void colony_supervisor_serve(void *opaque, ColonyRequest *request,
         { "replace", serve_replace },
         { "prepare", serve_prepare },
         { "found", serve_found },
+        { "restart", serve_restart },
         { "stop", serve_stop },
     };
     g_autofree char *text = NULL;

@@ -6,9 +6,9 @@
 
 #include <string.h>
 
+#include "../../colo-net/core/versions.h"
 #include "line.h"
 #include "status-internal.h"
-#include "version.h"
 
 /* A process that ends more often than this has something the matter. */
 #define ENDED_OFTEN 3
@@ -115,23 +115,38 @@ static void warn_absent(ColonyStatus *status, const StatusNode *node)
     }
 }
 
+/* An upgrade is not done before all processes have been started again. */
+static void warn_program(ColonyStatus *status, const StatusNode *node)
+{
+    const char *supervisor = colony_json_string(node->report, "program");
+    const char *process = colony_json_string(node->apus, "program");
+
+    if (supervisor && strcmp(supervisor, colony_version)) {
+        warn(status, "program", node, g_strdup_printf(
+            "%s has Colony %s, here it is %s", node->node->name, supervisor,
+            colony_version));
+    }
+    if (supervisor && node->apus && g_strcmp0(process, supervisor)) {
+        warn(status, "old-process", node, g_strdup_printf(
+            "the %s that runs on %s is of Colony %s, installed is %s: %s",
+            node->node->can_run ? "QEMU" : "apusd", node->node->name,
+            process ? process : "0.1", supervisor, node == status->leader
+            ? "colony switchover replaces it" : "colony restart replaces it"));
+    }
+}
+
 static void warn_versions(ColonyStatus *status, const StatusNode *node)
 {
     g_autofree char *ours = g_strdup_printf(
         "%016" G_GINT64_MODIFIER "x", colony_config_digest(status->config));
     const char *config = colony_json_string(node->report, "config");
-    const char *program = colony_json_string(node->report, "program");
 
     if (config && strcmp(config, ours)) {
         warn(status, "config", node, g_strdup_printf(
             "the file on %s says something else than %s", node->node->name,
             status->config->path));
     }
-    if (program && strcmp(program, COLONY_VERSION)) {
-        warn(status, "program", node, g_strdup_printf(
-            "%s has Colony %s, here it is %s", node->node->name, program,
-            COLONY_VERSION));
-    }
+    warn_program(status, node);
 }
 
 static void warn_own(ColonyStatus *status, const StatusNode *node)

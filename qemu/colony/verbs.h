@@ -28,6 +28,7 @@ int colony_verb_status(int argc, char **argv);
 int colony_verb_events(int argc, char **argv);
 int colony_verb_failover(int argc, char **argv);
 int colony_verb_switchover(int argc, char **argv);
+int colony_verb_restart(int argc, char **argv);
 int colony_verb_reprotect(int argc, char **argv);
 int colony_verb_verify(int argc, char **argv);
 int colony_verb_replace(int argc, char **argv);

@@ -14,7 +14,7 @@ cp -R "$top/qemu/packaging/debian" "$folder/source/debian"
 cd "$folder/source"
 
 version=$(sed -n 's/^#define COLONY_VERSION "\(.*\)"/\1/p' \
-    "$top/qemu/colony/version.h")
+    "$top/colo-net/core/versions.h")
 packaged=$(dpkg-parsechangelog -S Version)
 test "$version" = "$packaged" ||
     die "this is Colony $version, its packages would be $packaged:" \

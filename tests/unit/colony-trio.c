@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "colo-net/core/versions.h"
 #include "tests/unit/colony-trio.h"
 
 static const char conf[] =
@@ -22,13 +23,13 @@ static const char member[] =
 
 /* node, member, digest, kind, "apus" of the kind, the rest */
 static const char report[] =
-    "{\"version\": 1, \"program\": \"0.1\", \"vm\": \"web\", "
+    "{\"version\": 1, \"program\": \"" COLONY_VERSION "\", \"vm\": \"web\", "
     "\"node\": \"%c\", \"member\": %d, \"config\": \"%016" G_GINT64_MODIFIER
     "x\", \"time\": 1795283000.25, \"age\": 0.1, "
     "\"supervisor\": {\"pid\": 811, \"uptime\": 86403.5, \"wanted\": \"up\"}, "
     "\"process\": {\"kind\": \"%s\", \"state\": \"running\", \"pid\": 840, "
     "\"uptime\": 86402.9, \"ended\": 0}, "
-    "\"apus\": {\"cluster\": \"web.1\", \"member\": %d, \"part\": \"%s\", "
+    "\"apus\": {\"program\": \"" COLONY_VERSION "\", \"cluster\": \"web.1\", \"member\": %d, \"part\": \"%s\", "
     "\"state\": \"%s\", \"generation\": 0, \"term\": 7, \"leader\": 1, "
     "\"secondary\": 2, \"amnesiac\": false, \"changing\": false, "
     "\"members\": [%s], \"log\": {\"commit\": 64}, \"counters\": "

@@ -219,7 +219,7 @@ static void the_whole_command_line(void)
         "    -no-user-config \\\n"
         "    -display none \\\n"
         "    -msg timestamp=on \\\n"
-        "    -machine q35 \\\n"
+        "    -machine pc-q35-10.0 \\\n"
         "    -accel kvm \\\n"
         "    -cpu host \\\n"
         "    -smp 2 \\\n"

@@ -8,6 +8,8 @@
 
 #include <string.h>
 
+#include "colo-net/core/versions.h"
+
 /* --- JSON ---------------------------------------------------------------- */
 
 static void put(JsonBuilder *builder, const char *name, int64_t value)
@@ -135,6 +137,7 @@ JsonNode *apusd_report(const ApusdConfig *config, const ApusStatus *status,
     g_autoptr(JsonBuilder) builder = json_builder_new();
 
     json_builder_begin_object(builder);
+    put_text(builder, "program", colony_version);
     put_text(builder, "name", config->name);
     put(builder, "id", config->apus.id);
     put_text(builder, "state", apus_state_name(status->state));
