@@ -5,10 +5,12 @@
  */
 
 #include <glib/gstdio.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "command.h"
+#include "store.h"
 #include "supervisor-internal.h"
 
 #define FOUND_MS 20000
@@ -239,18 +241,46 @@ static gboolean begin_apusd(ColonySupervisor *supervisor, ColonyLaunched *done,
     return FALSE;
 }
 
+/* Disks that the founding has renounced would be refused for ever. */
+static gboolean forget_disks(ColonySupervisor *supervisor, GError **error)
+{
+    const ColonyRecord *record = supervisor->record;
+    JsonObject *data;
+    g_autofree char *names = NULL, *text = NULL;
+    GError *local = NULL;
+
+    if (!strcmp(record->boot, supervisor->node->name)) {
+        return TRUE;
+    }
+    names = colony_store_put_aside(supervisor->config, supervisor->node,
+                                   record->disks, &local);
+    if (names) {
+        text = g_strdup_printf("newer than what %s was started with, so that "
+                               "it is copied anew: %s", record->boot, names);
+        g_message("%s", text);
+        data = json_object_new();
+        json_object_set_string_member(data, "text", text);
+        colony_supervisor_emit(supervisor, "COLONY_WARNING", data);
+    }
+    if (local) {
+        g_propagate_error(error, local);
+    }
+    return !local;
+}
+
 /*
  * Only after the record says so, and before anything is started: whatever is
  * interrupted is done again.
  */
-static gboolean forget_member(ColonySupervisor *supervisor, GError **error)
+static gboolean forget_before(ColonySupervisor *supervisor, GError **error)
 {
     ColonyRecord *record = supervisor->record;
 
     if (!record->forget) {
         return TRUE;
     }
-    if (!put_aside(supervisor->node, error)) {
+    if (!put_aside(supervisor->node, error) ||
+        !forget_disks(supervisor, error)) {
         return FALSE;
     }
     record->forget = FALSE;
@@ -266,7 +296,7 @@ void colony_launch(ColonySupervisor *supervisor, ColonyLaunched *done,
 {
     g_autoptr(GError) error = NULL;
 
-    if (!forget_member(supervisor, &error)) {
+    if (!forget_before(supervisor, &error)) {
         done(opaque, error);
         return;
     }

@@ -227,7 +227,7 @@ static const char *const process_states[] = {
 };
 
 static const char *const tasks[] = {
-    "start", "cold", "join", "prepare", "resync", "migrate", "protect",
+    "start", "cold", "elect", "join", "prepare", "resync", "migrate", "protect",
     "retry", "switchover", "replace", "verify", "down", NULL
 };
 

@@ -94,27 +94,6 @@ static void fail(ColonyProtector *protector, const char *why)
 
 /* --- how things are ------------------------------------------------------- */
 
-/* Whether the group, too, hears @node, and counts on it. */
-static gboolean is_heard(const ColonyView *view, const ColonyNode *node)
-{
-    JsonObject *apus = view->apus && JSON_NODE_HOLDS_OBJECT(view->apus)
-                       ? json_node_get_object(view->apus) : NULL;
-    JsonArray *members = colony_json_array(apus, "members");
-
-    for (guint i = 0; members && i < json_array_get_length(members); i++) {
-        JsonNode *element = json_array_get_element(members, i);
-        JsonObject *member = JSON_NODE_HOLDS_OBJECT(element)
-                             ? json_node_get_object(element) : NULL;
-
-        if (colony_json_int(member, "id", 0) == node->id) {
-            return colony_json_boolean(member, "connected", FALSE) &&
-                   !colony_json_boolean(member, "suspected", TRUE) &&
-                   !colony_json_boolean(member, "amnesiac", TRUE);
-        }
-    }
-    return FALSE;
-}
-
 static gboolean is_candidate(ColonyProtector *protector,
                              const ColonyNode *node)
 {
@@ -126,7 +105,7 @@ static gboolean is_candidate(ColonyProtector *protector,
     }
     start = colony_json_object(
         colony_peers_get(supervisor->peers, node)->report, "start");
-    return is_heard(colony_supervisor_view(supervisor), node) &&
+    return colony_view_counts(colony_supervisor_view(supervisor), node->id) &&
            !g_strcmp0(colony_json_string(start, "process"), "idle") &&
            (guint64)colony_json_int(start, "generation", 0) ==
            supervisor->record->generation;

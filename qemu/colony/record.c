@@ -47,6 +47,8 @@ static void parse(ColonyRecord *record, GKeyFile *file, GError **error)
     record->forget = get_boolean(file, "group", "forget", error);
     record->id = get_text(file, "group", "id");
     record->boot = get_text(file, "group", "boot");
+    record->disks = g_key_file_has_key(file, "group", "disks", NULL)
+                    ? get_number(file, "group", "disks", error) : G_MAXINT64;
     record->absent = g_key_file_get_string_list(file, "group", "absent", NULL,
                                                 NULL);
     record->term = get_number(file, "roles", "term", error);
@@ -98,6 +100,7 @@ gboolean colony_record_save(const ColonyRecord *record, GError **error)
     g_key_file_set_boolean(file, "group", "forget", record->forget);
     g_key_file_set_string(file, "group", "id", record->id ?: "");
     g_key_file_set_string(file, "group", "boot", record->boot ?: "");
+    g_key_file_set_uint64(file, "group", "disks", record->disks);
     if (record->absent) {
         g_key_file_set_string_list(file, "group", "absent",
                                    (const char *const *)record->absent,
@@ -122,7 +125,7 @@ static void clear_founding(ColonyRecord *record)
 }
 
 gboolean colony_record_found(ColonyRecord *record, guint64 generation,
-                             const char *id, const char *boot,
+                             const char *id, const char *boot, guint64 disks,
                              const char *const *absent, GError **error)
 {
     ColonyRecord before = *record;
@@ -133,6 +136,7 @@ gboolean colony_record_found(ColonyRecord *record, guint64 generation,
         .generation = generation,
         .id = g_strdup(id),
         .boot = g_strdup(boot),
+        .disks = disks,
         .absent = g_strdupv((char **)absent),
         .founding = TRUE,
         .forget = TRUE,

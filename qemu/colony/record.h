@@ -20,6 +20,7 @@ typedef struct ColonyRecord {
     guint64 generation; /* how often the group was founded; 0: never */
     char *id; /* of this founding, by whoever began it; NULL: none */
     char *boot; /* the node where the VM booted then */
+    guint64 disks; /* the lowest generation of its disks; G_MAXINT64: ? */
     char **absent; /* nodes that this one knows to have never been members */
     gboolean founding; /* the member may not have been made yet */
     gboolean forget; /* a member that is there is of a founding before */
@@ -35,10 +36,11 @@ ColonyRecord *colony_record_load(const char *directory, GError **error);
 gboolean colony_record_save(const ColonyRecord *record, GError **error);
 /*
  * This node belongs to another founding from now on, which is saved; nothing
- * has changed if that fails. @absent: see above; may be NULL.
+ * has changed if that fails. @absent: see above; may be NULL. @disks: see
+ * above.
  */
 gboolean colony_record_found(ColonyRecord *record, guint64 generation,
-                             const char *id, const char *boot,
+                             const char *id, const char *boot, guint64 disks,
                              const char *const *absent, GError **error);
 
 /*

@@ -8,6 +8,8 @@
 #include "situation.h"
 #include "store.h"
 
+#define SETTLE_MS 3000
+
 ColonyProcess colony_situation_process(const ColonySupervisor *supervisor)
 {
     const ColonyView *view = colony_supervisor_view(supervisor);
@@ -73,6 +75,7 @@ static void get_store(const ColonySupervisor *supervisor,
     }
     situation->store = stored.state;
     situation->disks = stored.generation;
+    situation->lowest = stored.lowest;
 }
 
 JsonObject *colony_situation_json(const ColonySupervisor *supervisor)
@@ -91,6 +94,7 @@ JsonObject *colony_situation_json(const ColonySupervisor *supervisor)
     if (record->id) {
         json_object_set_string_member(object, "id", record->id);
         json_object_set_string_member(object, "boot", record->boot);
+        json_object_set_int_member(object, "boot-disks", record->disks);
     }
     json_object_set_boolean_member(object, "off", record->off);
     json_object_set_boolean_member(
@@ -102,6 +106,7 @@ JsonObject *colony_situation_json(const ColonySupervisor *supervisor)
     }
     json_object_set_array_member(object, "absent", absent);
     json_object_set_int_member(object, "disks", own.disks);
+    json_object_set_int_member(object, "lowest", own.lowest);
     json_object_set_int_member(object, "store", own.store);
     return object;
 }
@@ -136,6 +141,8 @@ static void get_own(const ColonySupervisor *supervisor, ColonySituation *own)
     own->generation = record->generation;
     own->id = record->id;
     own->off = record->off;
+    own->led = g_get_monotonic_time() - supervisor->led <
+               colony_situation_settle_us(supervisor);
     own->term = record->term;
     own->leader = colony_situation_place(
         supervisor->config,
@@ -155,6 +162,18 @@ static gboolean is_listed(JsonArray *names, const char *name)
     return FALSE;
 }
 
+static guint64 get_absent(const ColonyConfig *config, JsonArray *names)
+{
+    guint64 absent = 0;
+
+    for (guint i = 0; i < config->nodes->len; i++) {
+        const ColonyNode *node = g_ptr_array_index(config->nodes, i);
+
+        absent |= (guint64)is_listed(names, node->name) << i;
+    }
+    return absent;
+}
+
 static void get_peer(const ColonySupervisor *supervisor,
                      const ColonyNode *node, ColonySituation *there)
 {
@@ -169,10 +188,10 @@ static void get_peer(const ColonySupervisor *supervisor,
     there->id = colony_json_string(start, "id");
     there->elected = colony_json_boolean(start, "elected", FALSE);
     there->off = colony_json_boolean(start, "off", FALSE);
-    there->expects = is_listed(colony_json_array(start, "absent"),
-                               supervisor->node->name);
+    there->absent = get_absent(config, colony_json_array(start, "absent"));
     there->term = colony_json_int(start, "term", 0);
     there->disks = colony_json_int(start, "disks", 0);
+    there->lowest = colony_json_int(start, "lowest", G_MAXINT64);
     there->store = colony_json_int(start, "store", COLONY_STORE_MISSING);
     there->leader = colony_situation_place(config, colony_config_member(
         config, colony_json_int(start, "leader", 0)));
@@ -220,6 +239,11 @@ void colony_situation_note_members(ColonySupervisor *supervisor)
     }
 }
 
+gint64 colony_situation_settle_us(const ColonySupervisor *supervisor)
+{
+    return MAX(SETTLE_MS, 10 * (gint64)supervisor->config->timeout) * 1000;
+}
+
 gboolean colony_situation_is_left_out(const ColonySupervisor *supervisor)
 {
     GPtrArray *nodes = supervisor->config->nodes;
@@ -236,6 +260,8 @@ gboolean colony_situation_is_left_out(const ColonySupervisor *supervisor)
             colony_peers_get(supervisor->peers, node)->report, "apus");
         if (!g_strcmp0(colony_json_string(apus, "part"), "leader") &&
             colony_json_boolean(apus, "may-speak", FALSE) &&
+            (guint64)colony_json_int(apus, "term", 0) >=
+            supervisor->record->term &&
             colony_json_int(apus, "secondary", 0) != self) {
             return TRUE;
         }

@@ -23,6 +23,8 @@ unsigned colony_situation_place(const ColonyConfig *config,
                                 const ColonyNode *node);
 /* Who has become a member is not expected any more. */
 void colony_situation_note_members(ColonySupervisor *supervisor);
+/* For so long a takeover may be under way, or a leader unheard of. */
+gint64 colony_situation_settle_us(const ColonySupervisor *supervisor);
 /* Whether some other node says that the group goes on without this one. */
 gboolean colony_situation_is_left_out(const ColonySupervisor *supervisor);
 

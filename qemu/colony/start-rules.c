@@ -143,6 +143,7 @@ static ColonyDecision found(const ColonySituation *nodes, unsigned count,
         .what = COLONY_DO_FOUND,
         .node = boot,
         .generation = newest_generation(nodes, count) + 1,
+        .disks = nodes[boot].lowest,
     };
 }
 
@@ -187,13 +188,17 @@ static gboolean is_elected(const ColonySituation *nodes, unsigned count,
     return FALSE;
 }
 
-/* Somebody of the founding may have the VM, or be heard with it. */
+/*
+ * Somebody of the founding may have the VM, or be heard with it; @off: a bit
+ * for each node that was said to be off.
+ */
 static gboolean may_have(const ColonySituation *nodes, unsigned count,
-                         const ColonySituation *founding)
+                         const ColonySituation *founding, guint64 off)
 {
     for (unsigned i = 0; i < count; i++) {
-        if (!answers(&nodes[i]) || (nodes[i].process == COLONY_PROCESS_VM &&
-                                    are_one(&nodes[i], founding))) {
+        if ((!answers(&nodes[i]) && !(off >> i & 1)) ||
+            (nodes[i].process == COLONY_PROCESS_VM &&
+             are_one(&nodes[i], founding))) {
             return TRUE;
         }
     }
@@ -225,7 +230,8 @@ static ColonyDecision settle(const ColonySituation *nodes, unsigned count,
                              "colony replace")
                       : act(COLONY_DO_NOTHING, self);
     }
-    if (ours || (!theirs && may_have(nodes, count, own))) {
+    if (ours || (!theirs && (own->led || may_have(nodes, count, own,
+                                                  node->absent)))) {
         return act(COLONY_DO_NOTHING, self);
     }
     return act(theirs || node->generation > own->generation ||
@@ -249,7 +255,7 @@ static ColonyDecision heed(const ColonySituation *nodes, unsigned count,
         }
         if (!own->generation) {
             /* Who has no state may have voted, and forgotten it. */
-            if (node->expects &&
+            if (node->absent >> self & 1 &&
                 node->generation == newest_generation(nodes, count)) {
                 decision = act(COLONY_DO_JOIN, i);
             }

@@ -44,9 +44,15 @@ typedef struct ColonySituation {
     const char *id; /* of the founding, see record.h; or NULL */
     ColonyProcess process;
     gboolean elected; /* leads, and has a majority now */
-    gboolean expects; /* it has founded without oneself, who may join */
+    gboolean led; /* of late its member has heard who leads */
+    /*
+     * A bit for each node that its founding was begun without: that was off for
+     * certain, as was said, and may join.
+     */
+    guint64 absent;
     ColonyStore store;
     guint64 disks; /* generation of the disks, see gannet-side-file.rst */
+    guint64 lowest; /* that of the oldest of them; G_MAXINT64: not known */
     guint64 term; /* of the newest roles that it has heard of */
     unsigned leader; /* by these; a place in the array + 1; 0: not known */
 } ColonySituation;
@@ -66,6 +72,7 @@ typedef struct ColonyDecision {
     ColonyDo what;
     unsigned node;
     guint64 generation; /* of FOUND */
+    guint64 disks; /* of FOUND: ->lowest of the node where the VM boots */
     const char *why; /* a sentence with %s for the node's name; or NULL */
 } ColonyDecision;
 

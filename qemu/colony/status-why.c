@@ -116,6 +116,7 @@ typedef struct TaskWords {
 static const TaskWords task_words[] = {
     { "start", "starts" },
     { "cold", "finds out whose disks are the newest" },
+    { "elect", "is to boot the VM, and waits for a majority of the members" },
     { "join", "waits to be brought up to date by the leader" },
     { "ask", "%s gets ready to take the VM" },
     { "prepare", "is ready to take the VM of %s" },
@@ -553,9 +554,19 @@ static char *why_forgotten(const ColonyStatus *status)
                            status->config->path, status->config->path);
 }
 
+static char *why_not_elected(const ColonyStatus *status,
+                             const StatusNode *node)
+{
+    g_autofree char *task = status_task_text(status, node);
+
+    return g_strdup_printf("nobody has the VM: %s %s; it goes on by itself "
+                           "when enough of them vote", node->node->name, task);
+}
+
 char *status_why_leaderless(const ColonyStatus *status)
 {
     const StatusNode *cold = with_task(status, "cold");
+    const StatusNode *elect = with_task(status, "elect");
     const StatusNode *fails = who_fails_to_start(status);
     g_autofree char *each = NULL, *words = NULL;
 
@@ -567,6 +578,9 @@ char *status_why_leaderless(const ColonyStatus *status)
             return g_strdup_printf("%s was elected, and takes over",
                                    node->node->name);
         }
+    }
+    if (elect) {
+        return why_not_elected(status, elect);
     }
     words = fails ? why_not_started(fails) : NULL;
     if (cold || status->leader) {

@@ -5,6 +5,7 @@
  */
 
 #include <errno.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "command.h"
@@ -17,16 +18,15 @@ static const char *const names[] = {
     [COLONY_STORE_MISSING] = "missing",
 };
 
-/* @state: all 0 if nothing was ever replicated. */
-static gboolean read_side_file(const char *path, GannetSideState *state,
+/* @header: all 0 if nothing was ever replicated. */
+static gboolean read_side_file(const char *path, GannetSideHeader *header,
                                GError **error)
 {
     g_autofree char *content = NULL;
-    GannetSideHeader header;
     gsize size;
     GError *local = NULL;
 
-    *state = (GannetSideState) { 0 };
+    *header = (GannetSideHeader) { 0 };
     if (!g_file_get_contents(path, &content, &size, &local)) {
         if (g_error_matches(local, G_FILE_ERROR, G_FILE_ERROR_NOENT)) {
             g_error_free(local);
@@ -43,12 +43,8 @@ static gboolean read_side_file(const char *path, GannetSideState *state,
     if (gannet_side_is_zero((guint8 *)content, size)) {
         return TRUE;
     }
-    if (!gannet_side_header_get((guint8 *)content, GANNET_SIDE_ANY_SIZE,
-                                &header, error)) {
-        return FALSE;
-    }
-    *state = header.state;
-    return TRUE;
+    return gannet_side_header_get((guint8 *)content, GANNET_SIDE_ANY_SIZE,
+                                  header, error);
 }
 
 static ColonyStore read_disk(const ColonyNode *node, const ColonyDisk *disk,
@@ -56,6 +52,7 @@ static ColonyStore read_disk(const ColonyNode *node, const ColonyDisk *disk,
 {
     const char *image = g_hash_table_lookup(disk->files, node->name);
     g_autofree char *path = colony_path_metadata(node, disk);
+    GannetSideHeader header;
 
     *state = (GannetSideState) { 0 };
     if (!image || access(image, R_OK | W_OK) < 0) {
@@ -65,9 +62,10 @@ static ColonyStore read_disk(const ColonyNode *node, const ColonyDisk *disk,
                     "%s: %s", image ?: "no file", g_strerror(number));
         return COLONY_STORE_MISSING;
     }
-    if (!read_side_file(path, state, error)) {
+    if (!read_side_file(path, &header, error)) {
         return COLONY_STORE_MISSING;
     }
+    *state = header.state;
     return state->partial ? COLONY_STORE_PARTIAL : COLONY_STORE_CLEAN;
 }
 
@@ -91,7 +89,10 @@ static void add_disk(JsonArray *disks, const ColonyDisk *disk,
 ColonyStored colony_store_read(const ColonyConfig *config,
                                const ColonyNode *node, JsonArray *disks)
 {
-    ColonyStored stored = { .state = COLONY_STORE_CLEAN };
+    ColonyStored stored = {
+        .state = COLONY_STORE_CLEAN,
+        .lowest = G_MAXINT64,
+    };
 
     for (guint i = 0; i < config->disks->len && node->can_run; i++) {
         const ColonyDisk *disk = g_ptr_array_index(config->disks, i);
@@ -101,9 +102,65 @@ ColonyStored colony_store_read(const ColonyConfig *config,
 
         stored.state = MAX(stored.state, store);
         stored.generation = MAX(stored.generation, state.generation);
+        stored.lowest = MIN(stored.lowest, state.generation);
         if (disks) {
             add_disk(disks, disk, store, &state, error);
         }
     }
     return stored;
+}
+
+/*
+ * In the place of a side file comes one that knows of nothing but the disk's
+ * size, so that no VM starts from it.
+ */
+static gboolean replace_side_file(const char *path,
+                                  const GannetSideHeader *before,
+                                  GError **error)
+{
+    const GannetSideHeader header = {
+        .sequence = before->sequence + 1,
+        .image_size = before->image_size,
+        .state = { .partial = TRUE },
+    };
+    g_autofree char *old = g_strconcat(path, ".old", NULL);
+    g_autofree char *content = NULL, *fresh = g_malloc0(COLONY_METADATA_SIZE);
+    guint8 page[GANNET_SIDE_FILE_PAGE];
+    unsigned place = gannet_side_header_put(&header, page);
+    gsize size;
+
+    memcpy(fresh + place * sizeof(page), page, sizeof(page));
+    return g_file_get_contents(path, &content, &size, error) &&
+           g_file_set_contents_full(old, content, size,
+                                    G_FILE_SET_CONTENTS_CONSISTENT |
+                                    G_FILE_SET_CONTENTS_DURABLE, 0600,
+                                    error) &&
+           g_file_set_contents_full(path, fresh, COLONY_METADATA_SIZE,
+                                    G_FILE_SET_CONTENTS_CONSISTENT |
+                                    G_FILE_SET_CONTENTS_DURABLE, 0600, error);
+}
+
+char *colony_store_put_aside(const ColonyConfig *config,
+                             const ColonyNode *node, guint64 generation,
+                             GError **error)
+{
+    g_autoptr(GString) names = g_string_new(NULL);
+
+    for (guint i = 0; i < config->disks->len && node->can_run; i++) {
+        const ColonyDisk *disk = g_ptr_array_index(config->disks, i);
+        g_autofree char *path = colony_path_metadata(node, disk);
+        GannetSideHeader header;
+
+        /* What cannot be read is told of by whoever uses it. */
+        if (!read_side_file(path, &header, NULL) ||
+            header.state.generation <= generation) {
+            continue;
+        }
+        if (!replace_side_file(path, &header, error)) {
+            return NULL;
+        }
+        g_string_append_printf(names, "%s%s", names->len ? ", " : "",
+                               disk->id);
+    }
+    return names->len ? g_string_free(g_steal_pointer(&names), FALSE) : NULL;
 }

@@ -51,6 +51,7 @@ typedef struct ColonySupervisor {
     ColonyProtector *protector;
     ColonyVerifier *verifier;
     gint64 looked; /* when the view was made, monotonic */
+    gint64 led; /* when its member heard who leads, monotonic */
     gboolean calm; /* the others are asked seldom */
     gboolean ending;
     gboolean looking;

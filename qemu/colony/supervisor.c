@@ -66,6 +66,9 @@ static void note_roles(ColonySupervisor *supervisor)
     ColonyRecord *record = supervisor->record;
     unsigned mate = get_mate(view) ?: record->mate;
 
+    if (view->leader && colony_view_counts(view, view->leader)) {
+        supervisor->led = g_get_monotonic_time();
+    }
     if (view->known && view->leader && view->term >= record->term &&
         (view->term != record->term || view->leader != record->leader ||
          view->secondary != record->secondary || mate != record->mate)) {
@@ -432,6 +435,7 @@ int colony_supervise(const ColonyConfig *config, const ColonyNode *node,
         .config = config,
         .node = node,
         .began = g_get_monotonic_time(),
+        .led = g_get_monotonic_time(),
         .loop = g_main_loop_new(NULL, FALSE),
         .lock = -1,
     };

@@ -210,11 +210,12 @@ static gboolean are_off(const ColonyConfig *config, const ColonyStatus *status)
 static gboolean is_meant(const ColonyConfig *config, const Options *options,
                          const ColonyStatus *status)
 {
+    const ColonyNode *leader = colony_status_leader(status);
     g_autofree char *silent = NULL;
 
-    if (colony_status_leader(status)) {
+    if (leader && colony_operate_is_alive(status, leader)) {
         g_printerr("%s: %s leads already; there is nothing to choose\n",
-                   g_get_prgname(), colony_status_leader(status)->name);
+                   g_get_prgname(), leader->name);
         return FALSE;
     }
     silent = colony_operate_silent(config, status);

@@ -114,6 +114,22 @@ static void digest_apusd(ColonyView *view)
     view->run_state = "";
 }
 
+gboolean colony_view_counts(const ColonyView *view, unsigned member)
+{
+    JsonArray *members = colony_json_array(object_of(view->apus), "members");
+
+    for (guint i = 0; members && i < json_array_get_length(members); i++) {
+        JsonObject *entry = object_of(json_array_get_element(members, i));
+
+        if (colony_json_int(entry, "id", 0) == member) {
+            return colony_json_boolean(entry, "connected", FALSE) &&
+                   !colony_json_boolean(entry, "suspected", TRUE) &&
+                   !colony_json_boolean(entry, "amnesiac", FALSE);
+        }
+    }
+    return FALSE;
+}
+
 static void tell(GArray *waiters)
 {
     for (guint i = 0; i < waiters->len; i++) {

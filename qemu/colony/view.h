@@ -53,4 +53,7 @@ void colony_viewer_forget(ColonyViewer *viewer);
 
 const ColonyView *colony_viewer_view(const ColonyViewer *viewer);
 
+/* Whether this node's member hears @member, and that counts. */
+gboolean colony_view_counts(const ColonyView *view, unsigned member);
+
 #endif

@@ -174,6 +174,9 @@ def test_a_hanging_qemu_makes_room(client, start_nodes):
     nodes.supervisors[leader].host.run(['kill', '-STOP', pid])
     assert nodes.supervisors[leader].end() == 0
     nodes.supervisors[leader].start()
+    # Five timeouts, and a look or two: not the half minute of a witness.
+    nodes.wait_status(lambda status: nodes.report(status, leader).get(
+        'process', {}).get('pid', pid) != pid, timeout=15)
     status = nodes.wait_protected(leader=heir)
     assert nodes.report(status, leader)['process']['pid'] != pid
     crowd.wait_each()
@@ -260,3 +263,56 @@ def test_failure_after_failure(lab, client, start_nodes):
         crowd.wait_each()
     crowd.stop()
     crowd.judge()
+
+
+@pytest.mark.soak
+def test_newer_disks_that_were_given_up_are_copied_anew(
+        lab, client, start_nodes):
+    nodes = on_disk(lab, start_nodes)
+    before = nodes.status()
+    newer, older = before['leader'], before['secondary']
+    nodes.supervisors[older].kill()
+    nodes.kill_process(before, older)
+    nodes.wait_status(lambda status: status['health'] == 'unprotected' and
+                      'secondary' not in status)
+    Redis(client, ADDRESS).call('SET', 'key', 'lost')
+    for name in newer, 'c':
+        nodes.supervisors[name].kill()
+        nodes.kill_process(before, name)
+    # The switch forgets where the guest was.
+    nodes.supervisors[newer].host.cut()
+    nodes.supervisors[newer].host.restore()
+    for name in older, 'c':
+        nodes.supervisors[name].start()
+    nodes.wait_status(lambda status: all(
+        nodes.report(status, name).get('start', {}).get('process') == 'idle'
+        for name in (older, 'c')))
+    nodes.run_anyhow('up', '--disk-of', older, '--force')
+    nodes.wait_served(client)
+    assert Redis(client, ADDRESS).wait_loaded().call('GET', 'key') is None
+    nodes.supervisors[newer].start()
+    nodes.wait_protected(leader=older)
+    assert nodes.supervisors[newer].messages.count('copied anew: disk0') == 1
+
+
+@pytest.mark.soak
+def test_who_was_forced_alone_goes_on_when_another_comes(
+        lab, client, start_nodes):
+    nodes = on_disk(lab, start_nodes)
+    before = nodes.status()
+    Redis(client, ADDRESS).call('SET', 'key', 'value')
+    lose_power(nodes, before)
+    leader = before['leader']
+    host = nodes.supervisors[leader].host
+    nodes.supervisors[leader].start()
+    nodes.wait_status(lambda status: nodes.report(status, leader).get(
+        'start', {}).get('process') == 'idle', host=host)
+    nodes.run_anyhow('up', '--force')
+    nodes.wait_status(lambda status: any(
+        'waits for a majority of the members: b and c are not' in node['text']
+        for node in status['nodes']), host=host)
+    nodes.supervisors['c'].start()
+    nodes.wait_served(client)
+    assert Redis(client, ADDRESS).wait_loaded().call('GET', 'key') == b'value'
+    nodes.supervisors[before['secondary']].start()
+    nodes.wait_protected(leader=leader)

@@ -209,6 +209,7 @@ static void test_remembered(Fixture *fixture, const void *opaque G_GNUC_UNUSED)
     record->generation = G_MAXUINT64;
     record->id = g_strdup("abc");
     record->boot = g_strdup("b");
+    record->disks = 8;
     record->term = 7;
     record->leader = 2;
     record->secondary = 65535;
@@ -225,6 +226,7 @@ static void test_remembered(Fixture *fixture, const void *opaque G_GNUC_UNUSED)
     g_assert_cmpuint(record->generation, ==, G_MAXUINT64);
     g_assert_cmpstr(record->id, ==, "abc");
     g_assert_cmpstr(record->boot, ==, "b");
+    g_assert_cmpuint(record->disks, ==, 8);
     g_assert_cmpuint(record->term, ==, 7);
     g_assert_cmpuint(record->leader, ==, 2);
     g_assert_cmpuint(record->secondary, ==, 65535);
@@ -242,16 +244,18 @@ static void test_unsaved_founding(Fixture *fixture,
     GError *error = NULL;
     ColonyRecord *record = colony_record_load(fixture->directory, &error);
 
-    g_assert_true(colony_record_found(record, 3, "x", "a", NULL, &error));
+    g_assert_true(colony_record_found(record, 3, "x", "a", 5, NULL, &error));
     record->founding = record->forget = FALSE;
     record->term = 9;
     g_free(record->path);
     record->path = g_build_filename(fixture->directory, "no", "state", NULL);
-    g_assert_false(colony_record_found(record, 4, "y", "b", absent, &error));
+    g_assert_false(colony_record_found(record, 4, "y", "b", 6, absent,
+                                       &error));
     g_assert_nonnull(error);
     g_error_free(error);
     g_assert_cmpuint(record->generation, ==, 3);
     g_assert_cmpstr(record->id, ==, "x");
+    g_assert_cmpuint(record->disks, ==, 5);
     g_assert_cmpstr(record->boot, ==, "a");
     g_assert_cmpuint(record->term, ==, 9);
     g_assert_false(record->founding || record->forget);

@@ -40,6 +40,8 @@ static void take_word(ColonySituation *node, const char *word)
     }
     if (take_number(word, "g", &node->generation) ||
         take_number(word, "disks", &node->disks) ||
+        take_number(word, "lowest", &node->lowest) ||
+        take_number(word, "without", &node->absent) ||
         take_number(word, "term", &node->term)) {
         return;
     }
@@ -55,8 +57,8 @@ static void take_word(ColonySituation *node, const char *word)
         node->off = TRUE;
     } else if (!strcmp(word, "elected")) {
         node->elected = TRUE;
-    } else if (!strcmp(word, "expects")) {
-        node->expects = TRUE;
+    } else if (!strcmp(word, "led")) {
+        node->led = TRUE;
     } else if (!strcmp(word, "partial")) {
         node->store = COLONY_STORE_PARTIAL;
     } else if (!strcmp(word, "missing")) {
@@ -120,7 +122,7 @@ static const Case cases[] = {
       DO(START) },
     { "who-lost-its-state-does-not", { "none", "vm g1", "idle g1 votes" },
       DO(ASK) },
-    { "unless-it-was-never-told", { "none", "vm g2 expects", "idle g2" },
+    { "unless-it-was-never-told", { "none", "vm g2 without1", "idle g2" },
       AT(JOIN, 1) },
     { "who-is-older-joins", { "none g1", "vm g2", "idle g2 votes" },
       AT(JOIN, 1) },
@@ -132,6 +134,14 @@ static const Case cases[] = {
       DO(NOTHING) },
     { "nor-while-somebody-may-have-one",
       { "idle g1", "boots g2", "unknown" }, DO(NOTHING) },
+    { "unless-that-was-said-to-be-off",
+      { "idle g1", "boots g2 without4", "unknown" }, AT(JOIN, 1) },
+    { "and-not-another-one",
+      { "idle g1", "boots g2 without3", "unknown" }, DO(NOTHING) },
+    { "who-is-led-stays",
+      { "idle g1 led", "boots g2 without5", "unknown" }, DO(NOTHING) },
+    { "unless-a-newer-one-is-heard",
+      { "idle g1 led", "vm g2 elected", "idle g2 votes" }, AT(JOIN, 1) },
     { "a-majority-is-not-left",
       { "vm g1 elected", "boots g2", "idle g1 votes" }, DO(NOTHING) },
     { "forced-on-the-wrong-side",
@@ -297,9 +307,11 @@ static ColonySituation random_node(void)
         .generation = g_test_rand_int_range(0, 4),
         .id = g_test_rand_int_range(0, 4) ? "A" : "B",
         .process = g_test_rand_int_range(0, COLONY_PROCESS_OUTDATED + 1),
-        .expects = !g_test_rand_int_range(0, 4),
+        .led = !g_test_rand_int_range(0, 4),
+        .absent = g_test_rand_int_range(0, 1 << NODES),
         .store = g_test_rand_int_range(0, COLONY_STORE_MISSING + 1),
         .disks = g_test_rand_int_range(0, 3),
+        .lowest = g_test_rand_int_range(0, 3),
         .term = g_test_rand_int_range(0, 5),
         .leader = g_test_rand_int_range(0, NODES + 1),
     };
@@ -333,6 +345,7 @@ static void check(const ColonySituation *nodes, unsigned self,
     case COLONY_DO_FOUND:
         ++*founders;
         g_assert_true(own->wanted && about->can_run);
+        g_assert_cmpuint(decision.disks, ==, about->lowest);
         g_assert_cmpint(about->store, ==, COLONY_STORE_CLEAN);
         for (unsigned i = 0; i < NODES; i++) {
             g_assert_cmpuint(decision.generation, >, nodes[i].generation);
@@ -358,7 +371,7 @@ static void check(const ColonySituation *nodes, unsigned self,
         g_assert_true(about->generation > own->generation ||
                       (about->generation == own->generation &&
                        strcmp(about->id, own->id)));
-        g_assert_true(own->generation || about->expects);
+        g_assert_true(own->generation || about->absent >> self & 1);
         g_assert_false(own->generation && is_served(nodes, own));
         g_assert_true(own->process != COLONY_PROCESS_VM ||
                       is_served(nodes, about) || !own->generation);

@@ -304,6 +304,20 @@ static const Situation situations[] = {
         .why = "QEMU does not start on a: there is no kernel; nobody has the "
                "VM, and c does not start it alone: a is about to begin",
     }, {
+        .name = "forced-without-a-majority",
+        .changes = {
+            { 'a', "apus.part", "\"witness\"" }, { 'a', "apus.leader", NULL },
+            { 'a', "apus.secondary", NULL },
+            { 'a', "apus.state", "\"candidate\"" },
+            { 'b', NO_GROUP, "\"absent\"" }, { 'c', "", REFUSED },
+            { 'a', "task", "{\"kind\": \"elect\", \"error\": \"b and c are "
+              "not heard\"}" },
+        },
+        .health = COLONY_DOWN,
+        .why = "nobody has the VM: a is to boot the VM, and waits for a "
+               "majority of the members: b and c are not heard; it goes on by "
+               "itself when enough of them vote",
+    }, {
         .name = "power-was-lost-everywhere",
         .changes = {
             { 'a', NO_GROUP, "\"absent\"" }, { 'b', NO_GROUP, "\"absent\"" },

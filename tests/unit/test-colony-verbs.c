@@ -118,6 +118,18 @@ static const Case cases[] = {
                "c: up {*\"disk-of\":\"b\",\"off\":[\"a\"]}\n",
         .err = "*a is taken to be off*",
     }, {
+        .name = "up-by-force-when-the-leader-is-not-heard",
+        .verb = colony_verb_up, .words = "FILE --force",
+        .changes = { { 'a', "", NULL },
+                     { 'b', "apus.part", "\"witness\"" },
+                     { 'b', "apus.secondary", NULL },
+                     { 'b', "apus.members.0.connected", "false" },
+                     { 'c', "apus.secondary", NULL },
+                     { 'c', "apus.members.0.connected", "false" } },
+        .exit = 0,
+        .out = "b: up {*\"off\":[\"a\"]}\nc: up {*\"off\":[\"a\"]}\n",
+        .err = "*a is taken to be off*",
+    }, {
         .name = "up-disk-of-while-it-runs", .verb = colony_verb_up,
         .words = "FILE --disk-of b --force", .exit = 1, .out = "",
         .err = "*a leads already*",

@@ -11,7 +11,6 @@ reaches a shell of the machine that the tests run on, but colony's lines.
 import dataclasses
 import http.client
 import os
-import pathlib
 import pty
 import re
 import shlex
@@ -102,7 +101,7 @@ class Typist:
             'systemctl': self._systemctl, 'scp': self._scp,
             'virt-builder': self._build, 'truncate': self._truncate,
             'psql': self._psql, 'curl': self._curl, 'kill': self._kill,
-            'rm': self._remove, 'tail': self._real, 'df': self._real,
+            'tail': self._real, 'df': self._real,
             'sha256sum': self._real, 'ip': self._real}
 
     # --- places -------------------------------------------------------------
@@ -316,12 +315,6 @@ class Typist:
             node, f'kill $(head -1 /var/lib/colony/{NAME}/{node.name}/pid)')
         assert status == 0, output
 
-    def _remove(self, node, command):
-        """A file of the lab's, not of the machine's."""
-        path = pathlib.Path(self._here(node, command.text.split()[1]))
-        path.relative_to(self.lab.folder)
-        path.unlink()
-
     def _real(self, node, command):
         status, output = self._run(node, command.text)
         assert status == 0, output
@@ -331,7 +324,7 @@ class Typist:
     def happen(self, text):
         """The world does something, or time goes by until it has."""
         who, event = re.fullmatch(
-            r'(.*?) (loses? power|boots?|is there)', text).groups()
+            r'(.*?) (loses? power|boots?|leads|follows)', text).groups()
         names = 'abc' if who == 'all' else re.findall(r'\b[a-d]\b', who)
         for name in names:
             if event.startswith('lose'):
@@ -339,10 +332,13 @@ class Typist:
             elif event.startswith('boot'):
                 self.node(name).start()
             else:
-                there = re.compile(rf'^{name} .* (candidate|secondary) ', re.M)
-                self._until(self.node('a'),
-                            f'colony status /etc/colony/{NAME}.conf',
-                            lambda _status, output: there.search(output))
+                self._wait_role(self.node(name), {
+                    'leads': 'leader', 'follows': 'secondary'}[event])
+
+    def _wait_role(self, node, role):
+        row = re.compile(rf'^{node.name} .* {role} ', re.M)
+        self._until(node, f'colony status /etc/colony/{NAME}.conf',
+                    lambda _status, output: row.search(output))
 
     # --- all ----------------------------------------------------------------
 
