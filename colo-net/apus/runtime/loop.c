@@ -24,6 +24,9 @@
 #define NANOSECONDS 1000000000ull
 #define MAX_EVENTS 64 /* taken from the kernel at once */
 
+/* As long as pollers have work descriptors are looked at once in, in ns. */
+#define LOOK_EVERY 100000u
+
 struct ApusWatch {
     ApusLoop *loop;
     int fd; /* -1: freed while a round was going on */
@@ -47,6 +50,11 @@ typedef struct {
     void *opaque;
 } End;
 
+typedef struct {
+    const ApusPoller *poller;
+    void *opaque;
+} Polled;
+
 struct ApusLoop {
     int epoll;
     int event; /* eventfd: ends the sleep */
@@ -61,6 +69,8 @@ struct ApusLoop {
     void (*round)(void *opaque);
     void *round_opaque;
     GArray *ends; /* of End */
+    GArray *pollers; /* of Polled */
+    uint64_t looked_at; /* for events, last */
     gboolean in_round;
     gboolean looked; /* for events before this round */
     void (*woken)(void *opaque);
@@ -85,6 +95,7 @@ ApusLoop *apus_loop_new(GError **errp)
 
     loop->heap = g_ptr_array_new();
     loop->ends = g_array_new(FALSE, FALSE, sizeof(End));
+    loop->pollers = g_array_new(FALSE, FALSE, sizeof(Polled));
     loop->gone = g_ptr_array_new_with_free_func(g_free);
     loop->now = apus_clock();
     loop->epoll = epoll_create1(EPOLL_CLOEXEC);
@@ -104,7 +115,7 @@ void apus_loop_free(ApusLoop *loop)
     if (!loop) {
         return;
     }
-    g_assert(loop->heap->len == 0);
+    g_assert(loop->heap->len == 0 && loop->pollers->len == 0);
     if (loop->epoll >= 0) {
         close(loop->epoll);
     }
@@ -113,6 +124,7 @@ void apus_loop_free(ApusLoop *loop)
     }
     g_ptr_array_unref(loop->heap);
     g_array_unref(loop->ends);
+    g_array_unref(loop->pollers);
     g_ptr_array_unref(loop->gone);
     g_free(loop);
 }
@@ -292,6 +304,24 @@ void apus_loop_remove_end(ApusLoop *loop, void *opaque)
     }
 }
 
+void apus_loop_add_poller(ApusLoop *loop, const ApusPoller *poller,
+                          void *opaque)
+{
+    Polled added = { .poller = poller, .opaque = opaque };
+
+    g_array_append_val(loop->pollers, added);
+}
+
+void apus_loop_remove_poller(ApusLoop *loop, void *opaque)
+{
+    for (guint i = 0; i < loop->pollers->len; i++) {
+        if (g_array_index(loop->pollers, Polled, i).opaque == opaque) {
+            g_array_remove_index(loop->pollers, i);
+            return;
+        }
+    }
+}
+
 gboolean apus_loop_in_round(const ApusLoop *loop)
 {
     return loop->in_round;
@@ -399,12 +429,58 @@ static int poll_busily(ApusLoop *loop, struct epoll_event *events)
     return n;
 }
 
+/* What pollers do is part of the round that follows. */
+static gboolean pollers_work(ApusLoop *loop)
+{
+    gboolean some = FALSE;
+
+    loop->in_round = TRUE;
+    loop->now = apus_clock();
+    for (guint i = 0; i < loop->pollers->len; i++) {
+        Polled *polled = &g_array_index(loop->pollers, Polled, i);
+
+        some |= polled->poller->work(polled->opaque);
+    }
+    return some;
+}
+
+static gboolean pollers_may_sleep(ApusLoop *loop)
+{
+    for (guint i = 0; i < loop->pollers->len; i++) {
+        Polled *polled = &g_array_index(loop->pollers, Polled, i);
+
+        if (!polled->poller->arm(polled->opaque)) {
+            return FALSE;
+        }
+    }
+    return TRUE;
+}
+
+/* FALSE: there is nothing for them to do, and the loop may sleep. */
+static gboolean use_pollers(ApusLoop *loop)
+{
+    do {
+        gboolean some = pollers_work(loop);
+
+        loop->looked = next_timer(loop) <= loop->now ||
+                       loop->now >= loop->looked_at + LOOK_EVERY;
+        if (some || loop->looked || is_called(loop)) {
+            return TRUE;
+        }
+    } while (!pollers_may_sleep(loop));
+    return FALSE;
+}
+
 static int wait_for_events(ApusLoop *loop, struct epoll_event *events)
 {
-    uint64_t timer = next_timer(loop);
+    uint64_t timer;
     uint64_t now;
     int n;
 
+    if (loop->pollers->len && use_pollers(loop)) {
+        return loop->looked ? wait_once(loop, events, 0) : 0;
+    }
+    timer = next_timer(loop);
     if (loop->busy_poll) {
         n = poll_busily(loop, events);
         if (n > 0) {
@@ -474,6 +550,7 @@ static void run_round(ApusLoop *loop)
         }
     }
     if (loop->looked) {
+        loop->looked_at = loop->now;
         call_timers(loop);
     }
     if (atomic_load(&loop->wake) && atomic_exchange(&loop->wake, false)) {

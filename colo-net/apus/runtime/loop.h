@@ -71,6 +71,23 @@ void apus_loop_wake(ApusLoop *loop);
  */
 void apus_loop_set_busy_poll(ApusLoop *loop, uint64_t nanoseconds);
 
+/*
+ * What is looked at in memory instead of being waited for. Each round begins
+ * with @work(@opaque) of each poller, which does what there is to do, without a
+ * system call, and returns whether that was something. If it was nothing
+ * @arm(@opaque) is asked whether the loop may sleep: from then on what comes
+ * makes a descriptor ready that the loop watches. FALSE: it may not, and
+ * work() is called again. Descriptors are looked at now and then meanwhile.
+ */
+typedef struct {
+    gboolean (*work)(void *opaque);
+    gboolean (*arm)(void *opaque);
+} ApusPoller;
+
+void apus_loop_add_poller(ApusLoop *loop, const ApusPoller *poller,
+                          void *opaque);
+void apus_loop_remove_poller(ApusLoop *loop, void *opaque);
+
 void apus_loop_run(ApusLoop *loop); /* until apus_loop_quit() */
 void apus_loop_quit(ApusLoop *loop);
 

@@ -54,7 +54,13 @@ typedef struct {
 typedef struct {
     uint64_t connects, disconnects, refusals, strangers;
     uint64_t bytes_sent, bytes_received, frames_sent, frames_received;
-    uint64_t writes, reads; /* system calls */
+    /* System calls; over RDMA: operations, and records that came. */
+    uint64_t writes, reads;
+    /* RDMA only */
+    uint64_t credits; /* of the writes: they said only what has been read */
+    uint64_t sleeps; /* times that something came while the member slept */
+    uint64_t fenced; /* times that a leader's right to write was taken back */
+    uint64_t kept_out; /* links that ended because somebody wrote without */
     uint64_t dropped; /* messages that had no room, or no connection */
     uint64_t dropped_notes; /* of those, notes that had no room */
 } ApusTransportCounters;
@@ -101,11 +107,29 @@ typedef struct {
     size_t send_limit; /* bytes kept for a peer that does not read */
     /* Nanoseconds; 0: the default. */
     uint64_t connect_timeout, retry_min, retry_max;
+    /* RDMA only; 0: the default. */
+    size_t rdma_ring; /* bytes, a power of two: of entries from one leader */
+    uint64_t rdma_poll; /* ns of looking before sleep; or APUS_RDMA_NO_POLL */
+    uint64_t rdma_ack_timeout; /* ns until a silent host's link is broken */
 } ApusTransportConfig;
+
+#define APUS_RDMA_RING_MIN (64u << 10)
+#define APUS_RDMA_RING_MAX (256u << 20)
+#define APUS_RDMA_NO_POLL UINT64_MAX
 
 ApusTransport *apus_tcp_new(const ApusTransportConfig *config, ApusLoop *loop,
                             const ApusTransportHandlers *handlers,
                             void *opaque, GError **errp);
+
+/*
+ * The same over RDMA: docs/internals/apus-rdma.rst. Fails with
+ * APUS_ERROR_CONFIG where Colony was built without it, and says what is
+ * missing. An APPEND or SNAPSHOT of a leader that has no right yet to write at
+ * its receiver arrives as its beat alone; ready() says when it has.
+ */
+ApusTransport *apus_rdma_new(const ApusTransportConfig *config, ApusLoop *loop,
+                             const ApusTransportHandlers *handlers,
+                             void *opaque, GError **errp);
 
 /* HOST:PORT that is listened on, with the port that the system chose. */
 const char *apus_transport_address(const ApusTransport *transport);
