@@ -35,7 +35,7 @@ typedef struct ColonyVersions {
     uint8_t oldest, newest;
 } ColonyVersions;
 
-/* Of this build. "make check-upgrade" links others in their place. */
+/* Of this build; see speaks.c. */
 extern const ColonyVersions colony_speaks[COLONY_PROTOCOLS];
 extern const char colony_version[]; /* COLONY_VERSION */
 
