@@ -12,6 +12,7 @@
 
 /* A process that ends more often than this has something the matter. */
 #define ENDED_OFTEN 3
+#define ENDED_LATELY_S 600 /* whoever runs for so long is well again */
 /* Beyond three intervals: a sync may be long when there is much to send. */
 #define SYNC_SLACK_S 2
 
@@ -88,13 +89,15 @@ static void warn_process(ColonyStatus *status, const StatusNode *node)
 {
     const char *program = node->node->can_run ? "QEMU" : "apusd";
     gint64 ended = colony_json_int(node->process, "ended", 0);
+    double uptime = status_process_is(node, "running")
+        ? status_number(node->process, "uptime", 0) : 0;
     const char *error = colony_json_string(node->process, "error");
 
     if (status_process_is(node, "silent")) {
         warn(status, "process", node, g_strdup_printf(
             "%s on %s is there, but does not answer", program,
             node->node->name));
-    } else if (ended >= ENDED_OFTEN) {
+    } else if (ended >= ENDED_OFTEN && uptime < ENDED_LATELY_S) {
         warn(status, "process", node, g_strdup_printf(
             "%s on %s has ended %d times%s%s", program, node->node->name,
             (int)MIN(ended, G_MAXINT), error ? ", last: " : "",

@@ -206,6 +206,21 @@ static void on_event(void *opaque, const char *name, JsonObject *data,
     colony_supervisor_wake(supervisor);
 }
 
+/* Of @text, which is changed; no hint of QEMU's as to what to read. */
+static const char *last_line(char *text)
+{
+    for (;;) {
+        char *line;
+
+        g_strchomp(text);
+        line = strrchr(text, '\n');
+        if (!line || !g_str_has_prefix(line + 1, "Use -")) {
+            return line ? line + 1 : text;
+        }
+        *line = '\0';
+    }
+}
+
 /* What the process has said last may be the reason. */
 static char *tell_end(ColonySupervisor *supervisor, const char *why)
 {
@@ -220,9 +235,7 @@ static char *tell_end(ColonySupervisor *supervisor, const char *why)
         text[fread(text, 1, sizeof(text) - 1, file)] = '\0';
         fclose(file);
     }
-    g_strchomp(text);
-    line = strrchr(text, '\n');
-    line = line ? line + 1 : text;
+    line = last_line(text);
     if (!*line || !g_utf8_validate(line, -1, NULL)) {
         return g_strdup(why);
     }

@@ -91,7 +91,7 @@ void colony_text_wrap(GPtrArray *lines, const char *first, const char *text,
 char *colony_text_of_qemu(const char *line)
 {
     g_autoptr(GRegex) origin = g_regex_new(
-        "^([0-9-]{10}T[0-9:.]+Z )?(qemu-system-\\w+: )?", 0, 0, NULL);
+        "^(<[0-7]>)?([0-9-]{10}T[0-9:.]+Z )?(qemu-system-\\w+: )?", 0, 0, NULL);
     g_autoptr(GRegex) option = g_regex_new("^(-[a-z]+ \\S{36})\\S+: ", 0, 0,
                                            NULL);
     g_autofree char *words = g_regex_replace_literal(origin, line, -1, 0, "",

@@ -69,6 +69,17 @@ static const Situation situations[] = {
         .why = "the secondary, b, has died; b: QEMU has ended: KVM is missing",
         .warning = "process", .says = "QEMU on b has ended 4 times",
     }, {
+        .name = "secondary-ended-lately",
+        .changes = {
+            { 'b', "process.ended", "4" }, { 'b', "process.uptime", "7.5" },
+        },
+        .health = COLONY_PROTECTED, .leader = "a", .secondary = "b",
+        .warning = "process", .says = "QEMU on b has ended 4 times",
+    }, {
+        .name = "secondary-ended-long-ago",
+        .changes = { { 'b', "process.ended", "4" } },
+        .health = COLONY_PROTECTED, .leader = "a", .secondary = "b",
+    }, {
         .name = "secondary-cannot-be-started",
         .changes = {
             { 'a', ALONE, "\"the secondary, member 2, has died\"" },
@@ -858,6 +869,8 @@ static void test_words_of_qemu(void)
           "metadata.driver=file,file.filename=/x.img: Could not open '/x.img'",
           "-blockdev driver=gannet,node-name=vda,metadata...: Could not open "
           "'/x.img'" },
+        { "<3>cannot listen at 192.0.2.3:7000", "cannot listen at "
+          "192.0.2.3:7000" },
         { "", "" },
     };
 
