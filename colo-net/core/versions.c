@@ -43,7 +43,7 @@ char *colony_versions_differ(ColonyProtocol protocol,
     g_autofree char *second = describe(other_speaks);
 
     return g_strdup_printf(
-        "%s speaks %s of the %s protocol, %s %s: upgrade %s first, to a "
+        "%s speaks %s of the %s protocol, %s %s; upgrade %s first, to a "
         "release that speaks one of the same", who, first, names[protocol],
         other, second,
         colony_versions_are_newer(speaks, other_speaks) ? who : other);

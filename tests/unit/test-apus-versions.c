@@ -103,7 +103,7 @@ static void too_old_a_one_is_complained_about(Fixture *f,
     refuse(&raw, 1);
     nodes_until(f, node_complains(&f->node[1], "refuses us: this side speaks "
                                   "versions 2 to 3 of the group protocol, the "
-                                  "other side version 1: upgrade the other"));
+                                  "other side version 1; upgrade the other"));
     g_assert_cmpuint(called_in(&raw, f, listener), ==, 3);
     raw_close(&raw);
     close(listener);
@@ -117,7 +117,7 @@ static void too_new_a_one_is_complained_about(Fixture *f,
 
     called_in(&raw, f, listener);
     refuse(&raw, 9);
-    nodes_until(f, node_complains(&f->node[1], "the other side version 9: "
+    nodes_until(f, node_complains(&f->node[1], "the other side version 9; "
                                   "upgrade this side"));
     close(listener);
 }
@@ -160,7 +160,7 @@ static void a_caller_that_is_too_old_is_refused(Fixture *f,
     g_assert_cmpuint(apus_handshake_version(answer), ==, 3);
     raw_wait_for_end(&raw);
     raw_close(&raw);
-    g_assert_true(node_complains(&f->node[2], "the other side version 1: "
+    g_assert_true(node_complains(&f->node[2], "the other side version 1; "
                                  "upgrade the other side"));
 }
 

@@ -470,7 +470,7 @@ static void no_common_version_is_refused_by_name(void)
     g_assert_false(gannet_hello_decode(bytes, sizeof(bytes), &hello, &error));
     g_assert_error(error, GANNET_WIRE_ERROR, GANNET_WIRE_ERROR_VERSION);
     g_assert_nonnull(strstr(error->message, "the primary speaks version 1 of "
-                            "the disk protocol, the secondary versions 3 to 4:"
+                            "the disk protocol, the secondary versions 3 to 4;"
                             " upgrade the primary first"));
 }
 

@@ -134,11 +134,11 @@ static void no_common_version_is_refused_by_name(void)
     a_leader_without_a_common_version_is_told(
         (ColonyVersions) { 1, 1 },
         "the leader speaks version 1 of the sync protocol, the secondary "
-        "versions 2 to 3: upgrade the leader first");
+        "versions 2 to 3; upgrade the leader first");
     a_leader_without_a_common_version_is_told(
         (ColonyVersions) { 4, 5 },
         "the leader speaks versions 4 to 5 of the sync protocol, the secondary "
-        "versions 2 to 3: upgrade the secondary first");
+        "versions 2 to 3; upgrade the secondary first");
 }
 
 /* A secondary chooses @version; what the leader says to that, or NULL. */

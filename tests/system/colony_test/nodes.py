@@ -41,7 +41,8 @@ class Supervisor:
         self.messages = Follower(f'colony {self.name}', log)
         self.host.lab.followers.append(self.messages)
         self.process = self.host.spawn(
-            [COLONY, 'run', self._nodes.file, self.name],
+            [self._nodes.program(self.host), 'run', self._nodes.file,
+             self.name],
             stdout=self.messages.writer, stderr=self.messages.writer)
         self.messages.close_writer()
 
@@ -97,6 +98,11 @@ class Nodes:
         self.wait_status(lambda status: all(
             node['answers'] for node in status['nodes']))
 
+    @staticmethod
+    def program(_host):
+        """The colony that is installed on a host."""
+        return COLONY
+
     def write(self, *hosts):
         """The file, with these hosts; whose supervisors have to read it."""
         self.file.write_text(self._text(hosts, *self._options))
@@ -142,18 +148,20 @@ class Nodes:
     def run(self, verb, *words, host=None, timeout=30):
         """colony VERB FILE WORDS, on a host; its output."""
         return (host or self.hosts[0]).run(
-            [COLONY, verb, self.file, *words], timeout=timeout)
+            [self.program(host or self.hosts[0]), verb, self.file, *words],
+            timeout=timeout)
 
     def run_anyhow(self, verb, *words):
         """The same, whatever its exit status."""
-        self.hosts[0].spawn([COLONY, verb, self.file, *words]).wait(
-            patient(60))
+        self.hosts[0].spawn([self.program(self.hosts[0]), verb, self.file,
+                             *words]).wait(patient(60))
 
     def watch(self):
         """What colony events --json says, from now on: a Follower."""
         events = Follower('events', self.folder / 'events')
         self.lab.followers.append(events)
-        self.hosts[0].spawn([COLONY, 'events', '--json', self.file],
+        self.hosts[0].spawn([self.program(self.hosts[0]), 'events', '--json',
+                             self.file],
                             stdout=events.writer)
         events.close_writer()
         events.wait('COLONY_CONNECTED', 20, nth=len(self.supervisors))
@@ -162,7 +170,8 @@ class Nodes:
     def status(self, host=None):
         """What colony status --json tells."""
         process = (host or self.hosts[0]).spawn(
-            [COLONY, 'status', '--json', self.file], stdout=-1)
+            [self.program(host or self.hosts[0]), 'status', '--json',
+             self.file], stdout=-1)
         output, _ = process.communicate(timeout=patient(20))
         return json.loads(output)
 

@@ -59,6 +59,11 @@ class _Node:
             folder.mkdir()
         self.file = self.etc / f'{NAME}.conf'
 
+    @staticmethod
+    def program(_host):
+        """The colony that is installed."""
+        return COLONY
+
     def start(self):
         """The service."""
         if self.supervisor is None:
