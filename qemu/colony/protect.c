@@ -17,7 +17,10 @@
 
 #define COMMAND_MS 10000
 #define PREPARE_MS 30000
-#define STILL_US (60 * G_TIME_SPAN_SECOND) /* without progress: it has failed */
+/* Without progress for so long it has failed: a stage, and memory's copy. */
+#define STILL_US (60 * G_TIME_SPAN_SECOND)
+#define STUCK_US (5 * G_TIME_SPAN_SECOND)
+#define SILENT_US (2 * G_TIME_SPAN_SECOND) /* a QEMU that is busy */
 
 struct ColonyProtector {
     ColonySupervisor *supervisor;
@@ -35,6 +38,7 @@ struct ColonyProtector {
     guint64 amount; /* how far the stage is */
     gint64 moved; /* when that had changed, monotonic */
     gboolean moving; /* a migration is under way */
+    gint64 flows; /* when it last told that bytes are sent, monotonic; or 0 */
     gboolean asking; /* for that */
     gboolean informed; /* that was answered */
     unsigned idle; /* answers in a row that there is none */
@@ -77,6 +81,7 @@ static void set_stage(ColonyProtector *protector, ColonyStage stage)
     protector->sent = protector->done = FALSE;
     protector->amount = 0;
     protector->idle = 0;
+    protector->flows = 0;
     protector->moved = g_get_monotonic_time();
     g_clear_pointer(&protector->failure, g_free);
     colony_task_set(protector->supervisor, &protector->task, kinds[stage],
@@ -132,11 +137,15 @@ static const ColonyNode *get_candidate(ColonyProtector *protector)
 
 typedef struct Disks {
     guint count, synced, alone;
+    guint linked; /* to another node's, or about to be */
     guint64 done, total;
 } Disks;
 
 static Disks get_disks(const ColonyView *view)
 {
+    static const char *const linked[] = {
+        "connecting", "copying", "synced", NULL,
+    };
     JsonArray *array = view->gannet && JSON_NODE_HOLDS_ARRAY(view->gannet)
                        ? json_node_get_array(view->gannet) : NULL;
     Disks disks = { .count = array ? json_array_get_length(array) : 0 };
@@ -151,6 +160,7 @@ static Disks get_disks(const ColonyView *view)
         disks.synced += !g_strcmp0(state, "synced");
         disks.alone += !g_strcmp0(state, "alone") ||
                        !g_strcmp0(state, "survivor");
+        disks.linked += state && g_strv_contains(linked, state);
         disks.done += colony_json_int(primary, "copy-done", 0);
         disks.total += colony_json_int(primary, "copy-total", 0);
     }
@@ -166,6 +176,26 @@ static void note_amount(ColonyProtector *protector, guint64 done,
         protector->amount = done;
         protector->moved = g_get_monotonic_time();
     }
+}
+
+static gboolean is_flowing(const ColonyProtector *protector)
+{
+    return g_get_monotonic_time() - protector->flows < SILENT_US;
+}
+
+/*
+ * What comes before and after the copy may take its time, and of a QEMU that
+ * is busy with the end of it nothing is heard.
+ */
+static void note_flow(ColonyProtector *protector, const char *status)
+{
+    gboolean flows = !g_strcmp0(status, "active") ||
+                     !g_strcmp0(status, "device");
+
+    if (flows && !is_flowing(protector)) {
+        protector->moved = g_get_monotonic_time();
+    }
+    protector->flows = flows ? g_get_monotonic_time() : 0;
 }
 
 static void on_migrate_info(void *opaque, JsonNode *result,
@@ -192,6 +222,7 @@ static void on_migrate_info(void *opaque, JsonNode *result,
         colony_task_set(protector->supervisor, &protector->task,
                         !g_strcmp0(status, "colo") ? "protect" : "migrate",
                         protector->peer);
+        note_flow(protector, status);
         /* One may have been on its way when the migration was begun. */
         if (protector->sent && protector->idle > 2) {
             fail(protector, "the migration has ended");
@@ -213,12 +244,41 @@ static void ask_migration(ColonyProtector *protector)
     }
 }
 
+/* The disks have a peer that is not the one that is to take the VM. */
+static gboolean is_astray(const ColonyProtector *protector, const Disks *disks)
+{
+    return disks->linked && protector->peer &&
+           protector->peer->id != protector->supervisor->record->mate;
+}
+
 static gboolean is_done(ColonyProtector *protector, const Disks *disks)
 {
     return protector->stage == COLONY_STAGE_RESYNC
            ? protector->sent && disks->synced ==
              protector->supervisor->config->disks->len
-           : protector->done;
+           : protector->done && !is_astray(protector, disks);
+}
+
+/* How a stage that makes no progress is noticed. */
+static void check_progress(ColonyProtector *protector)
+{
+    gint64 still = g_get_monotonic_time() - protector->moved;
+    gint64 patience = STILL_US;
+    g_autofree char *text = NULL;
+
+    if (protector->stage == COLONY_STAGE_IDLE ||
+        protector->stage == COLONY_STAGE_WAIT) {
+        return;
+    }
+    if (is_flowing(protector)) {
+        patience = MAX(STUCK_US, 10 * 1000 *
+                       (gint64)protector->supervisor->config->timeout);
+    }
+    if (still > patience) {
+        text = g_strdup_printf("there was no progress for %d s",
+                               (int)(patience / G_TIME_SPAN_SECOND));
+        fail(protector, text);
+    }
 }
 
 static ColonyStep decide(ColonyProtector *protector)
@@ -246,11 +306,7 @@ static ColonyStep decide(ColonyProtector *protector)
             fail(protector, "a disk has lost its peer");
         }
     }
-    if (protector->stage != COLONY_STAGE_IDLE &&
-        protector->stage != COLONY_STAGE_WAIT &&
-        g_get_monotonic_time() - protector->moved > STILL_US) {
-        fail(protector, "there was no progress for a minute");
-    }
+    check_progress(protector);
     progress.failed = protector->failure != NULL;
     return colony_protect_decide(&progress);
 }
@@ -300,13 +356,31 @@ static void on_prepared(void *opaque, JsonObject *result G_GNUC_UNUSED,
     colony_supervisor_wake(protector->supervisor);
 }
 
+/* The disks let go of their peer; what it lacks from then on is noted. */
+static void part_disks(ColonyProtector *protector)
+{
+    ColonyQmp *qmp = colony_machine_qmp(protector->supervisor->machine);
+    JsonObject *arguments;
+
+    if (qmp) {
+        arguments = json_object_new();
+        json_object_set_boolean_member(arguments, "failover", FALSE);
+        colony_qmp_command(qmp, "gannet-stop", arguments, COMMAND_MS, NULL,
+                           NULL);
+    }
+}
+
 static void prepare(ColonyProtector *protector)
 {
     ColonySupervisor *supervisor = protector->supervisor;
     JsonObject *arguments = json_object_new();
+    Disks disks = get_disks(colony_supervisor_view(supervisor));
 
     protector->peer = get_candidate(protector);
     set_stage(protector, COLONY_STAGE_PREPARE);
+    if (is_astray(protector, &disks)) {
+        part_disks(protector);
+    }
     json_object_set_string_member(arguments, "leader", supervisor->node->name);
     colony_call_async(supervisor->config, protector->peer, FALSE, "prepare",
                       arguments, PREPARE_MS, on_prepared,

@@ -11,6 +11,7 @@
 
 #define SHORT_MS 10000
 #define SWITCHOVER_MS 30000
+#define EARLY_US (5 * G_TIME_SPAN_SECOND) /* for the first look */
 
 typedef void Verb(ColonySupervisor *supervisor, ColonyRequest *request,
                   JsonObject *arguments);
@@ -232,32 +233,85 @@ static void serve_stop(ColonySupervisor *supervisor, ColonyRequest *request,
     colony_supervisor_stop(supervisor);
 }
 
+/* --- all of them ---------------------------------------------------------- */
+
+typedef struct VerbEntry {
+    const char *name;
+    Verb *serve;
+    gboolean looks; /* at what the process has told */
+} VerbEntry;
+
+static const VerbEntry verbs[] = {
+    { "report", serve_report, FALSE },
+    { "events", serve_events, FALSE },
+    { "up", serve_up, FALSE },
+    { "down", serve_down, TRUE },
+    { "failover", serve_failover, TRUE },
+    { "switchover", serve_switchover, TRUE },
+    { "reprotect", serve_reprotect, TRUE },
+    { "verify", serve_verify, TRUE },
+    { "replace", serve_replace, TRUE },
+    { "prepare", serve_prepare, TRUE },
+    { "found", serve_found, TRUE },
+    { "restart", serve_restart, TRUE },
+    { "stop", serve_stop, FALSE },
+};
+
+/* A request that came before anything was known of the process. */
+typedef struct Early {
+    const VerbEntry *verb;
+    ColonyRequest *request;
+    JsonObject *arguments;
+} Early;
+
+static gboolean is_early(const ColonySupervisor *supervisor)
+{
+    return !supervisor->seen && !supervisor->ending &&
+           g_get_monotonic_time() - supervisor->began < EARLY_US;
+}
+
+void colony_supervisor_serve_early(ColonySupervisor *supervisor)
+{
+    Early *early;
+
+    if (colony_supervisor_view(supervisor)->known ||
+        !colony_machine_is_running(supervisor->machine)) {
+        supervisor->seen = TRUE;
+    }
+    while (!is_early(supervisor) &&
+           (early = g_queue_pop_head(&supervisor->early))) {
+        if (supervisor->ending) {
+            refuse(early->request, COLONY_CONTROL_ERROR_FAILED,
+                   "the supervisor was ended");
+        } else {
+            early->verb->serve(supervisor, early->request, early->arguments);
+        }
+        g_free(early);
+    }
+}
+
+static void serve(ColonySupervisor *supervisor, const VerbEntry *verb,
+                  ColonyRequest *request, JsonObject *arguments)
+{
+    Early *early;
+
+    if (verb->looks && is_early(supervisor)) {
+        early = g_new(Early, 1);
+        *early = (Early) { verb, request, arguments };
+        g_queue_push_tail(&supervisor->early, early);
+    } else {
+        verb->serve(supervisor, request, arguments);
+    }
+}
+
 void colony_supervisor_serve(void *opaque, ColonyRequest *request,
                              const char *verb, JsonObject *arguments)
 {
-    static const struct {
-        const char *name;
-        Verb *serve;
-    } verbs[] = {
-        { "report", serve_report },
-        { "events", serve_events },
-        { "up", serve_up },
-        { "down", serve_down },
-        { "failover", serve_failover },
-        { "switchover", serve_switchover },
-        { "reprotect", serve_reprotect },
-        { "verify", serve_verify },
-        { "replace", serve_replace },
-        { "prepare", serve_prepare },
-        { "found", serve_found },
-        { "restart", serve_restart },
-        { "stop", serve_stop },
-    };
     g_autofree char *text = NULL;
 
     for (size_t i = 0; i < G_N_ELEMENTS(verbs); i++) {
         if (!strcmp(verbs[i].name, verb)) {
-            verbs[i].serve(opaque, request, arguments);
+            serve(opaque, &verbs[i], request, arguments);
             return;
         }
     }

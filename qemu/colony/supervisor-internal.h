@@ -51,6 +51,8 @@ typedef struct ColonySupervisor {
     ColonyProtector *protector;
     ColonyVerifier *verifier;
     gint64 looked; /* when the view was made, monotonic */
+    gboolean seen; /* one that was found has told how it is, or has ended */
+    GQueue early; /* requests that wait for that */
     gint64 led; /* when its member heard who leads, monotonic */
     gboolean calm; /* the others are asked seldom */
     gboolean ending;
@@ -174,6 +176,8 @@ void colony_report_add_apus(JsonObject *report, JsonNode *apus,
 
 /* --- serve.c -------------------------------------------------------------- */
 
+/* There was a look: requests may have waited for that. */
+void colony_supervisor_serve_early(ColonySupervisor *supervisor);
 /* ColonyServe; @opaque: the supervisor */
 void colony_supervisor_serve(void *opaque, ColonyRequest *request,
                              const char *verb, JsonObject *arguments);

@@ -128,6 +128,7 @@ static void on_looked(void *opaque)
     supervisor->looked = g_get_monotonic_time();
     note_roles(supervisor);
     note_epoch(supervisor);
+    colony_supervisor_serve_early(supervisor);
     colony_starter_look(supervisor->starter);
     colony_preparer_look(supervisor->preparer);
     colony_protector_look(supervisor->protector);
@@ -416,6 +417,9 @@ static void run(ColonySupervisor *supervisor)
 static void finish(ColonySupervisor *supervisor)
 {
     supervisor->ending = TRUE;
+    if (supervisor->server) {
+        colony_supervisor_serve_early(supervisor);
+    }
     g_clear_handle_id(&supervisor->timer, g_source_remove);
     g_clear_handle_id(&supervisor->watchdog, g_source_remove);
     for (size_t i = 0; i < G_N_ELEMENTS(supervisor->signals); i++) {
