@@ -48,6 +48,11 @@
 
 typedef struct Apus Apus;
 
+typedef enum {
+    APUS_TRANSPORT_TCP,
+    APUS_TRANSPORT_RDMA, /* without TLS: see docs/rdma.rst */
+} ApusTransportKind;
+
 /* What the pointers point at is copied by apus_new(). */
 typedef struct {
     const char *cluster; /* 1 to 63 printable characters: the group's name */
@@ -60,14 +65,24 @@ typedef struct {
     ApusDurability durability;
     const uint8_t *key; /* the group's secret, 16 to 64 bytes, or NULL */
     size_t key_size;
-    gboolean tls; /* needs a key */
+    gboolean tls; /* needs a key, and TCP */
+
+    ApusTransportKind transport; /* the same for all members */
+    /*
+     * RDMA only; 0: the default. Bytes of memory for entries from a leader
+     * that were not read yet, for each other member: a power of two, 64 KiB to
+     * 256 MiB (1 MiB). Nanoseconds after which a connection with a host that
+     * is silent is broken (100 ms).
+     */
+    size_t rdma_ring;
+    uint64_t rdma_ack_timeout;
 
     size_t log_size; /* bytes of memory, a power of two; 0: 64 MiB */
     size_t queue_limit; /* bytes of submissions not taken yet; 0: 16 MiB */
     /* Nanoseconds; 0: the default (10 ms, 100 ms, 80 % of timeout, 10 s). */
     uint64_t heartbeat, timeout, lease, submit_timeout;
     uint64_t alive_timeout; /* 0: apus_alive() is not needed */
-    uint64_t busy_poll; /* 0: none */
+    uint64_t busy_poll; /* before it sleeps; 0: none, 50 us with RDMA */
     gboolean lease_strict;
     /*
      * The calls of the system, for tests (runtime/storage.h); NULL: the real

@@ -113,6 +113,19 @@ static void all_can_be_said(void)
     g_assert_cmpint(config->log_level, ==, G_LOG_LEVEL_DEBUG);
 }
 
+static void members_can_be_over_rdma(void)
+{
+    g_autofree char *text = file(
+        "transport=rdma\nbusy-poll=20\nrdma-ring=256\n"
+        "rdma-ack-timeout=40\nkey-file=/etc/demo.key\n");
+    g_autoptr(ApusdConfig) config = accepted(text, APUSD_RUN);
+
+    g_assert_cmpint(config->apus.transport, ==, APUS_TRANSPORT_RDMA);
+    g_assert_cmpuint(config->apus.busy_poll, ==, 20000);
+    g_assert_cmpuint(config->apus.rdma_ring, ==, 256u << 10);
+    g_assert_cmpuint(config->apus.rdma_ack_timeout, ==, 40 * MS);
+}
+
 static void the_state_of_who_runs_the_vm_can_be_founded(void)
 {
     g_autofree char *text = g_strdup_printf("[group]\nname=demo\nid=1\n%s",
@@ -161,6 +174,20 @@ static const Refusal refusals[] = {
       "[group] durability=ram: |memory, disk" },
     { "an unknown tls", "tls=yes", "[group] tls=yes: |off, psk" },
     { "tls without a key", "tls=psk", "[group] tls=psk: |key-file" },
+    { "an unknown transport", "transport=ib",
+      "[group] transport=ib: |tcp, rdma" },
+    { "rdma with tls", "transport=rdma\ntls=psk\nkey-file=/k",
+      "[group] transport=rdma: |no TLS|tls=off|transport=tcp" },
+    { "a ring without rdma", "rdma-ring=64",
+      "[group] rdma-ring=64: |transport=rdma only" },
+    { "a ring that is no power of two", "transport=rdma\nrdma-ring=96",
+      "[group] rdma-ring=96: |power of two" },
+    { "a ring that is too small", "transport=rdma\nrdma-ring=32",
+      "[group] rdma-ring=32: |from 64" },
+    { "an ack timeout without rdma", "rdma-ack-timeout=1",
+      "[group] rdma-ack-timeout=1: |transport=rdma only" },
+    { "an endless look", "busy-poll=1000001",
+      "[group] busy-poll=1000001: |to 1000000" },
     { "a relative key file", "key-file=key", "[group] key-file=key: |path" },
     { "a relative directory", "directory=state",
       "[group] directory=state: |path" },
@@ -479,6 +506,11 @@ static void the_library_checks_what_it_is_given(void)
     c = good, c.submit_timeout = 1 * MS, lib_refuses(&c, "submit-timeout");
     c = good, c.alive_timeout = UINT64_MAX, lib_refuses(&c, "alive-timeout");
     c = good, c.busy_poll = UINT64_MAX, lib_refuses(&c, "busy-poll");
+    c = good, c.transport = 2, lib_refuses(&c, "transport 2");
+    c = good, c.transport = APUS_TRANSPORT_RDMA, c.tls = TRUE, c.key = key,
+    c.key_size = 16, lib_refuses(&c, "RDMA|TLS");
+    c = good, c.rdma_ring = 96 << 10, lib_refuses(&c, "ring of 98304 bytes");
+    c = good, c.rdma_ack_timeout = 1, lib_refuses(&c, "ack-timeout");
     c = good, c.durability = 7, lib_refuses(&c, "durability 7");
     c = good, c.delivers = TRUE, lib_refuses(&c, "deliver()");
 }
@@ -495,6 +527,7 @@ int main(int argc, char **argv)
     g_test_add_func("/apus/config/little-has-to-be-said",
                     little_has_to_be_said);
     g_test_add_func("/apus/config/all-can-be-said", all_can_be_said);
+    g_test_add_func("/apus/config/members-can-be-over-rdma", members_can_be_over_rdma);
     g_test_add_func("/apus/config/the-state-of-who-runs-the-vm-can-be-founded",
                     the_state_of_who_runs_the_vm_can_be_founded);
     g_test_add_func("/apus/config/who-joins-makes-four", who_joins_makes_four);

@@ -91,6 +91,29 @@ static gboolean check_key(const ApusConfig *config, GError **errp)
     return TRUE;
 }
 
+static gboolean check_transport(const ApusConfig *config, GError **errp)
+{
+    size_t ring = config->rdma_ring;
+
+    if (config->transport != APUS_TRANSPORT_TCP &&
+        config->transport != APUS_TRANSPORT_RDMA) {
+        return apus_refuse(errp, APUS_ERROR_CONFIG, "there is no transport %d",
+                           config->transport);
+    }
+    if (config->transport == APUS_TRANSPORT_RDMA && config->tls) {
+        return apus_refuse(errp, APUS_ERROR_CONFIG, "RDMA has no TLS: the key "
+                           "says who takes part, and nothing is encrypted; "
+                           "leave TLS out, or take TCP");
+    }
+    if (ring && ((ring & (ring - 1)) || ring < APUS_RDMA_RING_MIN ||
+                 ring > APUS_RDMA_RING_MAX)) {
+        return apus_refuse(errp, APUS_ERROR_CONFIG, "an RDMA ring of %zu bytes "
+                           "is impossible: the size has to be a power of two, "
+                           "64 KiB to 256 MiB", ring);
+    }
+    return TRUE;
+}
+
 static gboolean check_sizes(const ApusConfig *config, GError **errp)
 {
     if (config->durability != APUS_DURABILITY_MEMORY &&
@@ -144,7 +167,10 @@ static gboolean check_times(const ApusConfig *config, GError **errp)
                       3600 * SECOND, errp) &&
            check_time("an alive-timeout", full.alive_timeout, 0,
                       3600 * SECOND, errp) &&
-           check_time("a busy-poll", full.busy_poll, 0, SECOND, errp);
+           check_time("a busy-poll", full.busy_poll, 0, SECOND, errp) &&
+           (!full.rdma_ack_timeout ||
+            check_time("an RDMA ack-timeout", full.rdma_ack_timeout,
+                       MILLISECOND, 60 * SECOND, errp));
 }
 
 gboolean apus_config_check(const ApusConfig *config,
@@ -152,7 +178,8 @@ gboolean apus_config_check(const ApusConfig *config,
 {
     if (!check_identity(config, errp) ||
         (config->listen && !check_listen(config->listen, errp)) ||
-        !check_key(config, errp) || !check_sizes(config, errp) ||
+        !check_key(config, errp) || !check_transport(config, errp) ||
+        !check_sizes(config, errp) ||
         !check_times(config, errp)) {
         return FALSE;
     }

@@ -129,6 +129,7 @@ void rdma_connection_say(MeshConnection *mesh, const uint8_t *data,
     } else if (connection->link) {
         /* There is room: it is the first that is said, or the second. */
         verbs_send(connection->link, RDMA_MAIL, &piece, 1);
+        mesh->mesh->counters.bytes_sent += size;
     }
 }
 
@@ -159,23 +160,20 @@ gboolean rdma_connection_has_ended(const MeshConnection *mesh)
 
 /* --- end ------------------------------------------------------------------ */
 
+/* As TCP would say it. */
 static int error_of(VerbsEnd end)
 {
-    switch (end) {
-    case VERBS_END_REFUSED:
-        return ECONNREFUSED;
-    case VERBS_END_UNREACHABLE:
-        return EHOSTUNREACH;
-    case VERBS_END_LATE:
-    case VERBS_END_BROKEN:
-        return ETIMEDOUT;
-    case VERBS_END_DEVICE:
-        return ENODEV;
-    case VERBS_END_LOCAL:
-        return EIO;
-    default:
-        return ECONNRESET;
-    }
+    static const int errors[] = {
+        [VERBS_END_REFUSED] = ECONNREFUSED,
+        [VERBS_END_UNREACHABLE] = EHOSTUNREACH,
+        [VERBS_END_LATE] = ETIMEDOUT,
+        [VERBS_END_BROKEN] = ETIMEDOUT,
+        [VERBS_END_DEVICE] = ENODEV,
+        [VERBS_END_LOCAL] = EIO,
+    };
+    int error = (size_t)end < G_N_ELEMENTS(errors) ? errors[end] : 0;
+
+    return error ? error : ECONNRESET;
 }
 
 void rdma_connection_closed(RdmaConnection *connection, VerbsEnd end,

@@ -63,6 +63,7 @@ static size_t write_records(RdmaConnection *connection, unsigned lane,
         switch (verbs_send(connection->link, lane, part, pieces)) {
         case VERBS_SENT:
             connection->spoke = TRUE;
+            connection->mesh.mesh->counters.bytes_sent += some;
             sent += some;
             break;
         case VERBS_NO_ROOM:

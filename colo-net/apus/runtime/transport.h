@@ -109,13 +109,12 @@ typedef struct {
     uint64_t connect_timeout, retry_min, retry_max;
     /* RDMA only; 0: the default. */
     size_t rdma_ring; /* bytes, a power of two: of entries from one leader */
-    uint64_t rdma_poll; /* ns of looking before sleep; or APUS_RDMA_NO_POLL */
+    uint64_t rdma_poll; /* ns of looking at memory before the member sleeps */
     uint64_t rdma_ack_timeout; /* ns until a silent host's link is broken */
 } ApusTransportConfig;
 
 #define APUS_RDMA_RING_MIN (64u << 10)
 #define APUS_RDMA_RING_MAX (256u << 20)
-#define APUS_RDMA_NO_POLL UINT64_MAX
 
 ApusTransport *apus_tcp_new(const ApusTransportConfig *config, ApusLoop *loop,
                             const ApusTransportHandlers *handlers,

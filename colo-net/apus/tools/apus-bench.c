@@ -34,9 +34,9 @@ typedef struct {
     size_t key_size;
 
     /* The command line. */
-    char *member, *cluster, *key_file, *hosts;
-    int id, busy_poll;
-    gboolean tls, verbose;
+    char *member, *cluster, *key_file, *hosts, *transport;
+    int id, busy_poll, rdma_ring, ack_timeout;
+    gboolean rdma, tls, verbose;
 } Bench;
 
 /* This process's member. */
@@ -109,10 +109,24 @@ static void measured(void *opaque)
     end(opaque, NULL);
 }
 
+static void count(void *opaque, uint64_t *writes, uint64_t *reads)
+{
+    ApusTransportCounters counters = { 0 };
+    Member *member = opaque;
+
+    apus_counters(member->apus, &counters, NULL);
+    *writes = counters.writes;
+    *reads = counters.reads;
+}
+
 /* The secondary is named: the load begins. */
 static void named(void *opaque, ApusFate fate, uint64_t index)
 {
-    static const BenchLoadOps ops = { .begin = begin, .ended = measured };
+    static const BenchLoadOps ops = {
+        .begin = begin,
+        .ended = measured,
+        .count = count,
+    };
     Member *member = opaque;
 
     (void)index;
@@ -247,6 +261,9 @@ static gboolean member_open(Member *member, gboolean can_run, GError **errp)
         .key = bench->key,
         .key_size = bench->key_size,
         .tls = bench->tls,
+        .transport = bench->rdma ? APUS_TRANSPORT_RDMA : APUS_TRANSPORT_TCP,
+        .rdma_ring = (size_t)bench->rdma_ring << 10,
+        .rdma_ack_timeout = bench->ack_timeout * G_GUINT64_CONSTANT(1000000),
         .busy_poll = bench->busy_poll * G_GUINT64_CONSTANT(1000),
     };
 
@@ -399,7 +416,24 @@ static gboolean take_key(Bench *bench, GError **errp)
     return TRUE;
 }
 
-static gboolean check(const Bench *bench, GError **errp)
+static gboolean check_transport(Bench *bench, GError **errp)
+{
+    bench->rdma = !g_strcmp0(bench->transport, "rdma");
+    if (bench->transport && !bench->rdma && strcmp(bench->transport, "tcp")) {
+        g_set_error(errp, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
+                    "--transport is '%s', must be tcp or rdma",
+                    bench->transport);
+        return FALSE;
+    }
+    if (bench->rdma_ring < 0 || bench->ack_timeout < 0) {
+        g_set_error(errp, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
+                    "--rdma-ring and --ack-timeout cannot be negative");
+        return FALSE;
+    }
+    return TRUE;
+}
+
+static gboolean check(Bench *bench, GError **errp)
 {
     if (bench->member && (bench->id < 1 || bench->id > G_MAXUINT16)) {
         g_set_error(errp, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
@@ -418,16 +452,24 @@ static gboolean check(const Bench *bench, GError **errp)
                     "--hosts= needs an address of this host, or several");
         return FALSE;
     }
-    return TRUE;
+    return check_transport(bench, errp);
 }
 
 static gboolean parse(Bench *bench, int argc, char **argv, GError **errp)
 {
     const GOptionEntry more[] = {
+        { "transport", 0, 0, G_OPTION_ARG_STRING, &bench->transport,
+          "tcp or rdma (tcp)", "KIND" },
+        { "rdma-ring", 0, 0, G_OPTION_ARG_INT, &bench->rdma_ring,
+          "memory for entries from a leader, for each member (1024)", "KIB" },
+        { "ack-timeout", 0, 0, G_OPTION_ARG_INT, &bench->ack_timeout,
+          "until an RDMA connection with a silent host is broken (100)",
+          "MILLISECONDS" },
         { "tls", 0, 0, G_OPTION_ARG_NONE, &bench->tls,
           "members speak TLS", NULL },
         { "busy-poll", 0, 0, G_OPTION_ARG_INT, &bench->busy_poll,
-          "of each member, before it sleeps (0)", "MICROSECONDS" },
+          "of each member, before it sleeps (0; with RDMA 50)",
+          "MICROSECONDS" },
         { "hosts", 0, 0, G_OPTION_ARG_STRING, &bench->hosts,
           "of this host, for each member in turn (127.0.0.1)",
           "ADDRESS,ADDRESS,..." },
@@ -460,6 +502,7 @@ static void bench_free(Bench *bench)
     g_free(bench->cluster);
     g_free(bench->key_file);
     g_free(bench->hosts);
+    g_free(bench->transport);
     g_free(bench);
 }
 

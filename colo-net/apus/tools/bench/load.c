@@ -92,6 +92,14 @@ static gboolean begin_phase(BenchLoad *load)
     return fill(load, now);
 }
 
+static void count(BenchLoad *load, uint64_t *writes, uint64_t *reads)
+{
+    *writes = *reads = 0;
+    if (load->ops->count) {
+        load->ops->count(load->opaque, writes, reads);
+    }
+}
+
 /*
  * Time for the next phase: the CPU time is taken where measuring begins and
  * where it ends.
@@ -99,18 +107,23 @@ static gboolean begin_phase(BenchLoad *load)
 static void turn(BenchLoad *load, uint64_t now)
 {
     BenchResult *result = &load->results[load->current];
-    uint64_t cpu[BENCH_MAX_PROCESSES];
+    uint64_t cpu[BENCH_MAX_PROCESSES], writes, reads;
 
+    count(load, &writes, &reads);
     if (load->phase == PHASE_WARMUP) {
         load->phase = PHASE_MEASURE;
         load->since = now;
         load->turn = now + load->settings->duration;
         bench_group_cpu(load->group, result->cpu);
+        result->writes = writes;
+        result->reads = reads;
         return;
     }
     load->phase = PHASE_DRAIN;
     load->turn = UINT64_MAX;
     result->nanoseconds = now - load->since;
+    result->writes = writes - result->writes;
+    result->reads = reads - result->reads;
     bench_group_cpu(load->group, cpu);
     for (unsigned i = 0; i < load->group->count; i++) {
         result->cpu[i] = cpu[i] - result->cpu[i];
@@ -190,7 +203,12 @@ static void print_json(const BenchResult *result, const char *subject,
         printf("%s{\"role\": \"%s\", \"seconds\": %.9f}", i ? ", " : "",
                group->process[i].role, result->cpu[i] / 1e9);
     }
-    printf("], \"latency_us\": [");
+    printf("], ");
+    if (result->writes) {
+        printf("\"writes\": %" PRIu64 ", \"reads\": %" PRIu64 ", ",
+               result->writes, result->reads);
+    }
+    printf("\"latency_us\": [");
     for (unsigned i = 0; i < BENCH_HISTOGRAM_BUCKETS; i++) {
         if (latency->counts[i]) {
             printf("%s[%.3f, %" PRIu64 "]", comma,
@@ -216,6 +234,11 @@ static void print_text(const BenchResult *result, const char *subject,
     for (unsigned i = 0; i < group->count; i++) {
         printf("%s %s %.0f", i ? "," : "", group->process[i].role,
                100.0 * result->cpu[i] / result->nanoseconds);
+    }
+    if (result->writes && latency->total) {
+        printf("; %.2f writes, %.2f reads each",
+               (double)result->writes / latency->total,
+               (double)result->reads / latency->total);
     }
     printf("\n");
 }

@@ -37,6 +37,11 @@ typedef struct {
     gboolean (*begin)(void *opaque, BenchSlot *slot);
     /* All was measured, and nothing is under way. */
     void (*ended)(void *opaque);
+    /*
+     * How often this process has written to others, and read from them. May be
+     * NULL.
+     */
+    void (*count)(void *opaque, uint64_t *writes, uint64_t *reads);
 } BenchLoadOps;
 
 /* One measurement. */
@@ -45,6 +50,7 @@ typedef struct {
     uint64_t nanoseconds; /* that it took */
     BenchHistogram latency;
     uint64_t cpu[BENCH_MAX_PROCESSES]; /* nanoseconds */
+    uint64_t writes, reads; /* 0: not counted */
 } BenchResult;
 
 /* Everything passed stays the caller's. */

@@ -175,6 +175,70 @@ static gboolean get_security(const ApusdSource *source, ApusdConfig *config,
     return TRUE;
 }
 
+/* A number that may be left out, and then is 0. */
+static gboolean get_optional(const ApusdSource *source, const char *key,
+                             uint64_t least, uint64_t most, uint64_t *number,
+                             GError **errp)
+{
+    *number = 0;
+    return !apusd_source_has(source, GROUP, key) ||
+           apusd_source_number(source, GROUP, key, least, most, number, errp);
+}
+
+static gboolean get_rdma(const ApusdSource *source, ApusConfig *apus,
+                         GError **errp)
+{
+    static const char *const keys[] = { "rdma-ring", "rdma-ack-timeout" };
+    uint64_t kibibytes, milliseconds;
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(keys); i++) {
+        if (apusd_source_has(source, GROUP, keys[i]) &&
+            apus->transport != APUS_TRANSPORT_RDMA) {
+            return apusd_source_refuse(source, GROUP, keys[i], errp,
+                                       "is for transport=rdma only");
+        }
+    }
+    if (!get_optional(source, keys[0], APUS_RDMA_RING_MIN >> 10,
+                      APUS_RDMA_RING_MAX >> 10, &kibibytes, errp) ||
+        !get_optional(source, keys[1], 1, 60000, &milliseconds, errp)) {
+        return FALSE;
+    }
+    if (kibibytes & (kibibytes - 1)) {
+        return apusd_source_refuse(source, GROUP, keys[0], errp,
+                                   "has to be a power of two: 64, 128, 256, "
+                                   "... KiB");
+    }
+    apus->rdma_ring = kibibytes << 10;
+    apus->rdma_ack_timeout = milliseconds * MILLISECOND;
+    return TRUE;
+}
+
+static gboolean get_transport(const ApusdSource *source, ApusConfig *apus,
+                              GError **errp)
+{
+    static const char *const choices[] = { "tcp", "rdma", NULL };
+    unsigned choice = 0;
+    uint64_t microseconds;
+
+    if (apusd_source_has(source, GROUP, "transport") &&
+        !apusd_source_choice(source, GROUP, "transport", choices, &choice,
+                             errp)) {
+        return FALSE;
+    }
+    apus->transport = choice ? APUS_TRANSPORT_RDMA : APUS_TRANSPORT_TCP;
+    if (choice && apus->tls) {
+        return apusd_source_refuse(source, GROUP, "transport", errp,
+                                   "has no TLS: the key says who takes part, "
+                                   "and nothing is encrypted; say tls=off, or "
+                                   "transport=tcp");
+    }
+    if (!get_optional(source, "busy-poll", 0, 1000000, &microseconds, errp)) {
+        return FALSE;
+    }
+    apus->busy_poll = microseconds * 1000;
+    return get_rdma(source, apus, errp);
+}
+
 static gboolean get_durability(const ApusdSource *source, ApusdConfig *config,
                                GError **errp)
 {
@@ -245,6 +309,7 @@ static gboolean get_group(const ApusdSource *source, ApusdConfig *config,
         !get_id(source, "id", &config->apus.id, errp) ||
         !get_paths(source, config, errp) ||
         !get_security(source, config, errp) ||
+        !get_transport(source, &config->apus, errp) ||
         !get_durability(source, config, errp) ||
         !get_log_size(source, &config->apus.log_size, errp) ||
         !get_times(source, config, errp) ||
@@ -379,6 +444,7 @@ static gboolean get_leader(const ApusdSource *source, ApusdConfig *config,
 
 static const char *const group_keys[] = {
     "name", "id", "directory", "listen", "durability", "tls", "key-file",
+    "transport", "busy-poll", "rdma-ring", "rdma-ack-timeout",
     "log-size", "heartbeat", "timeout", "lease", "lease-strict", "leader",
     "socket", "log-level", NULL,
 };

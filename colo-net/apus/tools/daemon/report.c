@@ -96,7 +96,13 @@ static void put_log(JsonBuilder *builder, const ApusStatus *status)
     json_builder_end_object(builder);
 }
 
-static void put_counters(JsonBuilder *builder, const ApusStatus *status,
+static gboolean is_rdma(const ApusdConfig *config)
+{
+    return config->apus.transport == APUS_TRANSPORT_RDMA;
+}
+
+static void put_counters(JsonBuilder *builder, const ApusdConfig *config,
+                         const ApusStatus *status,
                          const ApusTransportCounters *counters)
 {
     begin(builder, "counters");
@@ -115,6 +121,14 @@ static void put_counters(JsonBuilder *builder, const ApusStatus *status,
     put(builder, "frames-sent", counters->frames_sent);
     put(builder, "frames-received", counters->frames_received);
     put(builder, "dropped", counters->dropped);
+    put(builder, "writes", counters->writes);
+    put(builder, "reads", counters->reads);
+    if (is_rdma(config)) {
+        put(builder, "credits", counters->credits);
+        put(builder, "sleeps", counters->sleeps);
+        put(builder, "fenced", counters->fenced);
+        put(builder, "kept-out", counters->kept_out);
+    }
     json_builder_end_object(builder);
 }
 
@@ -151,8 +165,9 @@ JsonNode *apusd_report(const ApusdConfig *config, const ApusStatus *status,
              config->apus.durability == APUS_DURABILITY_DISK ? "disk"
                                                              : "memory");
     put_text(builder, "tls", config->apus.tls ? "psk" : "off");
+    put_text(builder, "transport", is_rdma(config) ? "rdma" : "tcp");
     put_text(builder, "directory", config->directory);
-    put_counters(builder, status, counters);
+    put_counters(builder, config, status, counters);
     put_problems(builder, config, status);
     json_builder_end_object(builder);
     return json_builder_get_root(builder);

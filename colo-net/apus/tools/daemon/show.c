@@ -157,11 +157,12 @@ static void show_log(GString *out, JsonObject *report)
 
     g_string_append_printf(out, "  log     committed %" PRId64 " of %" PRId64
                            ", trimmed to %" PRId64 ", %.1f MiB free\n"
-                           "  set up  durability %s, tls %s\n",
+                           "  set up  durability %s, transport %s, tls %s\n",
                            number(log, "commit"), number(log, "last"),
                            number(log, "base"),
                            number(log, "room") / (double)(1 << 20),
-                           text(report, "durability"), text(report, "tls"));
+                           text(report, "durability"),
+                           text(report, "transport"), text(report, "tls"));
 }
 
 static void show_problems(GString *out, JsonObject *report)
