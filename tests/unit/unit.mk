@@ -6,7 +6,7 @@
 # with what it needs of the other .c files in tests/unit/. Each is built plain,
 # with ASan and UBSan, and with TSan, below build/core/.
 
-core_libraries := colony bench daemon runtime apus plover gannet net
+core_libraries := colony bench daemon runtime apus plover gannet verbs net
 core_colony := qemu/colony
 core_net := colo-net/core
 core_apus := colo-net/apus/core
@@ -15,10 +15,22 @@ core_bench := colo-net/apus/tools/bench
 core_daemon := colo-net/apus/tools/daemon
 core_plover := plover-sync/core
 core_gannet := gannet-blk/core
+core_verbs := colo-net/verbs
+
+# RDMA can be left out: then one file says so, and its tests go, too.
+ifneq ($(filter rdma,$(WITHOUT)),)
+core_left_out := $(filter-out %/names.c %/none.c %/offer.c %/stream.c,\
+    $(wildcard colo-net/verbs/*.c))
+unit_left_out := $(wildcard tests/unit/*verbs*.c tests/unit/*rdma*.c)
+unit_left_out := $(filter-out tests/unit/test-colony-%,$(unit_left_out))
+else
+core_left_out := colo-net/verbs/none.c
+core_rdma := -lrdmacm -libverbs
+endif
 
 # Most programs need only some of these.
 core_link = -Wl,--as-needed $(glib_libs) -lxxhash -llz4 -lgnutls -luring \
-    -lsystemd -pthread
+    -lsystemd $(core_rdma) -pthread
 
 core_variants := plain asan tsan
 core_flags_plain := -O2
@@ -37,8 +49,10 @@ glib_libs = $(eval glib_libs := $$(shell pkg-config --libs \
     $(core_packages))\
     )$(glib_libs)
 
-unit_names := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test-*.c))
-unit_helpers := $(filter-out tests/unit/test-%,$(wildcard tests/unit/*.c))
+unit_sources := $(filter-out $(unit_left_out),$(wildcard tests/unit/*.c))
+unit_names := $(patsubst tests/unit/%.c,%,\
+    $(filter tests/unit/test-%,$(unit_sources)))
+unit_helpers := $(filter-out tests/unit/test-%,$(unit_sources))
 unit_tests := $(foreach variant,$(core_variants),\
     $(unit_names:%=build/core/$(variant)/%))
 
@@ -67,7 +81,7 @@ endef
 # core_library(variant, library)
 define core_library
 build/core/$(1)/lib$(2).a: $(patsubst %.c,build/core/$(1)/%.o,\
-    $(filter-out %/main.c,$(wildcard $(core_$(2))/*.c)))
+    $(filter-out %/main.c $(core_left_out),$(wildcard $(core_$(2))/*.c)))
 	@rm -f $$@
 	$$(if $$(V),,@echo "  AR      $$@"; )ar rcs $$@ $$^
 
