@@ -20,6 +20,13 @@ $(rdma_programs): build/rdma/%: build/core/plain/tests/rdma/%.o \
 	$(if $(V),,@echo "  LINK    $@"; )$(CC) -o $@ $^ $(core_link) \
 	    -lrdmacm -libverbs
 
+# Beside what APUS does over RDMA, in bench-rdma.
+build/rdma/rdma-pingpong: build/core/plain/tests/bench/apus/rdma-pingpong.o \
+    build/core/plain/libbench.a
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  LINK    $@"; )$(CC) -o $@ $^ $(glib_libs) \
+	    -lrdmacm -libverbs
+
 # One guest at a time, or three that are one test: no workers.
 .PHONY: check-rdma check-rdma-short
 check-rdma-short: $(rdma_needs)
@@ -33,3 +40,7 @@ check-rdma: $(rdma_needs) ## APUS over RDMA, in guests; some minutes
 	$(PYTHON) -B tests/summary.py $(results) rdma
 
 check-soak: check-rdma
+
+bench-rdma: qemu guest tools build/rdma/agent build/rdma/rdma-pingpong \
+    build/bench/tcp-pingpong build/packages-check
+	@$(PYTHON) -B tests/bench/rdma.py
