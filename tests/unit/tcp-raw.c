@@ -13,7 +13,7 @@
 #include "colo-net/apus/runtime/address.h"
 #include "tests/unit/tcp-raw.h"
 
-void raw_call(Raw *raw, TcpNodes *nodes, ApusId to)
+void raw_call(Raw *raw, Nodes *nodes, ApusId to)
 {
     g_autoptr(GError) error = NULL;
     ApusAddress address;
@@ -50,7 +50,7 @@ gboolean raw_can_accept(int listener)
     return poll(&ask, 1, 0) > 0;
 }
 
-void raw_accept(Raw *raw, TcpNodes *nodes, int listener)
+void raw_accept(Raw *raw, Nodes *nodes, int listener)
 {
     memset(raw, 0, sizeof(*raw));
     raw->nodes = nodes;
@@ -229,7 +229,7 @@ GByteArray *raw_frame(Raw *raw, const GByteArray *records)
     GByteArray *frame = g_byte_array_new();
     uint8_t head[APUS_WIRE_MAX_HEAD];
     ApusMessage message = {
-        .type = APUS_MESSAGE_APPEND,
+        .type = APUS_MESSAGE_ENTRIES,
         .from = raw->mine.from,
         .to = raw->mine.to,
         .from_life = raw->mine.life,
@@ -239,8 +239,8 @@ GByteArray *raw_frame(Raw *raw, const GByteArray *records)
     };
 
     if (records) {
-        message.append.records.data[0] = records->data;
-        message.append.records.size[0] = records->len;
+        message.entries.records.data[0] = records->data;
+        message.entries.records.size[0] = records->len;
     }
     g_byte_array_append(frame, head, apus_wire_head(head, &message));
     if (records) {

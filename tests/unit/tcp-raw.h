@@ -8,21 +8,21 @@
 #define TCP_RAW_H
 
 #include "colo-net/apus/core/hello.h"
-#include "tests/unit/tcp-nodes.h"
+#include "tests/unit/nodes.h"
 
 typedef struct {
-    TcpNodes *nodes;
+    Nodes *nodes;
     int fd;
     ApusHello mine, theirs;
     uint8_t mine_bytes[APUS_HELLO_SIZE], theirs_bytes[APUS_HELLO_SIZE];
 } Raw;
 
 /* A connection with node @to. */
-void raw_call(Raw *raw, TcpNodes *nodes, ApusId to);
+void raw_call(Raw *raw, Nodes *nodes, ApusId to);
 /* A listening socket on loopback, and its address, to be freed. */
 int raw_listen(char **address);
 /* Accept what a node calls. */
-void raw_accept(Raw *raw, TcpNodes *nodes, int listener);
+void raw_accept(Raw *raw, Nodes *nodes, int listener);
 gboolean raw_can_accept(int listener);
 void raw_close(Raw *raw);
 /* Show a node that was called by @raw that it listens at @listener. */

@@ -13,7 +13,7 @@
 
 #include "tests/unit/tcp-raw.h"
 
-typedef TcpNodes Fixture;
+typedef Nodes Fixture;
 
 static void set_up(Fixture *f, gconstpointer unused G_GNUC_UNUSED)
 {
@@ -125,21 +125,6 @@ static void a_refusal_is_said_once(Fixture *f,
     end = g_get_monotonic_time() + 100 * G_TIME_SPAN_MILLISECOND;
     nodes_until(f, g_get_monotonic_time() > end);
     g_assert_cmpuint(f->node[2].refusals, ==, 1);
-}
-
-static void who_was_never_connected_is_not_refused(Fixture *f,
-    gconstpointer unused G_GNUC_UNUSED)
-{
-    gint64 end = g_get_monotonic_time() + 50 * G_TIME_SPAN_MILLISECOND;
-    g_autofree char *address = NULL;
-
-    close(raw_listen(&address));
-    node_start(f, 2, 20);
-    nodes_add(f, 1, address);
-    nodes_add(f, 3, address);
-    nodes_introduce(f);
-    nodes_until(f, g_get_monotonic_time() > end);
-    g_assert_cmpuint(f->node[2].refusals, ==, 0);
 }
 
 static void calls_become_rarer(Fixture *f,
@@ -256,50 +241,10 @@ static void another_life_at_an_address_is_no_proof_of_death(Fixture *f,
     must_not_be_refused(f, 2);
 }
 
-static void after_close_reconnects_are_refused(Fixture *f,
-    gconstpointer id)
-{
-    ApusId closes = GPOINTER_TO_UINT(id), stays = 3 - closes;
-    ApusTransport *transport;
-
-    nodes_connect(f, 2);
-    transport = f->node[closes].transport;
-    transport->ops->close(transport);
-    /* What there is stays, and works. */
-    node_send(f, closes, stays, NULL);
-    nodes_until(f, f->node[stays].messages == 1);
-    node_send(f, stays, closes, NULL);
-    nodes_until(f, f->node[closes].messages == 1);
-    g_assert_cmpuint(f->node[stays].disconnects, ==, 0);
-
-    node_stop(f, closes);
-    nodes_until(f, f->node[stays].refusals == 1);
-}
-
-/* Much of it is still in the sender's socket when that is closed. */
-static void what_was_sent_before_the_end_arrives(Fixture *f,
-    gconstpointer unused G_GNUC_UNUSED)
-{
-    static uint8_t bytes[200000];
-    ApusRecords records = { { bytes }, { sizeof(bytes) } };
-    ApusTransport *transport;
-
-    nodes_connect(f, 2);
-    transport = f->node[1].transport;
-    /* What it has not read itself does not matter. */
-    node_send(f, 2, 1, NULL);
-    node_send(f, 1, 2, &records);
-    g_assert_true(transport->ops->ready(transport, 2));
-    transport->ops->close(transport);
-    node_stop(f, 1);
-    nodes_until(f, f->node[2].refusals == 1);
-    g_assert_cmpuint(f->node[2].messages, ==, 1);
-}
-
 static G_GNUC_NORETURN void be_node(ApusId id, int pipe)
 {
     char address[APUS_MAX_ADDRESS];
-    TcpNodes nodes;
+    Nodes nodes;
 
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     nodes_set_up(&nodes);
@@ -345,58 +290,7 @@ static void a_killed_process_is_refused(Fixture *f, gconstpointer id)
     close(pair[1]);
 }
 
-/* --- members and addresses ------------------------------------------------ */
-
-static void who_is_no_member_any_more_is_let_go(Fixture *f,
-    gconstpointer unused G_GNUC_UNUSED)
-{
-    ApusMembers all, less;
-
-    nodes_connect(f, 3);
-    all = f->members;
-    less = f->members;
-    less.count = 2;
-    f->node[1].transport->ops->peers(f->node[1].transport, &less);
-    nodes_until(f, !f->node[1].connected[3]);
-    g_assert_true(f->node[1].connected[2]);
-    g_assert_cmpuint(f->node[1].disconnects, ==, 1);
-
-    f->node[1].transport->ops->peers(f->node[1].transport, &all);
-    nodes_until(f, f->node[1].connected[3]);
-    g_assert_cmpuint(f->node[1].refusals, ==, 0);
-}
-
-static void forget_all(void *opaque, const ApusMessage *message G_GNUC_UNUSED)
-{
-    static const ApusMembers nobody;
-    TcpNode *node = opaque;
-
-    node->transport->ops->peers(node->transport, &nobody);
-    node->transport->ops->peers(node->transport, &node->nodes->members);
-}
-
-static void peers_may_go_while_their_message_is_taken(Fixture *f,
-    gconstpointer unused G_GNUC_UNUSED)
-{
-    nodes_connect(f, 2);
-    f->node[2].on_message = forget_all;
-    f->node[2].opaque = &f->node[2];
-    for (unsigned i = 0; i < 3; i++) {
-        node_send(f, 1, 2, NULL);
-    }
-    nodes_until(f, f->node[2].disconnects == 1 && f->node[2].connected[1] &&
-                f->node[1].connected[2]);
-    g_assert_cmpuint(f->node[2].messages, ==, 1);
-}
-
-static void an_address_that_cannot_be_is_complained_about(Fixture *f,
-    gconstpointer unused G_GNUC_UNUSED)
-{
-    node_start(f, 1, 10);
-    nodes_add(f, 2, "example.org:4711");
-    nodes_introduce(f);
-    nodes_until(f, node_complains(&f->node[1], "example.org:4711"));
-}
+/* --- addresses ------------------------------------------------------------ */
 
 static void ipv6_works(Fixture *f, gconstpointer unused G_GNUC_UNUSED)
 {
@@ -427,20 +321,6 @@ static void all_addresses_are_both_families(Fixture *f,
     }
 }
 
-static void an_address_in_use_is_an_error(Fixture *f,
-    gconstpointer unused G_GNUC_UNUSED)
-{
-    static const ApusTransportHandlers none;
-    g_autoptr(GError) error = NULL;
-
-    node_start(f, 1, 10);
-    f->node[2].config.listen = f->node[1].address;
-    g_assert_null(apus_tcp_new(&f->node[2].config, f->loop, &none, NULL,
-                               &error));
-    g_assert_error(error, APUS_ERROR, APUS_ERROR_IN_USE);
-    g_assert_nonnull(strstr(error->message, f->node[1].address));
-}
-
 int main(int argc, char **argv)
 {
 #define ADD(test) \
@@ -459,20 +339,13 @@ int main(int argc, char **argv)
     ADD_BOTH(a_closed_listener_is_a_refusal, 1, 3);
     ADD_BOTH(who_accepts_while_it_dies_is_refused_next, 1, 3);
     ADD(a_refusal_is_said_once);
-    ADD(who_was_never_connected_is_not_refused);
     ADD(calls_become_rarer);
     ADD(a_wrong_address_is_no_proof_of_death);
     ADD(another_process_at_an_address_is_no_proof_of_death);
     ADD(an_address_that_has_changed_is_no_proof_of_death);
     ADD(another_life_at_an_address_is_no_proof_of_death);
-    ADD_BOTH(after_close_reconnects_are_refused, 1, 2);
-    ADD(what_was_sent_before_the_end_arrives);
     ADD_BOTH(a_killed_process_is_refused, 1, 2);
-    ADD(who_is_no_member_any_more_is_let_go);
-    ADD(peers_may_go_while_their_message_is_taken);
-    ADD(an_address_that_cannot_be_is_complained_about);
     ADD(ipv6_works);
     ADD(all_addresses_are_both_families);
-    ADD(an_address_in_use_is_an_error);
     return g_test_run();
 }

@@ -13,7 +13,7 @@
 #define SIZE 100000 /* of the records of a message here */
 
 typedef struct {
-    TcpNodes nodes;
+    Nodes nodes;
     uint8_t bytes[SIZE];
     Raw raw; /* member 1 */
 } Fixture;
@@ -35,7 +35,7 @@ static void tear_down(Fixture *f, gconstpointer unused G_GNUC_UNUSED)
 /* Node 2, and a member 1 that reads when the test wants it to. */
 static void connect_raw(Fixture *f)
 {
-    TcpNodes *nodes = &f->nodes;
+    Nodes *nodes = &f->nodes;
 
     node_start(nodes, 2, 20);
     nodes_add(nodes, 1, nodes->deaf_address);
@@ -94,10 +94,10 @@ static void must_read(Fixture *f, unsigned count, size_t piece)
             g_byte_array_append(in, bytes, n);
             continue;
         }
-        g_assert_cmpuint(message.append.records.size[0], ==, SIZE);
-        g_assert_cmpuint(message.append.records.data[0][0], ==,
+        g_assert_cmpuint(message.entries.records.size[0], ==, SIZE);
+        g_assert_cmpuint(message.entries.records.data[0][0], ==,
                          seen++ & 0xff);
-        g_assert_cmpmem(message.append.records.data[0] + 1, SIZE - 1,
+        g_assert_cmpmem(message.entries.records.data[0] + 1, SIZE - 1,
                         f->bytes + 1, SIZE - 1);
         g_byte_array_remove_range(in, 0, n);
     }
@@ -154,7 +154,7 @@ static void one_message_is_taken_however_small_the_limit(Fixture *f,
 static void a_peer_that_never_reads_blocks_nobody_else(Fixture *f,
     gconstpointer unused G_GNUC_UNUSED)
 {
-    TcpNodes *nodes = &f->nodes;
+    Nodes *nodes = &f->nodes;
 
     connect_raw(f);
     node_start(nodes, 3, 30);
@@ -174,7 +174,7 @@ static void frames_may_come_byte_by_byte(Fixture *f,
 {
     g_autoptr(GByteArray) records = g_byte_array_new();
     g_autoptr(GByteArray) frame = NULL;
-    TcpNode *node = &f->nodes.node[2];
+    Node *node = &f->nodes.node[2];
 
     connect_raw(f);
     g_byte_array_append(records, f->bytes, 100);
@@ -199,7 +199,7 @@ static void frames_may_come_in_any_pieces(Fixture *f,
     static const size_t sizes[] = { 1, 70000, 300, 600000, 5, 300000, 2000 };
     g_autoptr(GByteArray) all = g_byte_array_new();
     g_autoptr(GRand) random = g_rand_new_with_seed(7);
-    TcpNode *node = &f->nodes.node[2];
+    Node *node = &f->nodes.node[2];
     unsigned count = 0;
     guint at = 0;
 
@@ -231,7 +231,7 @@ static void many_frames_are_taken_from_one_read(Fixture *f,
     gconstpointer unused G_GNUC_UNUSED)
 {
     g_autoptr(GByteArray) all = g_byte_array_new();
-    TcpNode *node = &f->nodes.node[2];
+    Node *node = &f->nodes.node[2];
     uint64_t reads;
 
     connect_raw(f);
@@ -250,7 +250,7 @@ static void what_came_before_the_end_is_taken(Fixture *f,
     gconstpointer unused G_GNUC_UNUSED)
 {
     g_autoptr(GByteArray) frame = NULL;
-    TcpNode *node = &f->nodes.node[2];
+    Node *node = &f->nodes.node[2];
 
     connect_raw(f);
     frame = raw_frame(&f->raw, NULL);
@@ -260,40 +260,6 @@ static void what_came_before_the_end_is_taken(Fixture *f,
     raw_close(&f->raw);
     nodes_until(&f->nodes, node->disconnects == 1);
     g_assert_cmpuint(node->messages, ==, 50);
-}
-
-typedef struct {
-    Fixture *f;
-    ApusTimer *timer;
-    uint64_t writes;
-} Burst;
-
-static void send_burst(void *opaque)
-{
-    Burst *burst = opaque;
-    TcpNodes *nodes = &burst->f->nodes;
-
-    burst->writes = node_counters(&nodes->node[1]).writes;
-    for (unsigned i = 0; i < 50; i++) {
-        node_send(nodes, 1, 2, NULL);
-    }
-    apus_timer_free(burst->timer);
-    burst->timer = NULL;
-}
-
-static void what_a_round_sends_goes_out_in_one_write(Fixture *f,
-    gconstpointer unused G_GNUC_UNUSED)
-{
-    TcpNodes *nodes = &f->nodes;
-    Burst burst = { .f = f };
-
-    nodes_connect(nodes, 2);
-    burst.timer = apus_loop_timer(nodes->loop, send_burst, &burst);
-    apus_timer_set(burst.timer, 1);
-    nodes_until(nodes, nodes->node[2].messages == 50);
-    g_assert_null(burst.timer);
-    g_assert_cmpuint(node_counters(&nodes->node[1]).writes, ==,
-                     burst.writes + 1);
 }
 
 static void send_note(Fixture *f)
@@ -340,7 +306,6 @@ int main(int argc, char **argv)
     ADD(frames_may_come_in_any_pieces);
     ADD(many_frames_are_taken_from_one_read);
     ADD(what_came_before_the_end_is_taken);
-    ADD(what_a_round_sends_goes_out_in_one_write);
     ADD(a_note_does_not_wait_behind_much);
     return g_test_run();
 }

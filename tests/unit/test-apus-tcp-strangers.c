@@ -12,7 +12,7 @@
 #define KEY "0123456789abcdef"
 #define OTHER_KEY "0123456789abcdeF"
 
-typedef TcpNodes Fixture;
+typedef Nodes Fixture;
 
 static void set_up(Fixture *f, gconstpointer unused G_GNUC_UNUSED)
 {
@@ -24,7 +24,7 @@ static void tear_down(Fixture *f, gconstpointer unused G_GNUC_UNUSED)
     nodes_tear_down(f);
 }
 
-static void set_key(TcpNode *node, const char *key)
+static void set_key(Node *node, const char *key)
 {
     node->config.key = (const uint8_t *)key;
     node->config.key_size = strlen(key);
@@ -206,32 +206,6 @@ static void a_message_out_of_turn_ends_a_handshake(Fixture *f,
 
 /* --- who ------------------------------------------------------------------ */
 
-static void both_complain(Fixture *f, const char *text)
-{
-    node_start(f, 1, 10);
-    node_start(f, 2, 20);
-    nodes_introduce(f);
-    nodes_until(f, node_complains(&f->node[1], text) &&
-                node_complains(&f->node[2], text));
-    g_assert_cmpuint(f->node[1].connects + f->node[2].connects, ==, 0);
-    g_assert_cmpuint(strangers(f, 2), >, 0);
-}
-
-static void another_cluster_is_refused(Fixture *f,
-    gconstpointer unused G_GNUC_UNUSED)
-{
-    f->node[1].config.cluster = "another";
-    both_complain(f, "another cluster");
-}
-
-static void another_key_is_refused(Fixture *f,
-    gconstpointer unused G_GNUC_UNUSED)
-{
-    set_key(&f->node[1], KEY);
-    set_key(&f->node[2], OTHER_KEY);
-    both_complain(f, "another key");
-}
-
 static void a_caller_with_another_key_is_refused(Fixture *f,
     gconstpointer unused G_GNUC_UNUSED)
 {
@@ -255,56 +229,6 @@ static void a_caller_with_another_key_is_refused(Fixture *f,
     g_assert_cmpuint(strangers(f, 2), ==, 1);
     g_assert_true(node_complains(&f->node[2], "another key"));
     g_assert_cmpuint(f->node[2].connects, ==, 0);
-}
-
-static void the_same_key_is_accepted(Fixture *f,
-    gconstpointer unused G_GNUC_UNUSED)
-{
-    for (ApusId id = 1; id <= 3; id++) {
-        set_key(&f->node[id], KEY);
-    }
-    nodes_connect(f, 3);
-}
-
-static void a_key_on_one_side_only_is_refused(Fixture *f,
-    gconstpointer id)
-{
-    set_key(&f->node[GPOINTER_TO_UINT(id)], KEY);
-    both_complain(f, "one side has a key");
-}
-
-static void rings_of_other_size_are_refused(Fixture *f,
-    gconstpointer unused G_GNUC_UNUSED)
-{
-    f->node[1].config.ring_size = 2 * NODES_RING;
-    both_complain(f, "logs of different size");
-}
-
-static void who_is_no_member_is_refused(Fixture *f,
-    gconstpointer unused G_GNUC_UNUSED)
-{
-    ApusTransport *transport;
-    ApusMembers alone = { .count = 1, .member[0].id = 2 };
-
-    node_start(f, 1, 10);
-    node_start(f, 2, 20);
-    nodes_introduce(f);
-    transport = f->node[2].transport;
-    transport->ops->peers(transport, &alone);
-    nodes_until(f, node_complains(&f->node[1], "no member of the group") &&
-                node_complains(&f->node[2], "no member of the group"));
-}
-
-static void the_wrong_one_at_an_address_is_refused(Fixture *f,
-    gconstpointer unused G_GNUC_UNUSED)
-{
-    node_start(f, 1, 10);
-    node_start(f, 2, 20);
-    nodes_add(f, 3, f->node[2].address);
-    nodes_introduce(f);
-    nodes_until(f, node_complains(&f->node[1], "has another id"));
-    nodes_until(f, f->node[1].connected[2]);
-    g_assert_false(f->node[1].connected[3]);
 }
 
 static void say_hello_from(Fixture *f, ApusId id)
@@ -349,32 +273,6 @@ static void a_new_process_need_not_wait_for_the_loop(Fixture *f,
     g_assert_cmpuint(f->node[2].disconnects, ==, 1);
     g_assert_cmpuint(f->node[2].complaints->len, ==, 0);
     raw_close(&second);
-}
-
-static void a_second_process_with_an_id_waits_for_the_first(Fixture *f,
-    gconstpointer unused G_GNUC_UNUSED)
-{
-    const char *text = "another process with that id is connected";
-
-    nodes_connect(f, 2);
-    /* Node 4 takes itself for member 1. */
-    f->node[4].config.id = 1;
-    f->node[4].config.life = 99;
-    f->node[4].config.incarnation = 999;
-    node_start(f, 4, 99);
-    f->members.count--;
-    nodes_introduce(f);
-    nodes_until(f, node_complains(&f->node[4], text) &&
-                node_complains(&f->node[2], text));
-    g_assert_true(f->node[2].connected[1]);
-    g_assert_cmpuint(f->node[2].life[1], ==, 10);
-    g_assert_cmpuint(f->node[2].disconnects, ==, 0);
-    g_assert_cmpuint(strangers(f, 2), >=, 1);
-
-    node_stop(f, 1);
-    nodes_until(f, f->node[4].connected[2]);
-    nodes_until(f, f->node[2].connected[1]);
-    g_assert_cmpuint(f->node[2].life[1], ==, 99);
 }
 
 static void the_same_process_may_connect_anew(Fixture *f,
@@ -465,22 +363,9 @@ int main(int argc, char **argv)
     ADD(descriptors_may_run_out);
     ADD(another_version_is_answered);
     ADD(a_message_out_of_turn_ends_a_handshake);
-    ADD(another_cluster_is_refused);
-    ADD(another_key_is_refused);
     ADD(a_caller_with_another_key_is_refused);
-    ADD(the_same_key_is_accepted);
-    g_test_add("/apus-tcp-strangers/a_key_of_the_caller_only_is_refused",
-               Fixture, GUINT_TO_POINTER(1), set_up,
-               a_key_on_one_side_only_is_refused, tear_down);
-    g_test_add("/apus-tcp-strangers/a_key_of_the_called_only_is_refused",
-               Fixture, GUINT_TO_POINTER(2), set_up,
-               a_key_on_one_side_only_is_refused, tear_down);
-    ADD(rings_of_other_size_are_refused);
-    ADD(who_is_no_member_is_refused);
-    ADD(the_wrong_one_at_an_address_is_refused);
     ADD(ones_own_id_is_a_duplicate);
     ADD(a_new_process_need_not_wait_for_the_loop);
-    ADD(a_second_process_with_an_id_waits_for_the_first);
     ADD(the_same_process_may_connect_anew);
     ADD(a_members_frame_is_taken);
     ADD(a_frame_in_anothers_name_ends_the_connection);

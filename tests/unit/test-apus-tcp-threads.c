@@ -7,7 +7,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
-#include "tests/unit/tcp-nodes.h"
+#include "tests/unit/nodes.h"
 
 #define KEY "0123456789abcdef"
 #define ROUNDS 500
@@ -15,8 +15,8 @@
 #define SIZE 200000
 
 typedef struct {
-    TcpNodes here; /* node 1 */
-    TcpNodes there; /* node 2, in @thread */
+    Nodes here; /* node 1 */
+    Nodes there; /* node 2, in @thread */
     GThread *thread;
     atomic_bool stop;
     uint8_t bytes[SIZE];
@@ -26,7 +26,7 @@ typedef struct {
 /* What is empty is answered; what is not is checked. */
 static void take(void *opaque, const ApusMessage *message)
 {
-    const ApusRecords *records = &message->append.records;
+    const ApusRecords *records = &message->entries.records;
     Fixture *f = opaque;
 
     if (records->size[0] == 0) {
@@ -52,7 +52,7 @@ static gpointer run(gpointer opaque)
 
 static void set_up(Fixture *f, gconstpointer tls)
 {
-    TcpNodes *both[] = { &f->here, &f->there };
+    Nodes *both[] = { &f->here, &f->there };
 
     for (unsigned i = 0; i < 2; i++) {
         ApusTransportConfig *config = &both[i]->node[i + 1].config;

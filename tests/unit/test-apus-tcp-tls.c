@@ -11,7 +11,7 @@
 #define KEY "0123456789abcdef"
 #define OTHER_KEY "0123456789abcdeF"
 
-typedef TcpNodes Fixture;
+typedef Nodes Fixture;
 
 static void set_up(Fixture *f, gconstpointer unused G_GNUC_UNUSED)
 {
@@ -43,7 +43,7 @@ static void long_and_short_messages_arrive(Fixture *f,
     static const size_t sizes[] = {
         0, 1, 16384, 100000, 1 << 20, APUS_WIRE_MAX_RECORDS, 3,
     };
-    TcpNode *node = &f->node[1];
+    Node *node = &f->node[1];
     unsigned expected = 0;
 
     nodes_connect(f, 2);

@@ -17,7 +17,7 @@ const ColonyVersions colony_speaks[COLONY_PROTOCOLS] = {
     [COLONY_PROTOCOL_CONTROL] = { .oldest = 1, .newest = 1 },
 };
 
-typedef TcpNodes Fixture;
+typedef Nodes Fixture;
 
 static void set_up(Fixture *f, gconstpointer unused G_GNUC_UNUSED)
 {

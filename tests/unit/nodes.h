@@ -1,11 +1,11 @@
 /*
- * TCP transports of several members in one loop, on loopback
+ * Transports of several members in one loop, on loopback
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
-#ifndef TCP_NODES_H
-#define TCP_NODES_H
+#ifndef NODES_H
+#define NODES_H
 
 #include "colo-net/apus/core/wire.h"
 #include "colo-net/apus/runtime/transport.h"
@@ -19,10 +19,10 @@
  */
 #define NODES_PATIENCE (20 * G_TIME_SPAN_SECOND)
 
-typedef struct TcpNodes TcpNodes;
+typedef struct Nodes Nodes;
 
 typedef struct {
-    TcpNodes *nodes;
+    Nodes *nodes;
     ApusTransport *transport; /* NULL: not there */
     ApusTransportConfig config; /* to be changed before it is started */
     char *address;
@@ -39,30 +39,34 @@ typedef struct {
     /* NULL, or what is done with a message instead of copying its records. */
     void (*on_message)(void *opaque, const ApusMessage *message);
     void *opaque;
-} TcpNode;
+} Node;
 
-struct TcpNodes {
+struct Nodes {
+    /* apus_tcp_new(), unless a test has another one. */
+    ApusTransport *(*make)(const ApusTransportConfig *config, ApusLoop *loop,
+                           const ApusTransportHandlers *handlers,
+                           void *opaque, GError **errp);
     ApusLoop *loop;
     ApusTimer *tick;
     ApusMembers members;
     int deaf;
     char *deaf_address; /* somebody listens there, and never says a word */
-    TcpNode node[MAX_NODES + 1]; /* by id */
+    Node node[MAX_NODES + 1]; /* by id */
 };
 
-void nodes_set_up(TcpNodes *nodes);
-void nodes_tear_down(TcpNodes *nodes);
+void nodes_set_up(Nodes *nodes);
+void nodes_tear_down(Nodes *nodes);
 
 /* Node @id listens, as process @life. It keeps its address. */
-void node_start(TcpNodes *nodes, ApusId id, uint64_t life);
-void node_stop(TcpNodes *nodes, ApusId id);
+void node_start(Nodes *nodes, ApusId id, uint64_t life);
+void node_stop(Nodes *nodes, ApusId id);
 /* Nodes that were started, and who was added, are made known to each other. */
-void nodes_introduce(TcpNodes *nodes);
+void nodes_introduce(Nodes *nodes);
 /* Somebody else, at @address, who is to be a member. */
-void nodes_add(TcpNodes *nodes, ApusId id, const char *address);
+void nodes_add(Nodes *nodes, ApusId id, const char *address);
 
 /* Go once round the loop. */
-void nodes_round(TcpNodes *nodes);
+void nodes_round(Nodes *nodes);
 
 /* Until @condition is true; the test fails when that takes too long. */
 #define nodes_until(nodes, condition) \
@@ -78,18 +82,21 @@ void nodes_round(TcpNodes *nodes);
     } while (0)
 
 /* Start 1 to @count, wait until all are connected and sure of it. */
-void nodes_connect(TcpNodes *nodes, unsigned count);
+void nodes_connect(Nodes *nodes, unsigned count);
 
 /* Has @node found out that its peer @id listens at its address? */
-gboolean node_is_sure(const TcpNode *node, ApusId id);
+gboolean node_is_sure(const Node *node, ApusId id);
 
 /* Has one of @node's complaints @text in it? */
-gboolean node_complains(const TcpNode *node, const char *text);
+gboolean node_complains(const Node *node, const char *text);
 
-ApusTransportCounters node_counters(const TcpNode *node);
+ApusTransportCounters node_counters(const Node *node);
 
-/* A message with @records, which may be NULL, from @from to @to. */
-void node_send(TcpNodes *nodes, ApusId from, ApusId to,
+/*
+ * A message with @records, which may be NULL, from @from to @to. It is one that
+ * anybody may send at any time.
+ */
+void node_send(Nodes *nodes, ApusId from, ApusId to,
                const ApusRecords *records);
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * TCP transports of several members in one loop, on loopback
+ * Transports of several members in one loop, on loopback
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "colo-net/apus/runtime/mesh.h"
-#include "tests/unit/tcp-nodes.h"
+#include "tests/unit/nodes.h"
 #include "tests/unit/tcp-raw.h"
 
 #define TICK UINT64_C(5000000)
@@ -17,8 +17,8 @@
 
 static void got_message(void *opaque, const ApusMessage *message)
 {
-    TcpNode *node = opaque;
-    const ApusRecords *records = &message->append.records;
+    Node *node = opaque;
+    ApusRecords records = apus_wire_records(message);
 
     node->messages++;
     if (node->on_message) {
@@ -27,18 +27,15 @@ static void got_message(void *opaque, const ApusMessage *message)
     }
     node->last = *message;
     g_byte_array_set_size(node->records, 0);
-    if (message->type == APUS_MESSAGE_APPEND) {
-        for (int i = 0; i < 2 && records->size[i] > 0; i++) {
-            g_byte_array_append(node->records, records->data[i],
-                                records->size[i]);
-        }
+    for (int i = 0; i < 2 && records.size[i] > 0; i++) {
+        g_byte_array_append(node->records, records.data[i], records.size[i]);
     }
 }
 
 static void got_connection(void *opaque, ApusId peer, uint64_t life,
                            uint64_t incarnation)
 {
-    TcpNode *node = opaque;
+    Node *node = opaque;
 
     g_assert_false(node->connected[peer]);
     node->connected[peer] = TRUE;
@@ -49,7 +46,7 @@ static void got_connection(void *opaque, ApusId peer, uint64_t life,
 
 static void lost_connection(void *opaque, ApusId peer, const char *why)
 {
-    TcpNode *node = opaque;
+    Node *node = opaque;
 
     g_assert_true(node->connected[peer]);
     g_assert_cmpstr(why, !=, "");
@@ -59,7 +56,7 @@ static void lost_connection(void *opaque, ApusId peer, const char *why)
 
 static void was_refused(void *opaque, ApusId peer, uint64_t life)
 {
-    TcpNode *node = opaque;
+    Node *node = opaque;
 
     g_assert_false(node->connected[peer]);
     node->refused_life[peer] = life;
@@ -68,14 +65,14 @@ static void was_refused(void *opaque, ApusId peer, uint64_t life)
 
 static void writable(void *opaque)
 {
-    TcpNode *node = opaque;
+    Node *node = opaque;
 
     node->writables++;
 }
 
 static void complaint(void *opaque, const char *text)
 {
-    TcpNode *node = opaque;
+    Node *node = opaque;
 
     g_ptr_array_add(node->complaints, g_strdup(text));
 }
@@ -93,23 +90,24 @@ static const ApusTransportHandlers handlers = {
 
 static void round_ends(void *opaque)
 {
-    TcpNodes *nodes = opaque;
+    Nodes *nodes = opaque;
 
     apus_loop_quit(nodes->loop);
 }
 
 static void ticks(void *opaque)
 {
-    TcpNodes *nodes = opaque;
+    Nodes *nodes = opaque;
 
     apus_timer_set(nodes->tick, apus_clock() + TICK);
 }
 
-void nodes_set_up(TcpNodes *nodes)
+void nodes_set_up(Nodes *nodes)
 {
     g_autoptr(GError) error = NULL;
 
     memset(nodes, 0, sizeof(*nodes));
+    nodes->make = apus_tcp_new;
     nodes->loop = apus_loop_new(&error);
     g_assert_no_error(error);
     nodes->tick = apus_loop_timer(nodes->loop, ticks, nodes);
@@ -118,7 +116,7 @@ void nodes_set_up(TcpNodes *nodes)
     apus_loop_on_round(nodes->loop, round_ends, nodes);
 
     for (ApusId id = 1; id <= MAX_NODES; id++) {
-        TcpNode *node = &nodes->node[id];
+        Node *node = &nodes->node[id];
 
         node->nodes = nodes;
         node->complaints = g_ptr_array_new_with_free_func(g_free);
@@ -133,10 +131,10 @@ void nodes_set_up(TcpNodes *nodes)
     }
 }
 
-void nodes_tear_down(TcpNodes *nodes)
+void nodes_tear_down(Nodes *nodes)
 {
     for (ApusId id = 1; id <= MAX_NODES; id++) {
-        TcpNode *node = &nodes->node[id];
+        Node *node = &nodes->node[id];
 
         node_stop(nodes, id);
         g_ptr_array_unref(node->complaints);
@@ -149,7 +147,7 @@ void nodes_tear_down(TcpNodes *nodes)
     apus_loop_free(nodes->loop);
 }
 
-void nodes_add(TcpNodes *nodes, ApusId id, const char *address)
+void nodes_add(Nodes *nodes, ApusId id, const char *address)
 {
     ApusMembers *members = &nodes->members;
     int i = apus_members_find(members, id);
@@ -161,9 +159,9 @@ void nodes_add(TcpNodes *nodes, ApusId id, const char *address)
     g_strlcpy(members->member[i].address, address, APUS_MAX_ADDRESS);
 }
 
-void node_start(TcpNodes *nodes, ApusId id, uint64_t life)
+void node_start(Nodes *nodes, ApusId id, uint64_t life)
 {
-    TcpNode *node = &nodes->node[id];
+    Node *node = &nodes->node[id];
     g_autoptr(GError) error = NULL;
 
     g_assert_null(node->transport);
@@ -172,8 +170,8 @@ void node_start(TcpNodes *nodes, ApusId id, uint64_t life)
     if (node->address) {
         node->config.listen = node->address;
     }
-    node->transport = apus_tcp_new(&node->config, nodes->loop, &handlers,
-                                   node, &error);
+    node->transport = nodes->make(&node->config, nodes->loop, &handlers, node,
+                                  &error);
     g_assert_no_error(error);
     if (!node->address) {
         node->address = g_strdup(apus_transport_address(node->transport));
@@ -181,9 +179,9 @@ void node_start(TcpNodes *nodes, ApusId id, uint64_t life)
     nodes_add(nodes, id, node->address);
 }
 
-void node_stop(TcpNodes *nodes, ApusId id)
+void node_stop(Nodes *nodes, ApusId id)
 {
-    TcpNode *node = &nodes->node[id];
+    Node *node = &nodes->node[id];
 
     if (node->transport) {
         node->transport->ops->free(node->transport);
@@ -192,7 +190,7 @@ void node_stop(TcpNodes *nodes, ApusId id)
     }
 }
 
-void nodes_introduce(TcpNodes *nodes)
+void nodes_introduce(Nodes *nodes)
 {
     for (ApusId id = 1; id <= MAX_NODES; id++) {
         ApusTransport *transport = nodes->node[id].transport;
@@ -203,19 +201,19 @@ void nodes_introduce(TcpNodes *nodes)
     }
 }
 
-void nodes_round(TcpNodes *nodes)
+void nodes_round(Nodes *nodes)
 {
     apus_loop_run(nodes->loop);
 }
 
-gboolean node_is_sure(const TcpNode *node, ApusId id)
+gboolean node_is_sure(const Node *node, ApusId id)
 {
     const MeshPeer *peer = mesh_find((const Mesh *)node->transport, id);
 
     return node->connected[id] && peer->reached;
 }
 
-static gboolean all_connected(const TcpNodes *nodes, unsigned count)
+static gboolean all_connected(const Nodes *nodes, unsigned count)
 {
     for (ApusId a = 1; a <= count; a++) {
         for (ApusId b = 1; b <= count; b++) {
@@ -227,7 +225,7 @@ static gboolean all_connected(const TcpNodes *nodes, unsigned count)
     return TRUE;
 }
 
-void nodes_connect(TcpNodes *nodes, unsigned count)
+void nodes_connect(Nodes *nodes, unsigned count)
 {
     for (ApusId id = 1; id <= count; id++) {
         node_start(nodes, id, id * 10);
@@ -236,7 +234,7 @@ void nodes_connect(TcpNodes *nodes, unsigned count)
     nodes_until(nodes, all_connected(nodes, count));
 }
 
-gboolean node_complains(const TcpNode *node, const char *text)
+gboolean node_complains(const Node *node, const char *text)
 {
     for (guint i = 0; i < node->complaints->len; i++) {
         if (strstr(g_ptr_array_index(node->complaints, i), text)) {
@@ -246,7 +244,7 @@ gboolean node_complains(const TcpNode *node, const char *text)
     return FALSE;
 }
 
-ApusTransportCounters node_counters(const TcpNode *node)
+ApusTransportCounters node_counters(const Node *node)
 {
     ApusTransportCounters counters;
 
@@ -254,25 +252,25 @@ ApusTransportCounters node_counters(const TcpNode *node)
     return counters;
 }
 
-void node_send(TcpNodes *nodes, ApusId from, ApusId to,
+void node_send(Nodes *nodes, ApusId from, ApusId to,
                const ApusRecords *records)
 {
     ApusTransport *transport = nodes->node[from].transport;
     ApusMessage message = {
-        .type = APUS_MESSAGE_APPEND,
+        .type = APUS_MESSAGE_ENTRIES,
         .from = from,
         .to = to,
         .from_life = nodes->node[from].config.life,
         .to_life = nodes->node[from].life[to],
         .generation = 1,
         .term = 5,
-        .append.beat = { .sent = 1, .last = 2, .commit = 3, .trim = 4 },
-        .append.prev_index = 6,
-        .append.prev_term = 5,
+        .entries.prev_index = 6,
+        .entries.prev_term = 5,
+        .entries.last_index = 8,
     };
 
     if (records) {
-        message.append.records = *records;
+        message.entries.records = *records;
     }
     transport->ops->send(transport, &message);
 }
