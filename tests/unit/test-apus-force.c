@@ -214,6 +214,34 @@ static void who_has_forgotten_is_not_forced(void)
     apus_world_free(&world);
 }
 
+static void start_with_amnesia(World *world, ApusId id, uint64_t life)
+{
+    ApusHardState saved = world->member[id].saved;
+
+    apus_world_kill(world, id);
+    saved.amnesiac = TRUE;
+    apus_world_forget(world, id);
+    apus_world_start(world, id, life, &saved);
+}
+
+/*
+ * Leader and witness lost power together: they are back, and remember nothing,
+ * so all three are in reach and decide nothing.
+ */
+static void those_who_have_forgotten_do_not_hinder(void)
+{
+    World world;
+
+    begin(&world);
+    start_with_amnesia(&world, 1, 201);
+    start_with_amnesia(&world, 3, 203);
+    apus_world_run(&world, 500 * WORLD_MS);
+    g_assert_cmpint(apus_world_state(&world, 2), !=, APUS_STATE_LEADER);
+    must_force(&world, 2);
+    g_assert_cmpint(apus_world_state(&world, 2), ==, APUS_STATE_LEADER);
+    apus_world_free(&world);
+}
+
 /* The operator was wrong: the leader was cut off from 2, and nothing else. */
 static void who_hears_of_a_newer_generation_is_fenced(void)
 {
@@ -303,6 +331,7 @@ int main(int argc, char **argv)
     PROMISE(its_lease_needs_nobody_and_no_traffic);
     PROMISE(the_generation_is_saved_before_anything_is_committed);
     PROMISE(a_group_that_can_decide_is_not_forced);
+    PROMISE(those_who_have_forgotten_do_not_hinder);
     PROMISE(who_may_be_elected_is_not_forced);
     PROMISE(a_majority_that_nobody_may_lead_does_not_hinder);
     PROMISE(a_leader_that_was_heard_just_now_is_not_dead);

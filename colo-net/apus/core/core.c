@@ -320,6 +320,7 @@ void apus_core_connected(ApusCore *core, ApusId id, uint64_t life,
         peer->life = life;
         peer->patience = 0;
         peer->answered = FALSE; /* that was another life's vote */
+        peer->vote = (ApusVote) { .verdict = 0 };
         apus_core_reset_peer(core, peer);
         /* The process that led is no more. */
         if (core->leader == id && core->leader_life != life) {

@@ -44,6 +44,15 @@ static gboolean in_reach(ApusCore *core, ApusId id)
            (peer && peer->connected && !peer->suspected);
 }
 
+/* By what it has said last: who was started anew decides nothing (R6). */
+static gboolean remembers(ApusCore *core, ApusId id)
+{
+    const Peer *peer = apus_core_peer(core, id);
+
+    return id == core->config.id ||
+           peer->vote.verdict != APUS_VOTE_AMNESIAC;
+}
+
 /* Is there somebody who could go on without being forced? */
 static gboolean check_others(ApusCore *core, GError **errp)
 {
@@ -56,7 +65,7 @@ static gboolean check_others(ApusCore *core, GError **errp)
         ApusId id = members->member[i].id;
 
         if (in_reach(core, id)) {
-            reached++;
+            reached += remembers(core, id);
             able = could_lead(core, id, &newest->role) ? id : able;
             if (able == id && id != core->config.id) {
                 return apus_refuse(errp, APUS_ERROR_MAJORITY, "member %u is "
