@@ -235,6 +235,8 @@ static void those_who_have_forgotten_do_not_hinder(void)
     begin(&world);
     start_with_amnesia(&world, 1, 201);
     start_with_amnesia(&world, 3, 203);
+    join(&world, 1, 2);
+    join(&world, 3, 2);
     apus_world_run(&world, 500 * WORLD_MS);
     g_assert_cmpint(apus_world_state(&world, 2), !=, APUS_STATE_LEADER);
     must_force(&world, 2);
