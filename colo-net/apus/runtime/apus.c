@@ -123,7 +123,11 @@ static gboolean open_transport(Apus *apus, const ApusMembers *members,
         .key_size = apus->config.key_size,
         .tls = apus->config.tls,
         .send_limit = SEND_LIMIT,
+        .rdma_ring = apus->config.rdma_ring,
+        .rdma_poll = apus->config.busy_poll,
+        .rdma_ack_timeout = apus->config.rdma_ack_timeout,
     };
+    gboolean rdma = apus->config.transport == APUS_TRANSPORT_RDMA;
 
     if (!config.listen && at < 0) {
         g_set_error(errp, APUS_ERROR, APUS_ERROR_CONFIG,
@@ -134,8 +138,8 @@ static gboolean open_transport(Apus *apus, const ApusMembers *members,
     if (!config.listen) {
         config.listen = members->member[at].address;
     }
-    apus->transport = apus_tcp_new(&config, apus->loop,
-                                   &apus_transport_handlers, apus, errp);
+    apus->transport = (rdma ? apus_rdma_new : apus_tcp_new)(
+        &config, apus->loop, &apus_transport_handlers, apus, errp);
     return apus->transport != NULL;
 }
 
@@ -149,7 +153,9 @@ static gboolean open_member(Apus *apus, GError **errp)
     if (!apus->loop) {
         return FALSE;
     }
-    apus_loop_set_busy_poll(apus->loop, apus->config.busy_poll);
+    if (apus->config.transport == APUS_TRANSPORT_TCP) {
+        apus_loop_set_busy_poll(apus->loop, apus->config.busy_poll);
+    }
     apus_loop_on_round(apus->loop, apus_round, apus);
     apus->timer = apus_loop_timer(apus->loop, apus_tick, apus);
     apus->storage = apus_storage_open(&storage, &state, apus->remarks, errp);
