@@ -14,7 +14,7 @@ static struct {
     char *seeds, *drop, *plain, *mutation;
     gint64 seed, shrink, steps;
     int members, jobs, most;
-    gboolean trace, consequences, counts;
+    gboolean trace, consequences, counts, one_sided;
 } arg = { .seed = -1, .shrink = -1, .members = 3, .jobs = 1, .most = 10 };
 
 static const GOptionEntry entries[] = {
@@ -41,6 +41,8 @@ static const GOptionEntry entries[] = {
       "leave out this noise, likewise", "HEX" },
     { "consequences", 0, 0, G_OPTION_ARG_NONE, &arg.consequences,
       "check only what users can see, not what members promise", NULL },
+    { "one-sided", 0, 0, G_OPTION_ARG_NONE, &arg.one_sided,
+      "members write into each other's memory", NULL },
     { "counts", 0, 0, G_OPTION_ARG_NONE, &arg.counts,
       "show what happened in the schedules", NULL },
     { 0 }
@@ -135,6 +137,7 @@ int main(int argc, char **argv)
     options.members = arg.members;
     options.steps = MAX(arg.steps, 0);
     options.consequences = arg.consequences;
+    options.one_sided = arg.one_sided;
     options.dropped = arg.drop ? g_ascii_strtoull(arg.drop, NULL, 16) : 0;
     options.plain = arg.plain ? g_ascii_strtoull(arg.plain, NULL, 16) : 0;
     if (arg.shrink >= 0) {

@@ -52,6 +52,9 @@ void sim_free(Sim *sim)
         }
         g_free(host->disk.order);
     }
+    for (unsigned i = 0; i < SIM_HOSTS * SIM_HOSTS; i++) {
+        sim_way_free(&sim->way[0][0] + i);
+    }
     for (unsigned i = 0; i < sim->packets->len; i++) {
         g_byte_array_unref(g_array_index(sim->packets, SimPacket, i).bytes);
     }
@@ -171,6 +174,7 @@ static void forget_process(SimHost *host)
     memset(&host->replica, 0, sizeof(host->replica));
     memset(&host->peers, 0, sizeof(host->peers));
     memset(host->connection, 0, sizeof(host->connection));
+    memset(&host->grant, 0, sizeof(host->grant));
     g_array_set_size(host->backlog, 0);
     host->clogged = 0;
     host->tick_at = 0;
@@ -359,6 +363,9 @@ static void handle(SimHost *host, const SimEvent *event)
     case SIM_EVENT_MESSAGE:
         sim_net_arrive(host, event);
         break;
+    case SIM_EVENT_LOOK:
+        sim_way_look(host, event->peer);
+        break;
     case SIM_EVENT_GUEST:
         sim_guest_step(host);
         break;
@@ -436,6 +443,9 @@ static void world_event(Sim *sim, const SimEvent *event)
         if (event->life == host->lives) {
             sim_disk_event(host);
         }
+        break;
+    case SIM_EVENT_LAND:
+        sim_way_land(sim, event);
         break;
     case SIM_EVENT_PROBE:
     case SIM_EVENT_CONNECT:
@@ -535,6 +545,7 @@ gboolean sim_run(Sim *sim, const SimOptions *options)
     sim->random.state = options->seed * 77 + options->members;
     sim->trace = options->trace;
     sim->consequences = options->consequences;
+    sim->one_sided = options->one_sided;
     sim->max_events = options->steps ? options->steps : MAX_EVENTS;
     reset(sim);
     sim_check_start(sim);

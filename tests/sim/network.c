@@ -22,7 +22,7 @@
 /* How many of 10,000 messages are lost, repeated, late while there is noise. */
 #define NOISE 800
 
-static uint64_t delay(Sim *sim)
+uint64_t sim_net_delay(Sim *sim)
 {
     return sim_between(&sim->random, sim->plan.delay_min,
                        sim->plan.delay_max);
@@ -68,7 +68,7 @@ static void post(Sim *sim, uint32_t number, ApusId from, ApusId to)
 {
     const SimPlan *plan = &sim->plan;
     SimLink *link = &sim->link[from][to];
-    uint64_t at = sim->now + delay(sim) + link->lag;
+    uint64_t at = sim->now + sim_net_delay(sim) + link->lag;
     unsigned late = plan->late + (sim->noise ? NOISE : 0);
     uint64_t late_max = sim->noise ? MAX(plan->late_max, 200 * SIM_MS)
                                    : plan->late_max;
@@ -142,6 +142,13 @@ void sim_net_send(void *opaque, const ApusMessage *message)
     }
     sim->count.messages++;
     note_triggers(host, message);
+    if (sim->one_sided && host->connection[to].up) {
+        gboolean sent = sim_way_send(host, message);
+
+        trace_message(sim, sent ? "=>" : "=x", host->id, to, message);
+        sim_check_message(host, message);
+        return;
+    }
     if (!host->connection[to].up || sim->link[host->id][to].cut ||
         sim_chance(&sim->random, lost)) {
         trace_message(sim, "-x", host->id, to, message);
@@ -195,7 +202,8 @@ gboolean sim_net_ready(void *opaque, ApusId peer)
 {
     SimHost *host = opaque;
 
-    if (host->sim->link[host->id][peer].clogged) {
+    if (host->sim->link[host->id][peer].clogged ||
+        (host->sim->one_sided && !sim_way_ready(host, peer))) {
         host->clogged |= 1u << peer;
         return FALSE;
     }
@@ -215,6 +223,9 @@ void sim_net_fence(void *opaque, uint64_t term)
     SimHost *host = opaque;
 
     host->fenced = MAX(host->fenced, term);
+    if (host->sim->one_sided) {
+        sim_way_fence(host, term);
+    }
 }
 
 /* --- connections -------------------------------------------------------- */
@@ -265,7 +276,7 @@ static void try_later(Sim *sim, ApusId a, ApusId b, uint64_t after)
 static void tell_disconnected(SimHost *host, ApusId peer, uint32_t epoch)
 {
     if (host->core) {
-        sim_push_for(host, host->sim->now + delay(host->sim),
+        sim_push_for(host, host->sim->now + sim_net_delay(host->sim),
                      SIM_EVENT_DISCONNECTED, peer, epoch, 0);
     }
 }
@@ -285,11 +296,22 @@ static void take_down(Sim *sim, ApusId a, ApusId b, bool tell_a, bool tell_b)
     if (tell_b) {
         tell_disconnected(&sim->host[b], a, pair->epoch);
     }
-    try_later(sim, a, b, delay(sim) + sim_below(&sim->random, RETRY_MIN));
+    try_later(sim, a, b, sim_net_delay(sim) +
+                         sim_below(&sim->random, RETRY_MIN));
+}
+
+gboolean sim_net_is_newest(const SimHost *host, ApusId peer)
+{
+    const SimConnection *connection = &host->connection[peer];
+
+    return connection->up &&
+           connection->epoch == pair_of(host->sim, host->id, peer)->epoch;
 }
 
 void sim_net_break(Sim *sim, ApusId a, ApusId b)
 {
+    sim_way_break(sim, a, b);
+    sim_way_break(sim, b, a);
     take_down(sim, a, b, TRUE, TRUE);
     sim_session_break(sim, a, b);
 }
@@ -310,7 +332,7 @@ void sim_net_started(SimHost *host)
 {
     for (ApusId peer = 1; peer <= host->sim->hosts; peer++) {
         if (peer != host->id) {
-            try_later(host->sim, host->id, peer, delay(host->sim));
+            try_later(host->sim, host->id, peer, sim_net_delay(host->sim));
         }
     }
 }
@@ -326,7 +348,7 @@ void sim_net_peers(void *opaque, const ApusMembers *members)
             continue;
         }
         if (either_wants(host, &sim->host[peer])) {
-            try_later(sim, host->id, peer, delay(sim));
+            try_later(sim, host->id, peer, sim_net_delay(sim));
         } else {
             take_down(sim, host->id, peer, TRUE, TRUE);
         }
@@ -339,10 +361,14 @@ static void connect(Sim *sim, ApusId a, ApusId b)
 
     pair->up = TRUE;
     pair->epoch++;
+    if (sim->one_sided) {
+        sim_way_reset(sim, a, b);
+        sim_way_reset(sim, b, a);
+    }
     for (unsigned i = 0; i < 2; i++) {
         ApusId peer = i ? a : b;
 
-        sim_push_for(&sim->host[i ? b : a], sim->now + delay(sim),
+        sim_push_for(&sim->host[i ? b : a], sim->now + sim_net_delay(sim),
                      SIM_EVENT_CONNECTED, peer,
                      (uint64_t)sim->host[peer].lives << 32 | pair->epoch, 0);
     }
@@ -355,7 +381,7 @@ static void refuse(SimHost *host, ApusId peer)
 
     if (host->core && connection->life && !connection->up &&
         wants(host, peer)) {
-        sim_push_for(host, host->sim->now + delay(host->sim),
+        sim_push_for(host, host->sim->now + sim_net_delay(host->sim),
                      SIM_EVENT_REFUSED, peer, connection->life, 0);
     }
 }
@@ -439,6 +465,7 @@ static void connected(SimHost *host, const SimEvent *event)
     }
     if (connection->up) {
         apus_core_disconnected(host->core, event->peer, now);
+        apus_grant_lost(&host->grant, event->peer);
     }
     *connection = (SimConnection) {
         .up = TRUE,
@@ -450,6 +477,9 @@ static void connected(SimHost *host, const SimEvent *event)
               peer->lives);
     apus_core_connected(host->core, event->peer, peer->life,
                         peer->incarnation, now);
+    if (sim->one_sided) {
+        sim_way_look(host, event->peer); /* it may have begun to speak */
+    }
 }
 
 void sim_net_process_event(SimHost *host, const SimEvent *event)
@@ -462,10 +492,11 @@ void sim_net_process_event(SimHost *host, const SimEvent *event)
     } else if (event->type == SIM_EVENT_DISCONNECTED) {
         if (connection->up && connection->epoch == event->arg) {
             connection->up = FALSE;
+            apus_grant_lost(&host->grant, event->peer);
             sim_trace(host->sim, "%u disconnected from %u", host->id,
                       event->peer);
             apus_core_disconnected(host->core, event->peer, now);
-            sim_push_for(host, host->sim->now + delay(host->sim),
+            sim_push_for(host, host->sim->now + sim_net_delay(host->sim),
                          SIM_EVENT_PROBE, event->peer, 0, 0);
         }
     } else if (connection->life == event->arg && !connection->up) {

@@ -13,6 +13,8 @@
 
 /* name, what is left out */
 #define SIM_RULE_LIST(X) \
+    X(R4_NOT_FENCED, "a leader of the past still writes into a voter's log"), \
+    X(R5_TORN_TAKEN, "a record that was written in part is taken"), \
     X(R9_LEASE_UNASKED, "an output leaves without a look at the lease"), \
     X(R11_PENDING_KEPT, "frames not consumed are not part of the state"), \
     X(R12_SEAL_IGNORED, "STAGED releases what was said after the stop, too"), \

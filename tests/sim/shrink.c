@@ -99,8 +99,9 @@ void sim_shrink(SimOptions *options, FILE *out)
     fprintf(out, "violates %s at %.3f ms: %s\n", report.rule,
             report.at / 1e6, report.what);
     fprintf(out, "again: --members=%u --seed=%" PRIu64 " --drop=%" PRIx64
-            " --plain=%x%s%s --trace\n", options->members, options->seed,
+            " --plain=%x%s%s%s --trace\n", options->members, options->seed,
             options->dropped, options->plain,
+            options->one_sided ? " --one-sided" : "",
             sim_mutation_get() ? " --mutation=" : "",
             sim_mutation_get() ? sim_mutation_name(sim_mutation_get()) : "");
 }

@@ -6,6 +6,7 @@
  *
  *   cluster.c   hosts, processes, clocks, the loop
  *   network.c   connections and messages
+ *   onesided.c  messages as writes into the receiver's memory
  *   disk.c      storage that loses what is not safe
  *   user.c      the VM and what runs on top: submissions, syncs, protection
  *   faults.c    what goes wrong
@@ -22,7 +23,9 @@
 #define SIM_SIM_H
 
 #include "colo-net/apus/core/core-internal.h"
+#include "colo-net/apus/core/grant.h"
 #include "colo-net/apus/core/wire.h"
+#include "colo-net/verbs/ring.h"
 #include "plan.h"
 #include "queue.h"
 #include "replica.h"
@@ -52,9 +55,11 @@ typedef enum {
     SIM_EVENT_STAGE,
     SIM_EVENT_CLOSED,
     SIM_EVENT_WIRE,
+    SIM_EVENT_LOOK, /* into the memory that peers write to */
     SIM_EVENT_MESSAGE, /* for whatever process is there */
     /* For the world. */
     SIM_EVENT_DISK,
+    SIM_EVENT_LAND,
     SIM_EVENT_PROBE,
     SIM_EVENT_CONNECT,
     SIM_EVENT_RESTART,
@@ -164,6 +169,7 @@ typedef struct SimHost {
     gboolean flush_due;
     ApusMembers peers;
     SimConnection connection[SIM_HOSTS];
+    ApusGrant grant; /* of its log, with one-sided writes */
     uint64_t clogged; /* peers for which ready() said no */
 
     SimDisk disk;
@@ -228,6 +234,44 @@ typedef struct {
     unsigned uses;
 } SimPacket;
 
+/* --- one-sided writes --------------------------------------------------- */
+
+#define SIM_LANE 65536 /* bytes of a ring */
+
+enum { SIM_MAIL, SIM_LOG };
+
+/* A ring, and what its two sides know of it. */
+typedef struct {
+    uint8_t *memory; /* the receiver's */
+    uint32_t key; /* in force; 0: nobody may write */
+    VerbsRingReader reader;
+    uint64_t told; /* the sender knows that so much was read */
+
+    uint8_t *mirror; /* the sender's */
+    uint32_t given; /* the key that it was told; 0: none */
+    VerbsRingWriter writer;
+} SimLane;
+
+typedef struct {
+    unsigned lane;
+    uint32_t key;
+    uint64_t at; /* it lands then, if nothing is before it */
+    size_t offset, size;
+} SimWrite;
+
+/* From one process to another, over their newest connection. */
+typedef struct {
+    GArray *writes; /* SimWrite; NULL: never used */
+    unsigned first; /* that has not landed */
+    uint32_t generation; /* of the connection */
+    uint32_t life; /* of the receiver, whose memory it is */
+    gboolean landing; /* there is an event for the first */
+    gboolean broken; /* nothing lands any more */
+    uint64_t stalled; /* since when it is cut; 0: it is not */
+    uint64_t granted; /* the sender may use the log in this term; 0: none */
+    SimLane lane[VERBS_LANES];
+} SimWay;
+
 typedef struct {
     ApusId subject, object; /* of the trigger */
     ApusId who, whom;
@@ -239,7 +283,7 @@ typedef struct {
     X(events) X(messages) X(elected) X(failovers) X(committed) X(syncs) \
     X(protected) X(copies) X(snapshots) X(replaced) X(restarts) X(cured) \
     X(adopted) X(judged) X(hopeless) X(released) X(staged) X(applied) \
-    X(sync_failures) X(takeovers) X(alone) X(diverged)
+    X(sync_failures) X(takeovers) X(alone) X(diverged) X(torn) X(refused)
 
 typedef struct {
 #define SIM_COUNT_FIELD(name) uint64_t name;
@@ -261,6 +305,9 @@ struct Sim {
     unsigned hosts; /* ids 1 to this are in use */
     SimPair pair[SIM_HOSTS][SIM_HOSTS];
     SimLink link[SIM_HOSTS][SIM_HOSTS];
+    SimWay way[SIM_HOSTS][SIM_HOSTS];
+    gboolean one_sided;
+    uint32_t keys; /* given out, and none of them twice */
     unsigned noise;
     GArray *packets; /* SimPacket */
     GArray *free_packets; /* uint32_t */
@@ -298,6 +345,7 @@ typedef struct {
     unsigned plain; /* SimPlain */
     uint64_t steps; /* 0: as many as it takes */
     gboolean consequences;
+    gboolean one_sided; /* writes into memory, in place of messages */
     FILE *trace;
 } SimOptions;
 
@@ -352,6 +400,23 @@ void sim_net_started(SimHost *host);
 void sim_net_died(SimHost *host, gboolean told);
 void sim_net_break(Sim *sim, ApusId a, ApusId b);
 void sim_net_unclog(SimHost *host, ApusId peer);
+uint64_t sim_net_delay(Sim *sim);
+/* Is @host's connection with @peer the newest of the two, and not dead? */
+gboolean sim_net_is_newest(const SimHost *host, ApusId peer);
+
+/* --- onesided.c --------------------------------------------------------- */
+
+/* A new connection: what is sent @from one @to the other. */
+void sim_way_reset(Sim *sim, ApusId from, ApusId to);
+void sim_way_free(SimWay *way);
+/* It is broken: what has not landed does not. */
+void sim_way_break(Sim *sim, ApusId from, ApusId to);
+/* FALSE: there is no room, or no right. */
+gboolean sim_way_send(SimHost *host, const ApusMessage *message);
+gboolean sim_way_ready(SimHost *host, ApusId peer);
+void sim_way_fence(SimHost *host, uint64_t term);
+void sim_way_land(Sim *sim, const SimEvent *event);
+void sim_way_look(SimHost *host, ApusId peer);
 
 /* --- disk.c ------------------------------------------------------------- */
 

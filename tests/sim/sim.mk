@@ -25,12 +25,14 @@ $(if $(V),,@echo "  LINK    $@"; )$(CC) $(core_flags_$(1)) -o $@ \
 endef
 
 $(sim_programs): build/sim/%: build/core/sim/tests/sim/%.o \
-    $(sim_sources:%.c=build/core/sim/%.o) build/core/sim/libapus.a \
+    $(sim_sources:%.c=build/core/sim/%.o) \
+    build/core/sim/colo-net/verbs/ring.o build/core/sim/libapus.a \
     tests/sim/sim.mk
 	$(call sim_link,sim)
 
 $(sim_asan): build/sim/asan/%: build/core/sim-asan/tests/sim/%.o \
     $(sim_sources:%.c=build/core/sim-asan/%.o) \
+    build/core/sim-asan/colo-net/verbs/ring.o \
     build/core/sim-asan/libapus.a tests/sim/sim.mk
 	$(call sim_link,sim-asan)
 

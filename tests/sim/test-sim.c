@@ -67,10 +67,10 @@ static void check_counts(const SimCounts *counts, uint64_t schedules)
     g_assert_cmpuint(counts->diverged, >, schedules);
 }
 
-static void test_nothing_is_violated(const void *data)
+static void check_nothing_is_violated(unsigned members, gboolean one_sided)
 {
     SimPool pool = {
-        .options.members = GPOINTER_TO_UINT(data),
+        .options = { .members = members, .one_sided = one_sided },
         .to = seeds(),
         .most = 5,
     };
@@ -80,6 +80,20 @@ static void test_nothing_is_violated(const void *data)
     sim_mutation_set(APUS_MUTATION_NONE);
     g_assert_cmpuint(run(&pool, reports, &counts), ==, 0);
     check_counts(&counts, pool.to);
+    if (one_sided) {
+        g_assert_cmpuint(counts.torn, >, 100 * pool.to);
+        g_assert_cmpuint(counts.refused, >, pool.to / 50);
+    }
+}
+
+static void test_nothing_is_violated(const void *data)
+{
+    check_nothing_is_violated(GPOINTER_TO_UINT(data), FALSE);
+}
+
+static void test_nothing_is_violated_by_writes(void)
+{
+    check_nothing_is_violated(3, TRUE);
 }
 
 /*
@@ -121,6 +135,7 @@ static void test_what_was_violated_once(void)
 static const struct {
     unsigned members;
     uint64_t seeds;
+    gboolean one_sided;
 } noticed[SIM_MUTATIONS] = {
     [APUS_MUTATION_VOTE_UNSAVED] = { 3, 20 },
     [APUS_MUTATION_TERM_UNSAVED] = { 3, 20 },
@@ -152,6 +167,8 @@ static const struct {
     [APUS_MUTATION_OLD_MEMBERS_ELECT] = { 3, 10000 },
     [APUS_MUTATION_STUCK_LEADS] = { 3, 1500 },
     [APUS_MUTATION_FATE_EARLY] = { 3, 400 },
+    [ABOVE(R4_NOT_FENCED)] = { 3, 200, TRUE },
+    [ABOVE(R5_TORN_TAKEN)] = { 3, 20, TRUE },
     [ABOVE(R9_LEASE_UNASKED)] = { 3, 8000 },
     [ABOVE(R11_PENDING_KEPT)] = { 3, 20 },
     [ABOVE(R12_SEAL_IGNORED)] = { 3, 100 },
@@ -186,6 +203,7 @@ static void test_broken_rule_is_noticed(const void *data)
     unsigned mutation = GPOINTER_TO_UINT(data);
     SimPool pool = {
         .options.members = noticed[mutation].members,
+        .options.one_sided = noticed[mutation].one_sided,
         .to = noticed[mutation].seeds,
         .most = 1,
         .silent = TRUE,
@@ -275,6 +293,8 @@ int main(int argc, char **argv)
                          GUINT_TO_POINTER(3), test_nothing_is_violated);
     g_test_add_data_func("/sim/nothing-is-violated/5-members",
                          GUINT_TO_POINTER(5), test_nothing_is_violated);
+    g_test_add_func("/sim/nothing-is-violated/one-sided",
+                    test_nothing_is_violated_by_writes);
     g_test_add_func("/sim/nothing-is-violated/what-was-once",
                     test_what_was_violated_once);
     for (unsigned i = APUS_MUTATION_NONE + 1; i < SIM_MUTATIONS; i++) {
