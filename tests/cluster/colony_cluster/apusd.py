@@ -100,7 +100,10 @@ class Apusd(Member):
                     'socket': self.socket, 'log-level': 'info',
                     **self.settings}
         for option in self.cluster.options:
-            if option == '--tls':
+            name, _, value = option.lstrip('-').partition('=')
+            if name in ('transport', 'heartbeat', 'timeout'):
+                settings[name] = value
+            elif option == '--tls':
                 settings['tls'] = 'psk'
             elif option.startswith('--key='):
                 self.key_file.write_text(option[6:] + '\n')

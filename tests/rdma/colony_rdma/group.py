@@ -8,7 +8,7 @@ import io
 import pathlib
 import tempfile
 
-from colony_cluster import cluster, member, tapes
+from colony_cluster import apusd, cluster, member, tapes
 
 # A guest under TCG, on a machine that is busy, stands still at times.
 PATIENT = ('--heartbeat=50', '--timeout=500')
@@ -98,6 +98,17 @@ class Member(member.Member):
         self.host.run(['rm', '-r', self.directory])
 
 
+class Apusd(apusd.Apusd):
+    """A witness that is an apusd, in a guest."""
+
+    def write_config(self, members):
+        """Here and there."""
+        super().write_config(members)
+        for path in self.config, self.key_file:
+            if path.exists():
+                self.host.guest.put(path, path.read_bytes(), 0o600)
+
+
 class Group(cluster.Cluster):
     """
     @places: where the members run.  @transport: tcp or rdma.  See Cluster for
@@ -113,8 +124,9 @@ class Group(cluster.Cluster):
     def new_member(self, kind):
         """One more, in the next place; not started."""
         number = len(self.members) + 1
-        new = Member(self, number, self.lab.add_host(f'host-{number}'),
-                     kind == 'r')
+        host = self.lab.add_host(f'host-{number}')
+        new = (Apusd(self, number, host) if kind == 'd' else
+               Member(self, number, host, kind == 'r'))
         self.members.append(new)
         return new
 
