@@ -117,6 +117,8 @@ gboolean options_read(Options *options, int argc, char **argv, GError **errp)
         { "deliver", 0, 0, G_OPTION_ARG_NONE, &config->delivers, "", NULL },
         { "durability", 0, 0, G_OPTION_ARG_STRING, &options->durability, "",
           "memory|disk" },
+        { "transport", 0, 0, G_OPTION_ARG_STRING, &options->transport, "",
+          "tcp|rdma" },
         { "key", 0, 0, G_OPTION_ARG_STRING, &key, "", "HEX" },
         { "tls", 0, 0, G_OPTION_ARG_NONE, &config->tls, "", NULL },
         { "incarnation", 0, 0, G_OPTION_ARG_INT64, &incarnation, "", "N" },
@@ -160,6 +162,8 @@ gboolean options_read(Options *options, int argc, char **argv, GError **errp)
     config->listen = options->listen;
     config->durability = g_strcmp0(options->durability, "disk") == 0 ?
                          APUS_DURABILITY_DISK : APUS_DURABILITY_MEMORY;
+    config->transport = g_strcmp0(options->transport, "rdma") == 0 ?
+                        APUS_TRANSPORT_RDMA : APUS_TRANSPORT_TCP;
     config->incarnation = incarnation;
     config->log_size = log_size;
     config->heartbeat = (uint64_t)heartbeat * MS;
@@ -181,6 +185,7 @@ void options_clear(Options *options)
     g_free(options->directory);
     g_free(options->listen);
     g_free(options->durability);
+    g_free(options->transport);
     g_free(options->members_text);
     g_free(options->key);
 }

@@ -22,7 +22,8 @@ typedef struct {
     char **strikes;
     char **past; /* folders of the tapes of earlier processes, oldest first */
 
-    char *cluster, *directory, *listen, *durability, *members_text;
+    char *cluster, *directory, *listen, *durability, *transport;
+    char *members_text;
     uint8_t *key;
 } Options;
 

@@ -10,6 +10,7 @@ import tempfile
 
 from colony_cluster import apusd, cluster, member, tapes
 
+KEY = '00112233445566778899aabbccddeeff'
 # A guest under TCG, on a machine that is busy, stands still at times.
 PATIENT = ('--heartbeat=50', '--timeout=500')
 
@@ -119,7 +120,8 @@ class Group(cluster.Cluster):
                  durability='memory', load='paced:1000,size=64-2000',
                  options=PATIENT):
         super().__init__(Places(lab, places), kinds, durability, load,
-                         ('--meet=udp', *options))
+                         ('--meet=udp', f'--transport={transport}',
+                          f'--key={KEY}', *options))
 
     def new_member(self, kind):
         """One more, in the next place; not started."""
