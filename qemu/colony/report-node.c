@@ -162,13 +162,12 @@ static JsonObject *report_store(const ColonySupervisor *supervisor)
 static void add_warnings(JsonObject *report,
                          const ColonySupervisor *supervisor)
 {
-    JsonArray *warnings;
+    JsonArray *warnings = json_array_new();
 
     if (supervisor->warning) {
-        warnings = json_array_new();
         json_array_add_string_element(warnings, supervisor->warning);
-        json_object_set_array_member(report, "warnings", warnings);
     }
+    json_object_set_array_member(report, "warnings", warnings);
 }
 
 JsonObject *colony_report_new(ColonySupervisor *supervisor)
