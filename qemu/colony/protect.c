@@ -289,7 +289,7 @@ static ColonyStep decide(ColonyProtector *protector)
     ColonyProgress progress = {
         .stage = protector->stage,
         .known = view->known && view->gannet,
-        .leads = view->part == COLONY_PART_LEADER,
+        .leads = colony_view_leads(view),
         .protected = view->protected,
         .wanted = supervisor->record->wanted &&
                   (supervisor->config->reprotect || protector->wanted),

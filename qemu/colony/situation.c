@@ -27,6 +27,10 @@ ColonyProcess colony_situation_process(const ColonySupervisor *supervisor)
     if (view->part == COLONY_PART_DEPOSED || view->failed) {
         return COLONY_PROCESS_OUTDATED;
     }
+    if (supervisor->hollow && g_get_monotonic_time() - supervisor->hollow >
+        colony_situation_settle_us(supervisor)) {
+        return COLONY_PROCESS_IDLE;
+    }
     if (view->part != COLONY_PART_WITNESS) {
         return COLONY_PROCESS_VM;
     }
@@ -42,7 +46,7 @@ static gboolean is_elected(const ColonyView *view)
     JsonArray *members = colony_json_array(apus, "members");
     guint count = members ? json_array_get_length(members) : 0, heard = 0;
 
-    if (!view->known || view->part != COLONY_PART_LEADER) {
+    if (!colony_view_leads(view)) {
         return FALSE;
     }
     for (guint i = 0; i < count; i++) {

@@ -80,6 +80,17 @@ static void note_roles(ColonySupervisor *supervisor)
     }
 }
 
+static void note_hollow(ColonySupervisor *supervisor)
+{
+    const ColonyView *view = colony_supervisor_view(supervisor);
+
+    if (view->part != COLONY_PART_LEADER || colony_view_leads(view)) {
+        supervisor->hollow = 0;
+    } else if (!supervisor->hollow) {
+        supervisor->hollow = g_get_monotonic_time();
+    }
+}
+
 static void note_epoch(ColonySupervisor *supervisor)
 {
     const ColonyView *view = colony_supervisor_view(supervisor);
@@ -127,6 +138,7 @@ static void on_looked(void *opaque)
     supervisor->looking = FALSE;
     supervisor->looked = g_get_monotonic_time();
     note_roles(supervisor);
+    note_hollow(supervisor);
     note_epoch(supervisor);
     colony_supervisor_serve_early(supervisor);
     colony_starter_look(supervisor->starter);

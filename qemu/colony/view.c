@@ -114,6 +114,12 @@ static void digest_apusd(ColonyView *view)
     view->run_state = "";
 }
 
+gboolean colony_view_leads(const ColonyView *view)
+{
+    return view->part == COLONY_PART_LEADER &&
+           strcmp(view->run_state, "inmigrate") != 0;
+}
+
 gboolean colony_view_counts(const ColonyView *view, unsigned member)
 {
     JsonArray *members = colony_json_array(object_of(view->apus), "members");

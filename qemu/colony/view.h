@@ -53,6 +53,11 @@ void colony_viewer_forget(ColonyViewer *viewer);
 
 const ColonyView *colony_viewer_view(const ColonyViewer *viewer);
 
+/*
+ * Whether it leads, with a VM. That of a group which was founded may be elected
+ * without: it has died before it booted, and the next one only waits.
+ */
+gboolean colony_view_leads(const ColonyView *view);
 /* Whether this node's member hears @member, and that counts. */
 gboolean colony_view_counts(const ColonyView *view, unsigned member);
 

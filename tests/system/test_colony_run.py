@@ -4,12 +4,15 @@ colony run: a VM is protected, and stays so, without anybody's doing.
 """
 
 import random
+import sys
 
 import pytest
 
+from colony_test import guest as guest_module
+from colony_test import nodes as nodes_module
 from colony_test.crowd import Crowd
-from colony_test.guest import ADDRESS
-from colony_test.nodes import Supervisor
+from colony_test.guest import ADDRESS, Guest
+from colony_test.nodes import Nodes, Supervisor
 from colony_test.programs import Shell
 from colony_test.redis import Redis
 from colony_test.service import disk_images, redis_guest
@@ -316,3 +319,35 @@ def test_who_was_forced_alone_goes_on_when_another_comes(
     assert Redis(client, ADDRESS).wait_loaded().call('GET', 'key') == b'value'
     nodes.supervisors[before['secondary']].start()
     nodes.wait_protected(leader=leader)
+
+
+HOLD = '''
+import socket, sys
+with socket.create_server((sys.argv[1], 7000)):
+    print('held', flush=True)
+    sys.stdin.read()
+'''
+
+
+def hold_port(host):
+    """The group's port of a host is taken until the process is ended."""
+    holder = host.spawn([sys.executable, '-c', HOLD, host.address], stdin=-1,
+                        stdout=-1)
+    assert holder.stdout.readline()
+    return holder
+
+
+@pytest.mark.soak
+def test_a_first_start_that_fails_is_begun_anew(lab, client):
+    reason = guest_module.why_not(Guest()) or nodes_module.why_not()
+    if reason:
+        pytest.skip(reason)
+    nodes = Nodes(lab)
+    a, b = (hold_port(host) for host in nodes.hosts[:2])
+    nodes.run('up')
+    nodes.wait_status(lambda status: all(
+        nodes.report(status, name)['process']['ended'] for name in 'ab'))
+    a.stdin.close()
+    nodes.wait_served(client)
+    b.stdin.close()
+    nodes.wait_protected(leader='a')

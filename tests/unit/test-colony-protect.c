@@ -64,6 +64,11 @@ const ColonyView *colony_viewer_view(const ColonyViewer *viewer G_GNUC_UNUSED)
     return &world->view;
 }
 
+gboolean colony_view_leads(const ColonyView *view)
+{
+    return view->part == COLONY_PART_LEADER;
+}
+
 gboolean colony_view_counts(const ColonyView *view G_GNUC_UNUSED,
                             unsigned member)
 {
