@@ -3,6 +3,8 @@
 Whoever types what the manual says gets what it promises.
 """
 
+import shutil
+
 import pytest
 
 from colony_test import guest as guest_module
@@ -54,6 +56,17 @@ def test_the_guide(typist, client):
     assert rows == [('before',), ('after',)]
     typist.follow(steps[len(before(steps, 'colony down')):])
     assert any('replace' in line for line in typist.seen)
+
+
+@pytest.mark.soak
+def test_keys(typist):
+    """The page about TLS, in the middle of the guide."""
+    if not shutil.which('certtool'):
+        pytest.skip('certtool is missing: install gnutls-bin')
+    typist.node('desk')
+    typist.follow(before(manual.read(GUIDE), 'runuser'))
+    typist.follow(manual.read('user/untrusted-network.rst'))
+    assert any('psktool' in line for line in typist.seen)
 
 
 @pytest.mark.soak

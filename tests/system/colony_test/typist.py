@@ -55,14 +55,35 @@ class _Node:
         self.supervisor = None
         self.etc = lab.folder / f'{name}.etc'
         self.var = lab.folder / f'{name}.var'
-        for folder in self.etc, self.var:
+        self.home = lab.folder / f'{name}.home'
+        self.folder = lab.folder
+        for folder in self.etc, self.var, self.home:
             folder.mkdir()
         self.file = self.etc / f'{NAME}.conf'
+        self.bin = lab.folder / f'{name}.bin'
+        self._install()
 
-    @staticmethod
-    def program(_host):
+    def _install(self):
+        """
+        A colony for which this host's keys are where the file says that they
+        are, and other hosts' sockets are not to be seen: all share a file
+        system here.
+        """
+        self.bin.mkdir()
+        self.program(self.host).write_text(f"""#!/bin/sh
+test -d {self.etc}/tls || exec {COLONY} "$@"
+exec unshare --mount sh -c '
+    mount --bind {self.etc}/tls {self.folder}/tls
+    for folder in {self.folder}/*.var; do
+        test "$folder" = {self.var} || mount -t tmpfs none "$folder"
+    done
+    exec {COLONY} "$@"' sh "$@"
+""")
+        self.program(self.host).chmod(0o755)
+
+    def program(self, _host):
         """The colony that is installed."""
-        return COLONY
+        return self.bin / 'colony'
 
     def start(self):
         """The service."""
@@ -101,13 +122,15 @@ class Typist:
         self.guest = database_guest(lab, ('postgresql',), machine='q35')
         self.seen = []
         self._nodes = {}
+        (lab.folder / 'tls').mkdir()
         self._programs = {
             'colony': self._colony, 'runuser': self._runuser,
             'systemctl': self._systemctl, 'scp': self._scp,
             'virt-builder': self._build, 'truncate': self._truncate,
             'psql': self._psql, 'curl': self._curl, 'kill': self._kill,
-            'tail': self._real, 'df': self._real,
-            'sha256sum': self._real, 'ip': self._real}
+            **dict.fromkeys(('tail', 'df', 'sha256sum', 'ip', 'certtool',
+                             'psktool', 'sh', 'mkdir', 'cp', 'mv', 'rm',
+                             'chmod'), self._real)}
 
     # --- places -------------------------------------------------------------
 
@@ -125,6 +148,7 @@ class Typist:
         """What the page calls a place, as the place is called here."""
         text = text.replace('/etc/colony', str(node.etc))
         text = text.replace('/var/lib/colony', str(node.var))
+        text = text.replace('/root/', f'{node.home}/')
         text = text.replace('192.0.2.10', ADDRESS)
         return re.sub(r'192\.0\.2\.(\d)\b',
                       lambda match: f'10.0.0.{10 + int(match[1])}', text)
@@ -161,6 +185,8 @@ class Typist:
             r'file=/var/lib/colony/(.*)', lambda match: '\n'.join(
                 f'file.{name}={self.lab.folder}/{name}.var/{match[1]}'
                 for name in self._runners), text)
+        text = text.replace('directory=/etc/colony/tls',
+                            f'directory={self.lab.folder}/tls')
         return self._here(self.node('a'), text)
 
     _runners = 'ab'
@@ -172,6 +198,8 @@ class Typist:
         if file.caption == f'/etc/colony/{NAME}.conf':
             node.file.write_text(
                 text + f'[policy]\ntimeout={TIMEOUT_MS}ms\n')
+        elif file.caption in ('ca.cfg', 'certify'):
+            (self.node('desk').home / file.caption).write_text(file.text)
         elif file.caption.startswith('to the end of /etc/colony/'):
             old = node.file.read_text()
             if '[node d]' in text:
@@ -192,8 +220,8 @@ class Typist:
         """A line of colony's for real; its status and its output."""
         process = node.host.spawn(
             ['sh', '-c', self._here(node, line)], stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, text=True,
-            env={**os.environ, 'PATH': f'{COLONY.parent}:'
+            stderr=subprocess.STDOUT, text=True, cwd=node.home,
+            env={**os.environ, 'PATH': f'{node.bin}:'
                  f'{os.environ.get("PATH", os.defpath)}', 'TERM': 'xterm'})
         output, _ = process.communicate(timeout=patient(timeout))
         return process.returncode, self._there(node, output)
@@ -243,7 +271,8 @@ class Typist:
         """What never ends by itself: it says something, then it is ended."""
         master, slave = pty.openpty()
         process = node.host.spawn(
-            [COLONY, *self._here(node, line).split()[1:]], stdin=slave,
+            [node.bin / 'colony', *self._here(node, line).split()[1:]],
+            stdin=slave,
             stdout=slave, stderr=slave, env={**os.environ, 'TERM': 'xterm'})
         os.close(slave)
         assert os.read(master, 1)
@@ -285,11 +314,12 @@ class Typist:
             image.truncate(size)
 
     def _scp(self, node, command):
-        source, target = command.text.split()[1:]
+        *sources, target = command.text.split()[1:]
         name, path = target.split(':')
         there = self.node(name)
         self.lab.sandbox.run(
-            ['cp', '--sparse=always', self._here(node, source),
+            ['cp', '--sparse=always',
+             *(node.home / self._here(node, source) for source in sources),
              self._here(there, path)], timeout=120)
 
     def _psql(self, _node, command):
