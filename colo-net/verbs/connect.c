@@ -276,6 +276,8 @@ static void called(VerbsHost *host, struct rdma_cm_id *id,
     VerbsLink *link = link_new(host, &id->route.addr.dst_addr);
 
     link->state = LINK_CALLED;
+    /* Who has called is to lose patience first. */
+    link->deadline += host->config.connect_timeout;
     link->called = TRUE;
     link->id = id;
     id->context = link;

@@ -1,0 +1,16 @@
+/*
+ * Links between two hosts over the fake fabric: what they have to do
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "tests/unit/fake-verbs.h"
+#include "tests/unit/verbs-scenes.h"
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    verbs_scenes_add("/verbs/link", "127.0.0.1", fake_verbs_begin,
+                     fake_verbs_end);
+    return g_test_run();
+}

@@ -1,0 +1,23 @@
+/*
+ * What a link has to do, over whatever fabric
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef VERBS_SCENES_H
+#define VERBS_SCENES_H
+
+#include "tests/unit/verbs-pair.h"
+
+typedef enum {
+    VERBS_SCENE_EVENTS, /* both sides sleep */
+    VERBS_SCENE_MIXED, /* one of them */
+    VERBS_SCENE_SILENT, /* none */
+} VerbsSceneMode;
+
+/* Adds each as a test below "@prefix/MODE/"; @set_up and @tear_down are called
+   around each, and @address is what side a listens on. */
+void verbs_scenes_add(const char *prefix, const char *address,
+                      void (*set_up)(void), void (*tear_down)(void));
+
+#endif
