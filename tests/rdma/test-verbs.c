@@ -10,6 +10,9 @@
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
-    verbs_scenes_add("/verbs", "10.0.0.1", NULL, NULL);
+    verbs_scenes_add("/verbs/events", VERBS_SCENE_EVENTS, "10.0.0.1", NULL,
+                     NULL);
+    verbs_scenes_add("/verbs/soak/silent", VERBS_SCENE_SILENT, "10.0.0.1",
+                     NULL, NULL);
     return g_test_run();
 }
