@@ -46,7 +46,7 @@ static gboolean is_elected(const ColonyView *view)
     JsonArray *members = colony_json_array(apus, "members");
     guint count = members ? json_array_get_length(members) : 0, heard = 0;
 
-    if (!colony_view_leads(view)) {
+    if (!colony_view_leads(view) || !view->leader) {
         return FALSE;
     }
     for (guint i = 0; i < count; i++) {

@@ -271,6 +271,17 @@ static void note_silence(ColonyStarter *starter)
                            colony_situation_is_left_out(supervisor);
 }
 
+/* Who was given the VM was started well, however soon it ends. */
+static void note_success(ColonyStarter *starter)
+{
+    const ColonyView *view = colony_supervisor_view(starter->supervisor);
+
+    if (view->known && (view->part == COLONY_PART_LEADER ||
+                        view->part == COLONY_PART_SECONDARY)) {
+        starter->failures = 0;
+    }
+}
+
 void colony_starter_look(ColonyStarter *starter)
 {
     ColonySupervisor *supervisor = starter->supervisor;
@@ -291,6 +302,7 @@ void colony_starter_look(ColonyStarter *starter)
     }
     colony_situation_note_members(supervisor);
     note_silence(starter);
+    note_success(starter);
     decision = decide(starter);
     act(starter, &decision);
 }

@@ -523,37 +523,6 @@ static char *why_not_started(const StatusNode *node)
                            colony_json_string(node->task, "error"));
 }
 
-/*
- * A replica is there that could lead, and no majority that could elect it:
- * too many have forgotten what they knew. NULL: it is not so.
- */
-static char *why_forgotten(const ColonyStatus *status)
-{
-    const StatusNode *with_vm = NULL;
-    g_autoptr(GString) forgot = g_string_new(NULL);
-    unsigned left = 0;
-
-    for (unsigned i = 0; i < status->count; i++) {
-        const StatusNode *node = &status->nodes[i];
-
-        with_vm = status_part_is(node, "secondary") ? node : with_vm;
-        if (colony_json_boolean(node->apus, "amnesiac", FALSE)) {
-            g_string_append_printf(forgot, "%s%s", forgot->len ? " and " : "",
-                                   node->node->name);
-        } else {
-            left++;
-        }
-    }
-    if (!with_vm || left >= status->majority) {
-        return NULL;
-    }
-    return g_strdup_printf("%s has the VM, but %s were restarted and have "
-                           "forgotten who may lead; boot it anew from its "
-                           "disks: colony down --force %s, then colony up %s",
-                           with_vm->node->name, forgot->str,
-                           status->config->path, status->config->path);
-}
-
 static char *why_not_elected(const ColonyStatus *status,
                              const StatusNode *node)
 {
@@ -595,10 +564,6 @@ char *status_why_leaderless(const ColonyStatus *status)
     if (!is_wanted(status)) {
         return g_strdup_printf("it was not started, or was ended; start it "
                                "with colony up %s", status->config->path);
-    }
-    words = why_forgotten(status);
-    if (words) {
-        return g_steal_pointer(&words);
     }
     each = why_each(status);
     return g_strconcat("nobody leads", each, NULL);

@@ -53,7 +53,7 @@ typedef struct ColonySupervisor {
     gint64 looked; /* when the view was made, monotonic */
     gboolean seen; /* one that was found has told how it is, or has ended */
     GQueue early; /* requests that wait for that */
-    gint64 hollow; /* since when it leads without a VM, monotonic; 0: no */
+    gint64 hollow; /* since when it has no VM that counts, monotonic; 0: no */
     gint64 led; /* when its member heard who leads, monotonic */
     gboolean calm; /* the others are asked seldom */
     gboolean ending;

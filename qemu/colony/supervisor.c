@@ -80,11 +80,22 @@ static void note_roles(ColonySupervisor *supervisor)
     }
 }
 
+/* Does the node seem to have the VM, and has none that can ever be heard? */
+static gboolean is_hollow(const ColonyView *view)
+{
+    switch (view->part) {
+    case COLONY_PART_LEADER:
+        return !colony_view_leads(view) || colony_view_is_leaderless(view);
+    case COLONY_PART_SECONDARY:
+        return colony_view_is_leaderless(view);
+    default:
+        return FALSE;
+    }
+}
+
 static void note_hollow(ColonySupervisor *supervisor)
 {
-    const ColonyView *view = colony_supervisor_view(supervisor);
-
-    if (view->part != COLONY_PART_LEADER || colony_view_leads(view)) {
+    if (!is_hollow(colony_supervisor_view(supervisor))) {
         supervisor->hollow = 0;
     } else if (!supervisor->hollow) {
         supervisor->hollow = g_get_monotonic_time();

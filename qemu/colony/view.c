@@ -120,6 +120,20 @@ gboolean colony_view_leads(const ColonyView *view)
            strcmp(view->run_state, "inmigrate") != 0;
 }
 
+gboolean colony_view_is_leaderless(const ColonyView *view)
+{
+    JsonArray *members = colony_json_array(object_of(view->apus), "members");
+    guint heard = 0, i;
+
+    for (i = 0; members && i < json_array_get_length(members); i++) {
+        JsonObject *entry = object_of(json_array_get_element(members, i));
+
+        heard += colony_json_boolean(entry, "connected", FALSE) &&
+                 !colony_json_boolean(entry, "suspected", TRUE);
+    }
+    return view->known && !view->leader && members && heard == i;
+}
+
 gboolean colony_view_counts(const ColonyView *view, unsigned member)
 {
     JsonArray *members = colony_json_array(object_of(view->apus), "members");

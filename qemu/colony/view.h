@@ -58,6 +58,11 @@ const ColonyView *colony_viewer_view(const ColonyViewer *viewer);
  * without: it has died before it booted, and the next one only waits.
  */
 gboolean colony_view_leads(const ColonyView *view);
+/*
+ * Whether this node's member hears all others, and still nobody leads: whoever
+ * has the VM is not named any more, or too many have forgotten who is.
+ */
+gboolean colony_view_is_leaderless(const ColonyView *view);
 /* Whether this node's member hears @member, and that counts. */
 gboolean colony_view_counts(const ColonyView *view, unsigned member);
 

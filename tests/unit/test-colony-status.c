@@ -262,21 +262,6 @@ static const Situation situations[] = {
         .why = "b was elected, and takes over",
         .warning = "missing",
     }, {
-        .name = "leader-and-witness-were-restarted-at-once",
-        .changes = {
-            { 'a', "apus.part", "\"witness\"" },
-            { 'a', "apus.state", "\"follower\"" },
-            { 'a', "apus.amnesiac", "true" },
-            { 'a', "apus.leader", NULL }, { 'a', "apus.secondary", NULL },
-            { 'b', "apus.state", "\"asking\"" }, { 'b', "apus.leader", NULL },
-            { 'c', "apus.leader", NULL }, { 'c', "apus.amnesiac", "true" },
-        },
-        .health = COLONY_HELD,
-        .why = "b has the VM, but a and c were restarted and have forgotten "
-               "who may lead; boot it anew from its disks: colony down "
-               "--force /etc/web.conf, then colony up /etc/web.conf",
-        .warning = "amnesiac",
-    }, {
         .name = "leader-died-unprotected",
         .changes = {
             { 'a', "", REFUSED }, { 'b', DEAD, "a" }, { 'c', DEAD, "a" },
