@@ -131,7 +131,7 @@ static void warn_program(ColonyStatus *status, const StatusNode *node)
     }
     if (supervisor && node->apus && g_strcmp0(process, supervisor)) {
         warn(status, "old-process", node, g_strdup_printf(
-            "the %s that runs on %s is of Colony %s, installed is %s: %s",
+            "the %s on %s is of Colony %s, not %s: %s",
             node->node->can_run ? "QEMU" : "apusd", node->node->name,
             process ? process : "0.1", supervisor, node == status->leader
             ? "colony switchover replaces it" : "colony restart replaces it"));

@@ -50,7 +50,6 @@ static gboolean is_done(const ColonyStatus *status, void *opaque)
 /* One that may not go: without it, or while it is away, the VM would stop. */
 static gboolean may_go(const ColonyStatus *status, const ColonyNode *node)
 {
-    g_autofree char *silent = colony_operate_silent(status->config, status);
     const ColonyNode *secondary = colony_status_secondary(status);
 
     if (colony_status_health(status) == COLONY_PROTECTED) {
@@ -61,10 +60,8 @@ static gboolean may_go(const ColonyStatus *status, const ColonyNode *node)
         }
         return TRUE;
     }
-    colony_operate_ask_force(
-        "%s is not protected%s%s: without %s too it may stop",
-        status->config->name, *silent ? ", and nothing is heard of " : "",
-        silent, node->name);
+    colony_operate_ask_force("%s is not protected: without %s too it may stop",
+                             status->config->name, node->name);
     return FALSE;
 }
 

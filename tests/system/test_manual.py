@@ -15,10 +15,12 @@ import pytest
 from colony_test import manual, messages, nodes, paths
 from colony_test.manual import Command, File
 
-PAGES = 'user/protect-a-vm.rst', 'user/troubleshooting.rst'
+PAGES = ('user/protect-a-vm.rst', 'user/troubleshooting.rst',
+         'user/upgrading.rst', 'user/untrusted-network.rst')
 DEADLINE = 20
 USAGE, WRONG_FILE = 64, 65
 CONFIG = '/etc/colony/db.conf'
+KEYS = '/etc/colony/tls'
 
 # --- commands ----------------------------------------------------------------
 
@@ -28,9 +30,9 @@ def commands(page):
     return [step for step in manual.read(page) if isinstance(step, Command)]
 
 
-def file_text(caption):
+def file_text(caption, page=PAGES[0]):
     """A file that the guide has its reader write."""
-    return next(step.text for step in manual.read(PAGES[0])
+    return next(step.text for step in manual.read(page)
                 if isinstance(step, File) and step.caption == caption)
 
 
@@ -130,8 +132,9 @@ OTHERS = {
     'systemctl': is_systemctl_right,
     'journalctl': is_journalctl_right,
     'virt-builder': is_virt_builder_right,
-    'scp': lambda words: len(words) == 2 and re.fullmatch(
-        r'[bcd]:/(etc|var/lib)/colony/', words[1]),
+    'scp': lambda words: len(words) >= 2 and re.fullmatch(
+        r'([bcd]|desk):/(etc|var/lib)/colony/|[abc]:/etc/colony/tls/',
+        words[-1]),
     'chown': lambda words: 'colony' in words,
     'truncate': lambda words: words[0] == '--size',
     'psql': lambda words: words[:5] == ['-h', '192.0.2.10', '-U', 'postgres',
@@ -149,6 +152,12 @@ OTHERS = {
     'certtool': lambda words: words[0].startswith('--generate-'),
     'psktool': lambda words: words == '--username qemu --pskfile keys.psk'
                                       .split(),
+    'sh': lambda words: words[0] == 'certify' and len(words) == 3,
+    'mkdir': lambda words: words == [KEYS],
+    'cp': lambda words: words[-1] == KEYS + '/',
+    'mv': lambda words: f'{KEYS}/' in words or f'{KEYS}/key.pem' in words,
+    'chmod': lambda words: words == ['-R', 'go=', KEYS],
+    'rm': lambda words: words == ['-r', 'a'],
 }
 
 
@@ -162,17 +171,18 @@ def test_other_programs_are_called_as_they_are(page):
 
 
 def test_keys_are_made_as_it_is_told(tmp_path):
+    page = 'user/untrusted-network.rst'
     for program in 'certtool', 'psktool':
         if not shutil.which(program):
             pytest.skip(f'{program} is missing: apt-get install gnutls-bin')
-    for caption in 'ca.cfg', 'a.cfg':
-        (tmp_path / caption).write_text(file_text(caption))
-    for command in commands(PAGES[0]):
+    for caption in 'ca.cfg', 'certify':
+        (tmp_path / caption).write_text(file_text(caption, page))
+    for command in commands(page):
         words = shlex.split(command.text)
-        if words[0] in ('certtool', 'psktool'):
+        if words[0] in ('certtool', 'psktool', 'sh', 'rm'):
             subprocess.run(words, check=True, timeout=DEADLINE, cwd=tmp_path,
                            capture_output=True)
-    subprocess.run(['certtool', '--verify', '--infile', 'cert.pem',
+    subprocess.run(['certtool', '--verify', '--infile', 'a/cert.pem',
                     '--load-ca-certificate', 'ca-cert.pem'], check=True,
                    timeout=DEADLINE, cwd=tmp_path, capture_output=True)
     assert (tmp_path / 'keys.psk').read_text().startswith('qemu:')

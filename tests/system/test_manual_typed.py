@@ -7,6 +7,7 @@ import shutil
 
 import pytest
 
+from colony_test import builds
 from colony_test import guest as guest_module
 from colony_test import manual
 from colony_test import nodes as nodes_module
@@ -18,16 +19,21 @@ from colony_test.typist import Typist
 GUIDE = 'user/protect-a-vm.rst'
 
 
-@pytest.fixture(name='typist')
-def fixture_typist(lab, client):
+def make_typist(lab, client, **options):
     """Somebody who has the manual and three hosts."""
-    typist = Typist(lab, client)
+    typist = Typist(lab, client, **options)
     reason = guest_module.why_not(typist.guest) or nodes_module.why_not()
     if reason:
         pytest.skip(reason)
     for name in 'abcd':
         typist.node(name)
     return typist
+
+
+@pytest.fixture(name='typist')
+def fixture_typist(lab, client):
+    """One of this build."""
+    return make_typist(lab, client)
 
 
 def begin(typist):
@@ -67,6 +73,16 @@ def test_keys(typist):
     typist.follow(before(manual.read(GUIDE), 'runuser'))
     typist.follow(manual.read('user/untrusted-network.rst'))
     assert any('psktool' in line for line in typist.seen)
+
+
+@pytest.mark.soak
+def test_an_upgrade(lab, client):
+    """To a release to come."""
+    typist = make_typist(lab, client, build=builds.PRESENT,
+                         upgrade=builds.ahead(lab.folder / 'next'))
+    begin(typist)
+    typist.follow(manual.read('user/upgrading.rst'))
+    assert any('colony restart' in line for line in typist.seen)
 
 
 @pytest.mark.soak

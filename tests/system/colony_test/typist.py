@@ -17,7 +17,7 @@ import shlex
 import subprocess
 import time
 
-from . import paths
+from . import builds, paths
 from .databases import database_guest
 from .guest import ADDRESS, MAC
 from .manual import File, Happening
@@ -47,7 +47,7 @@ def _retry(action):
 class _Node:
     """A host of the page: its folders, and its service."""
 
-    def __init__(self, lab, name):
+    def __init__(self, lab, name, build):
         self.host = lab.add_host(name)
         self.name = name
         self.lab = lab
@@ -61,9 +61,18 @@ class _Node:
             folder.mkdir()
         self.file = self.etc / f'{NAME}.conf'
         self.bin = lab.folder / f'{name}.bin'
-        self._install()
+        self.colony = COLONY
+        if build:
+            self.install(build)
+        self._wrap()
 
-    def _install(self):
+    def install(self, build):
+        """Packages of that build."""
+        folder = self.folder / f'{self.name}.programs'
+        builds.install(build, folder)
+        self.colony = folder / COLONY.name
+
+    def _wrap(self):
         """
         A colony for which this host's keys are where the file says that they
         are, and other hosts' sockets are not to be seen: all share a file
@@ -71,13 +80,13 @@ class _Node:
         """
         self.bin.mkdir()
         self.program(self.host).write_text(f"""#!/bin/sh
-test -d {self.etc}/tls || exec {COLONY} "$@"
+test -d {self.etc}/tls || exec {self.colony} "$@"
 exec unshare --mount sh -c '
     mount --bind {self.etc}/tls {self.folder}/tls
     for folder in {self.folder}/*.var; do
         test "$folder" = {self.var} || mount -t tmpfs none "$folder"
     done
-    exec {COLONY} "$@"' sh "$@"
+    exec {self.colony} "$@"' sh "$@"
 """)
         self.program(self.host).chmod(0o755)
 
@@ -113,10 +122,15 @@ class Typist:
     """
     Types a page's commands.
 
-    seen  lines that were typed
+    build    what is installed at first; None: this build, where it is
+    upgrade  what the packages are that are installed later
+
+    seen     lines that were typed
     """
 
-    def __init__(self, lab, client):
+    def __init__(self, lab, client, build=None, upgrade=None):
+        self._build = build
+        self._upgrade = upgrade
         self.lab = lab
         self.client = client
         self.guest = database_guest(lab, ('postgresql',), machine='q35')
@@ -126,7 +140,7 @@ class Typist:
         self._programs = {
             'colony': self._colony, 'runuser': self._runuser,
             'systemctl': self._systemctl, 'scp': self._scp,
-            'virt-builder': self._build, 'truncate': self._truncate,
+            'apt-get': self._install, 'virt-builder': self._make_image, 'truncate': self._truncate,
             'psql': self._psql, 'curl': self._curl, 'kill': self._kill,
             **dict.fromkeys(('tail', 'df', 'sha256sum', 'ip', 'certtool',
                              'psktool', 'sh', 'mkdir', 'cp', 'mv', 'rm',
@@ -137,7 +151,7 @@ class Typist:
     def node(self, name):
         """The host that the page calls so."""
         if name not in self._nodes:
-            self._nodes[name] = _Node(self.lab, name)
+            self._nodes[name] = _Node(self.lab, name, self._build)
         return self._nodes[name]
 
     def _named(self, name):
@@ -169,8 +183,8 @@ class Typist:
         return '\n'.join([
             '[vm]', f'accel={paths.ACCEL.partition(",")[0]}', 'cpu=max',
             f'kernel={given["-kernel"]}', f'initrd={given["-initrd"]}',
-            f'append={given["-append"]}', f'emulator={paths.QEMU}',
-            f'arguments={more}'])
+            f'append={given["-append"]}', f'arguments={more}',
+            *([] if self._build else [f'emulator={paths.QEMU}'])])
 
     def _adapt(self, text):
         text = text.replace('[vm]', self._vm_lines())
@@ -304,7 +318,13 @@ class Typist:
     def _image(self, node):
         return node.var / 'db.img'
 
-    def _build(self, node, _command):
+    def _install(self, node, command):
+        """Once there is something to be upgraded."""
+        if self._upgrade and self.seen and './colony' in command.text and \
+                any('colony up' in line for line in self.seen):
+            node.install(self._upgrade)
+
+    def _make_image(self, node, _command):
         self.lab.sandbox.run(['mke2fs', '-q', '-t', 'ext4', '-b', '4096',
                               self._image(node), DISK_SIZE])
 
