@@ -16,8 +16,10 @@ enum {
     RECEIVES = 256, /* and in its receive queue, where events are wanted */
     RECEIVES_SILENT = 4, /* where not: flushed when the queue pair fails */
     SIGNAL_EACH = SENDS / 4,
-    /* Kept from users, so that there is always room for a link's own records:
-       each says how far we have read, and that is said four times a ring. */
+    /*
+     * Kept from users, so that there is always room for a link's own records:
+     * each says how far we have read, and that is said four times a ring.
+     */
     RESERVE = 24,
     INLINE = 256, /* bytes, if the device can do it */
 };
@@ -171,8 +173,10 @@ gboolean verbs_queue_write(VerbsLink *link, unsigned lane, size_t offset,
 
 /* --- probe.c -------------------------------------------------------------- */
 
-/* Do the devices that we listen on keep out writes that were revoked? Those
-   that have passed are in @host's table. */
+/*
+ * Do the devices that we listen on keep out writes that were revoked? Those
+ * that have passed are in @host's table.
+ */
 gboolean verbs_probe(VerbsHost *host, GError **errp);
 
 /* --- connect.c ------------------------------------------------------------ */

@@ -21,7 +21,7 @@ VerbsHost *verbs_host_new(const VerbsConfig *config G_GNUC_UNUSED,
 
 void verbs_host_free(VerbsHost *host)
 {
-    g_assert_null(host);
+    g_assert(!host);
 }
 
 gboolean verbs_host_listen(VerbsHost *host G_GNUC_UNUSED,

@@ -131,8 +131,10 @@ static gboolean stands(const VerbsLink *link, const VerbsIn *in)
            link->state < LINK_ACCEPTED || link->state > LINK_OPEN;
 }
 
-/* Memory alone does not say when a record is complete, so for a while it may
-   not be. */
+/*
+ * Memory alone does not say when a record is complete, so for a while it may
+ * not be.
+ */
 static void torn(VerbsLink *link, unsigned lane, uint64_t now)
 {
     VerbsIn *in = &link->in[lane];

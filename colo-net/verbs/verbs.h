@@ -124,8 +124,10 @@ typedef struct {
                      const uint8_t *data, size_t size);
     /* verbs_send() had no room, and now there is half a ring. */
     void (*room)(void *opaque, VerbsLink *link, unsigned lane);
-    /* The other side has granted us its gated @lane, for @ticket, or not any
-       more. */
+    /*
+     * The other side has granted us its gated @lane, for @ticket, or not any
+     * more.
+     */
     void (*granted)(void *opaque, VerbsLink *link, unsigned lane,
                     gboolean granted, uint64_t ticket);
     /*
@@ -202,8 +204,10 @@ void verbs_link_accept(VerbsLink *link, const void *data, size_t size);
 void verbs_link_reject(VerbsLink *link, const void *data, size_t size);
 /* We know who it is: everything it sends is taken from now on. */
 void verbs_link_trust(VerbsLink *link);
-/* No further handler is called for it. What was sent is tried, for as long as
-   ack_timeout, by verbs_host_work(). */
+/*
+ * No further handler is called for it. What was sent is tried, for as long as
+ * ack_timeout, by verbs_host_work().
+ */
 void verbs_link_close(VerbsLink *link);
 
 void verbs_link_set_opaque(VerbsLink *link, void *opaque);
@@ -230,7 +234,7 @@ typedef enum {
  */
 VerbsSent verbs_send(VerbsLink *link, unsigned lane, const VerbsPiece *pieces,
                      unsigned n);
-/* A quarter of the other side's ring. When room() is called, there is so much. */
+/* A quarter of the other side's ring; after room() there is so much. */
 size_t verbs_lane_longest(const VerbsLink *link, unsigned lane);
 /* The longest record that verbs_send() has room for now. */
 size_t verbs_lane_room(const VerbsLink *link, unsigned lane);
@@ -252,8 +256,10 @@ void verbs_done(VerbsLink *link, unsigned lane);
  */
 gboolean verbs_grant(VerbsLink *link, unsigned lane, uint64_t ticket,
                      GError **errp);
-/* When it returns nothing more lands. What landed before and was not handed
-   out is dropped. */
+/*
+ * When it returns nothing more lands. What landed before and was not handed
+ * out is dropped.
+ */
 void verbs_revoke(VerbsLink *link, unsigned lane);
 gboolean verbs_is_granted(const VerbsLink *link, unsigned lane);
 

@@ -26,8 +26,10 @@ void fake_verbs_end(void);
 
 /* Writes that @link posts stay on the way. */
 void fake_verbs_hold(VerbsLink *link);
-/* The first @n of them go on, and then those that are still to come, unless
-   some are left. */
+/*
+ * The first @n of them go on, and then those that are still to come, unless
+ * some are left.
+ */
 void fake_verbs_release(VerbsLink *link, unsigned n);
 unsigned fake_verbs_held(VerbsLink *link);
 
@@ -40,17 +42,23 @@ void fake_verbs_spoil_next(VerbsLink *link, size_t offset);
 void fake_verbs_tear_next(VerbsLink *link, size_t size);
 void fake_verbs_mend(VerbsLink *link);
 
-/* The @after-th call from now of the one with this name in VerbsCalls (0: the
-   next) fails with @error. */
+/*
+ * The @after-th call from now of the one with this name in VerbsCalls (0: the
+ * next) fails with @error.
+ */
 void fake_verbs_fail_call(const char *name, unsigned after, int error);
 
-/* No call and no write gets through: calls are not answered, and writes are
-   not confirmed. */
+/*
+ * No call and no write gets through: calls are not answered, and writes are
+ * not confirmed.
+ */
 void fake_verbs_cut(gboolean cut);
 /* Registrations that were taken away are still good for writes. */
 void fake_verbs_be_unsafe(gboolean unsafe);
-/* Those that are refused complete with @status (IBV_WC_REM_ACCESS_ERR at
-   first), and the other side is told by an event, or not. */
+/*
+ * Those that are refused complete with @status (IBV_WC_REM_ACCESS_ERR at
+ * first), and the other side is told by an event, or not.
+ */
 void fake_verbs_refuse_with(enum ibv_wc_status status, gboolean event);
 /* Of @link's queue pair, or of its device. */
 void fake_verbs_event(VerbsLink *link, enum ibv_event_type type);

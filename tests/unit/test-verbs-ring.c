@@ -247,8 +247,10 @@ static void nonsense_with_a_right_checksum_is_bad(
     g_assert_cmpint(peek(rings), ==, VERBS_RING_BAD);
 }
 
-/* Whatever sizes, whatever the reader's pace: what comes out is what went
-   in. */
+/*
+ * Whatever sizes, whatever the reader's pace: what comes out is what went
+ * in.
+ */
 static void traffic_goes_round_and_round(Rings *rings,
                                          gconstpointer unused G_GNUC_UNUSED)
 {

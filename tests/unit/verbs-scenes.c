@@ -289,8 +289,10 @@ static void without_a_grant_nothing_is_sent(VerbsPair *pair)
     g_assert_cmpuint(pair->b.closed, ==, 0);
 }
 
-/* What the memory was when verbs_revoke() returned it stays, and the link
-   ends: at the writer, because it was refused. */
+/*
+ * What the memory was when verbs_revoke() returned it stays, and the link
+ * ends: at the writer, because it was refused.
+ */
 static void a_late_write_is_refused(VerbsPair *pair)
 {
     g_autofree uint8_t *before = NULL;

@@ -15,8 +15,10 @@ typedef enum {
     VERBS_SCENE_SILENT, /* none */
 } VerbsSceneMode;
 
-/* Adds each as a test below "@prefix/"; @set_up and @tear_down are called
-   around each, and @address is what both sides listen on. */
+/*
+ * Adds each as a test below "@prefix/"; @set_up and @tear_down are called
+ * around each, and @address is what both sides listen on.
+ */
 void verbs_scenes_add(const char *prefix, VerbsSceneMode mode,
                       const char *address, void (*set_up)(void),
                       void (*tear_down)(void));
