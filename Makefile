@@ -93,7 +93,7 @@ pytest = $(PYTHON) -B -m pytest -p no:cacheprovider -n $(workers)
 results = build/check
 
 .PHONY: check check-unit check-fuzz check-model check-qtest check-system
-.PHONY: check-soak check-upstream bench
+.PHONY: check-soak check-upgrade check-upstream bench
 
 demo: qemu tools guest build/packages-check ## a VM survives the death of its host
 	$(call landed,tests/system/demo.py,the demo)
@@ -137,6 +137,14 @@ check-soak: qemu guest build/packages-check ## the long system tests
 	$(call landed,tests/system/conftest.py,system tests)
 	@mkdir -p $(results)
 	@$(pytest) tests/system -m soak --junitxml=$(results)/soak.xml
+
+# Tests with an older build are skipped unless OLD names its revision.
+check-upgrade: all guest build/packages-check ## OLD=REVISION: from that to this
+	@mkdir -p $(results)
+	@old=; test -z "$(OLD)" || \
+	    old=$$(tests/upgrade/build.sh "$(OLD)") || exit 1; \
+	COLONY_OLD_BIN=$$old $(pytest) tests/system/test_colony_upgrade.py \
+	    -m soak -rs --junitxml=$(results)/upgrade.xml
 
 # QEMU's own tests of what the patches touch, without the long ones. Each case
 # of migration-test takes half a minute, so they run side by side.
