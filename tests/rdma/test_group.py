@@ -15,13 +15,18 @@ def start_group(guest, machines, request):
     A function that makes a Group in the guest; when it returns there are a
     leader and a secondary, and the load runs.
     """
+    request.node.colony_groups = groups = []
+
     def start(*words, transport='rdma', **options):
         group = Group(machines.lab, places_in(guest), transport, *words,
                       **options)
-        request.node.colony_groups = [group]
+        groups.append(group)
         group.found()
         return group
-    return start
+    yield start
+    guest.kill_all()
+    for group in groups:
+        group.clear()
 
 
 def check_group(group, fault, *roles):

@@ -12,7 +12,7 @@ from colony_rdma.group import Group, places_in
 pytestmark = pytest.mark.soak
 
 
-@pytest.mark.parametrize('transport', ['tcp'])
+@pytest.mark.parametrize('transport', ['tcp', 'rdma'])
 def test_group_lives_through_all_of_it(boot, machines, transport, request):
     group = Group(machines.lab, places_in(*boot(3)), transport)
     request.node.colony_groups = [group]

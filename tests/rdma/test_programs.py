@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """
 The test programs, each test of which runs in a guest as a process of its own.
+Those with /soak/ in their names are long ones.
 """
 
 import pytest
@@ -9,7 +10,8 @@ from colony_rdma import programs, tap
 
 SECONDS = 60
 
-TESTS = [pytest.param(program, name, id=f'{program.name}{name}')
+TESTS = [pytest.param(program, name, id=f'{program.name}{name}',
+                      marks=[pytest.mark.soak] if '/soak/' in name else [])
          for program in programs.TESTS for name in tap.tests(program)]
 
 

@@ -102,6 +102,8 @@ class Member(member.Member):
 class Apusd(apusd.Apusd):
     """A witness that is an apusd, in a guest."""
 
+    forget = Member.forget
+
     def write_config(self, members):
         """Here and there."""
         super().write_config(members)
@@ -131,6 +133,11 @@ class Group(cluster.Cluster):
                Member(self, number, host, kind == 'r'))
         self.members.append(new)
         return new
+
+    def clear(self):
+        """Remove what its members have stored, once they are gone."""
+        for guest in {member.host.guest for member in self.members}:
+            guest.run(['rm', '-rf', self.folder])
 
 
 def places_in(*guests):
