@@ -19,10 +19,11 @@ static void print_roles(Monitor *mon, const ApusInfo *info)
     if (info->error) {
         monitor_printf(mon, "because: %s\n", info->error);
     }
-    monitor_printf(mon, "term %" PRIu64 ", generation %" PRIu64 ", %s%s%s\n",
+    monitor_printf(mon, "term %" PRIu64 ", generation %" PRIu64 ", %s%s%s%s\n",
                    info->term, info->generation,
                    ApusGroupState_str(info->state),
                    info->amnesiac ? ", amnesiac" : "",
+                   info->hopeless ? ", nobody can be elected" : "",
                    info->changing ? ", a member is being replaced" : "");
     if (info->has_leader) {
         monitor_printf(mon, "leader: %u\n", info->leader);

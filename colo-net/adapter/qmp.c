@@ -172,6 +172,7 @@ static ApusInfo *describe(const ApusGroupObject *obj, const Answer *answer)
         .has_incarnation = obj->config.incarnation,
         .incarnation = obj->config.incarnation,
         .amnesiac = status->amnesiac,
+        .hopeless = status->hopeless,
         .changing = status->changing,
         .error = g_strdup(group->why),
         .members = describe_members(obj, status),

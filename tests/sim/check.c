@@ -205,6 +205,36 @@ static void check_complete(SimHost *host)
     }
 }
 
+/*
+ * Who says for so long that nobody can be elected, and hears everybody, must be
+ * right. What is under way then, a vote or the end of a process, is over.
+ */
+#define CERTAIN SIM_S
+
+static void check_hope(SimHost *host)
+{
+    if (!apus_core_hopeless(host->core)) {
+        host->hopeless = 0;
+    } else if (!host->hopeless) {
+        host->hopeless = host->sim->now;
+    }
+    host->sim->count.hopeless_said += host->hopeless == host->sim->now;
+}
+
+static void check_was_hoped(Sim *sim, const SimHost *elected)
+{
+    for (ApusId id = 1; id <= sim->hosts; id++) {
+        const SimHost *host = &sim->host[id];
+
+        if (host->core && !host->frozen && host->hopeless &&
+            sim->now - host->hopeless > CERTAIN) {
+            sim_fail(sim, "hope", "%u is elected, and for %.3f ms %u has said "
+                     "that nobody can be", elected->id,
+                     (sim->now - host->hopeless) / 1e6, id);
+        }
+    }
+}
+
 static void check_elected(SimHost *host)
 {
     Sim *sim = host->sim;
@@ -216,6 +246,7 @@ static void check_elected(SimHost *host)
         sim_fail(sim, "witness", "%u leads and is a witness", host->id);
     }
     check_complete(host);
+    check_was_hoped(sim, host);
     sim_trigger(sim, SIM_TRIGGER_ELECTED, host->id, SIM_NOBODY_YET);
 }
 
@@ -527,6 +558,7 @@ void sim_check_step(SimHost *host)
     check_accepts(host);
     check_lease(host);
     check_turns(host);
+    check_hope(host);
     if (host->held_term == core->term && !sim->consequences &&
         apus_log_last_index(core->log) < host->held) {
         sim_fail(sim, "held", "%u has acknowledged up to %" PRIu64

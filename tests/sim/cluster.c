@@ -180,6 +180,7 @@ static void forget_process(SimHost *host)
     host->tick_at = 0;
     host->flush_due = FALSE;
     host->state = APUS_STATE_FOLLOWER;
+    host->hopeless = 0;
 }
 
 static void power_on(SimHost *host)

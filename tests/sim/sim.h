@@ -181,6 +181,7 @@ typedef struct SimHost {
     /* What the checks remember of this life. */
     ApusState state;
     gboolean accepts;
+    uint64_t hopeless; /* it says so since then; 0: it does not */
     uint64_t term, commit, base, fenced, role_index;
     uint64_t held_term, held; /* it has acknowledged so much in that term */
     ApusMembers members;
@@ -283,7 +284,8 @@ typedef struct {
     X(events) X(messages) X(elected) X(failovers) X(committed) X(syncs) \
     X(protected) X(copies) X(snapshots) X(replaced) X(restarts) X(cured) \
     X(adopted) X(judged) X(hopeless) X(released) X(staged) X(applied) \
-    X(sync_failures) X(takeovers) X(alone) X(diverged) X(torn) X(refused)
+    X(sync_failures) X(takeovers) X(alone) X(diverged) X(torn) X(refused) \
+    X(hopeless_said)
 
 typedef struct {
 #define SIM_COUNT_FIELD(name) uint64_t name;

@@ -214,6 +214,14 @@ static void who_has_forgotten_is_not_forced(void)
     apus_world_free(&world);
 }
 
+static gboolean is_hopeless(World *world, ApusId id)
+{
+    ApusStatus status;
+
+    apus_core_status(world->member[id].core, &status, world->now);
+    return status.hopeless;
+}
+
 static void start_with_amnesia(World *world, ApusId id, uint64_t life)
 {
     ApusHardState saved = world->member[id].saved;
@@ -239,8 +247,40 @@ static void those_who_have_forgotten_do_not_hinder(void)
     join(&world, 3, 2);
     apus_world_run(&world, 500 * WORLD_MS);
     g_assert_cmpint(apus_world_state(&world, 2), !=, APUS_STATE_LEADER);
+    g_assert_true(is_hopeless(&world, 2));
     must_force(&world, 2);
     g_assert_cmpint(apus_world_state(&world, 2), ==, APUS_STATE_LEADER);
+    g_assert_false(is_hopeless(&world, 2));
+    apus_world_free(&world);
+}
+
+static void who_may_be_elected_is_not_without_hope(void)
+{
+    World world;
+
+    begin(&world);
+    start_with_amnesia(&world, 1, 201);
+    join(&world, 1, 2);
+    join(&world, 1, 3);
+    apus_world_run(&world, 500 * WORLD_MS);
+    /* The secondary remembers, and the witness: it leads. */
+    g_assert_cmpint(apus_world_state(&world, 2), ==, APUS_STATE_LEADER);
+    g_assert_false(is_hopeless(&world, 2));
+    g_assert_false(is_hopeless(&world, 3));
+    apus_world_free(&world);
+}
+
+static void as_long_as_one_is_out_of_reach_there_is_hope(void)
+{
+    World world;
+
+    begin(&world);
+    start_with_amnesia(&world, 1, 201);
+    apus_world_kill(&world, 3);
+    join(&world, 1, 2);
+    apus_world_run(&world, 500 * WORLD_MS);
+    g_assert_cmpint(apus_world_state(&world, 2), !=, APUS_STATE_LEADER);
+    g_assert_false(is_hopeless(&world, 2));
     apus_world_free(&world);
 }
 
@@ -334,6 +374,8 @@ int main(int argc, char **argv)
     PROMISE(the_generation_is_saved_before_anything_is_committed);
     PROMISE(a_group_that_can_decide_is_not_forced);
     PROMISE(those_who_have_forgotten_do_not_hinder);
+    PROMISE(who_may_be_elected_is_not_without_hope);
+    PROMISE(as_long_as_one_is_out_of_reach_there_is_hope);
     PROMISE(who_may_be_elected_is_not_forced);
     PROMISE(a_majority_that_nobody_may_lead_does_not_hinder);
     PROMISE(a_leader_that_was_heard_just_now_is_not_dead);

@@ -149,7 +149,7 @@ struct ApusCore {
 
 /* --- core.c -------------------------------------------------------------- */
 
-Peer *apus_core_peer(ApusCore *core, ApusId id);
+Peer *apus_core_peer(const ApusCore *core, ApusId id);
 void apus_core_sync_peers(ApusCore *core);
 void apus_core_send(ApusCore *core, Peer *peer, ApusMessage *message);
 /* Are two members a majority, by the newest list? */
@@ -257,5 +257,7 @@ uint64_t apus_core_change_deadline(const ApusCore *core);
 
 /* There is a newer generation, to which we do not belong. */
 void apus_core_superseded(ApusCore *core);
+/* As ApusStatus has it. */
+gboolean apus_core_hopeless(const ApusCore *core);
 
 #endif

@@ -166,11 +166,11 @@ void apus_core_start(ApusCore *core, uint64_t now)
 
 /* --- peers --------------------------------------------------------------- */
 
-Peer *apus_core_peer(ApusCore *core, ApusId id)
+Peer *apus_core_peer(const ApusCore *core, ApusId id)
 {
     for (unsigned i = 0; i < core->peers; i++) {
         if (core->peer[i].id == id) {
-            return &core->peer[i];
+            return (Peer *)&core->peer[i];
         }
     }
     return NULL;
@@ -740,6 +740,7 @@ void apus_core_status(const ApusCore *core, ApusStatus *status, uint64_t now)
     status->delivered = core->delivered;
     status->delivers = core->delivers;
     status->superseded = core->superseded;
+    status->hopeless = apus_core_hopeless(core);
     status->stored = apus_core_safe(core);
     status->room = apus_log_room(core->log);
     status->pending = core->pending.length;

@@ -333,6 +333,12 @@ typedef struct {
     gboolean changing; /* members */
     gboolean delivers;
     gboolean superseded; /* by a newer generation: left out, and failed */
+    /*
+     * Nobody leads, all members are in reach and have said what they have, and
+     * by that nobody can be elected: too few remember, or whoever the best of
+     * their logs names is no more. Known to who asks for votes only.
+     */
+    gboolean hopeless;
     ApusRole role; /* the newest that is committed, as far as known here */
     uint64_t role_index; /* of the newest ROLE, committed or not; 0: trimmed */
     ApusMembers members; /* the newest, committed or not */

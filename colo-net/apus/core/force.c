@@ -22,7 +22,8 @@
 #define ROOM 1024 /* bytes, for a MEMBER and a ROLE */
 
 /* Could @id, if that is this member or one that is heard, lead by @role? */
-static gboolean could_lead(ApusCore *core, ApusId id, const ApusRole *role)
+static gboolean could_lead(const ApusCore *core, ApusId id,
+                           const ApusRole *role)
 {
     const Peer *peer = apus_core_peer(core, id);
 
@@ -30,13 +31,14 @@ static gboolean could_lead(ApusCore *core, ApusId id, const ApusRole *role)
         return apus_core_eligible(core, role);
     }
     return peer && !role->stopped &&
-           ((role->leader == id && role->leader_incarnation ==
-                                       peer->incarnation) ||
-            (role->secondary == id && role->secondary_incarnation ==
-                                          peer->incarnation));
+           ((role->leader == id &&
+             (role->leader_incarnation == 0 ||
+              role->leader_incarnation == peer->incarnation)) ||
+            (role->secondary == id &&
+             role->secondary_incarnation == peer->incarnation));
 }
 
-static gboolean in_reach(ApusCore *core, ApusId id)
+static gboolean in_reach(const ApusCore *core, ApusId id)
 {
     const Peer *peer = apus_core_peer(core, id);
 
@@ -45,12 +47,12 @@ static gboolean in_reach(ApusCore *core, ApusId id)
 }
 
 /* By what it has said last: who was started anew decides nothing (R6). */
-static gboolean remembers(ApusCore *core, ApusId id)
+static gboolean remembers(const ApusCore *core, ApusId id)
 {
-    const Peer *peer = apus_core_peer(core, id);
-
-    return id == core->config.id ||
-           peer->vote.verdict != APUS_VOTE_AMNESIAC;
+    if (id == core->config.id) {
+        return !core->amnesiac && core->stored >= core->cure_ticket;
+    }
+    return apus_core_peer(core, id)->vote.verdict != APUS_VOTE_AMNESIAC;
 }
 
 /* Is there somebody who could go on without being forced? */
@@ -106,6 +108,70 @@ static gboolean check_self(const ApusCore *core, GError **errp)
     }
     return TRUE;
 }
+
+/* --- will it go on without an operator? ---------------------------------- */
+
+/* What a member has last said of its log, and this one of its own. */
+static gboolean look_at_log(const ApusCore *core, ApusId id, ApusVote *log)
+{
+    const Peer *peer = apus_core_peer(core, id);
+    const ApusSnapshot *newest = apus_log_newest(core->log);
+
+    if (id == core->config.id) {
+        *log = (ApusVote) {
+            .last_index = newest->index,
+            .last_term = newest->term,
+            .role = newest->role,
+        };
+        return TRUE;
+    }
+    *log = peer ? peer->vote : (ApusVote) { .verdict = 0 };
+    return peer && in_reach(core, id) && peer->vote.verdict != 0;
+}
+
+static gboolean is_better(const ApusVote *a, const ApusVote *b)
+{
+    return a->last_term > b->last_term ||
+           (a->last_term == b->last_term && a->last_index > b->last_index);
+}
+
+gboolean apus_core_hopeless(const ApusCore *core)
+{
+    const ApusMembers *members = &apus_log_newest(core->log)->members;
+    ApusVote best = { .verdict = 0 };
+    unsigned remember = 0;
+
+    if (core->state != APUS_STATE_ASKING &&
+        core->state != APUS_STATE_CANDIDATE &&
+        (core->state != APUS_STATE_FOLLOWER || core->leader != APUS_NOBODY)) {
+        return FALSE;
+    }
+    for (unsigned i = 0; i < members->count; i++) {
+        ApusId id = members->member[i].id;
+        ApusVote log;
+
+        if (!look_at_log(core, id, &log)) {
+            return FALSE;
+        }
+        if (remembers(core, id)) {
+            remember++;
+            best = is_better(&log, &best) ? log : best;
+        }
+    }
+    if (remember < apus_members_majority(members)) {
+        return TRUE;
+    }
+    for (unsigned i = 0; i < members->count; i++) {
+        ApusId id = members->member[i].id;
+
+        if (remembers(core, id) && could_lead(core, id, &best.role)) {
+            return FALSE;
+        }
+    }
+    return TRUE;
+}
+
+/* --- by force ------------------------------------------------------------- */
 
 /* There has to be room for what says that this is so. */
 static gboolean make_room(ApusCore *core, GError **errp)
