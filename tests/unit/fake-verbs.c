@@ -896,3 +896,8 @@ void fake_verbs_reject_with(int status)
 
     fabric.rejection = status;
 }
+
+int fake_verbs_accept_raw(VerbsLink *link, struct rdma_conn_param *param)
+{
+    return fake_accept(link->id, param);
+}

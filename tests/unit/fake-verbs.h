@@ -44,7 +44,7 @@ void fake_verbs_mend(VerbsLink *link);
 
 /*
  * The @after-th call from now of the one with this name in VerbsCalls (0: the
- * next) fails with @error.
+ * next) fails with @error. NULL: none does.
  */
 void fake_verbs_fail_call(const char *name, unsigned after, int error);
 
@@ -68,6 +68,8 @@ void fake_verbs_restore_device(void);
 /* A connection event that comes from outside. */
 void fake_verbs_cm_event(VerbsLink *link, enum rdma_cm_event_type type,
                          int status);
+/* Accept the call that has made @link, which knows nothing of it. */
+int fake_verbs_accept_raw(VerbsLink *link, struct rdma_conn_param *param);
 /* The next rejections have this reason. */
 void fake_verbs_reject_with(int status);
 
