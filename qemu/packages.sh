@@ -71,10 +71,15 @@ else
     echo "Installing what is missing: $missing"
 fi
 export DEBIAN_FRONTEND=noninteractive
+# make -j runs several of us; and a machine's own upgrade may be under way.
+mkdir -p "$top/build"
+exec 9> "$top/build/packages.lock"
+flock 9
 install()
 {
     # shellcheck disable=SC2086
-    $as_root apt-get install -y -q --no-install-recommends $missing
+    $as_root apt-get install -y -q --no-install-recommends \
+        -o DPkg::Lock::Timeout=600 $missing
 }
 # The machine's package lists may be missing or old.
 install || { $as_root apt-get update -q && install; } ||
