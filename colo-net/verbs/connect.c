@@ -169,7 +169,9 @@ VerbsLink *verbs_call(VerbsHost *host, const struct sockaddr *address,
     link->state = LINK_ADDRESS;
     link->id = id;
     id->context = link;
-    memcpy(link->data, data, size);
+    if (size > 0) {
+        memcpy(link->data, data, size);
+    }
     link->data_size = size;
     return link;
 }

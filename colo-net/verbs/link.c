@@ -237,7 +237,7 @@ static void send_failed(VerbsLink *link, const struct ibv_wc *wc)
     }
 }
 
-static void completed(VerbsLink *link, const struct ibv_wc *wc)
+static void completed(VerbsLink *link, const struct ibv_wc *wc, uint64_t now)
 {
     if (wc->status == IBV_WC_WR_FLUSH_ERR) {
         link->flushed = TRUE;
@@ -252,11 +252,13 @@ static void completed(VerbsLink *link, const struct ibv_wc *wc)
     } else {
         link->consumed++;
         verbs_link_announced(link, ntohl(wc->imm_data));
+        /* One by one: what went through two lanes comes in its order. */
+        verbs_link_receive(link, now);
     }
 }
 
 /* FALSE: there was nothing. */
-static gboolean look_at_completions(VerbsLink *link)
+static gboolean look_at_completions(VerbsLink *link, uint64_t now)
 {
     struct ibv_wc wc[BATCH];
     int n = link->host->calls->poll_cq(link->cq, BATCH, wc);
@@ -267,7 +269,7 @@ static gboolean look_at_completions(VerbsLink *link)
         return FALSE;
     }
     for (int i = 0; i < n; i++) {
-        completed(link, &wc[i]);
+        completed(link, &wc[i], now);
     }
     if (link->consumed >= BATCH && !link->failed && !link->flushed) {
         if (!verbs_queue_receive(link, link->consumed)) {
@@ -373,7 +375,7 @@ gboolean verbs_link_work(VerbsLink *link, uint64_t now)
     unsigned rounds = 0;
 
     do {
-        more = link->cq && !link->failed && look_at_completions(link);
+        more = link->cq && !link->failed && look_at_completions(link, now);
         more |= verbs_link_receive(link, now);
         worked |= more;
     } while (more && ++rounds < ROUNDS);

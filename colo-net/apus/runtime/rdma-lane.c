@@ -122,6 +122,19 @@ static gboolean gathers(const RdmaConnection *connection, const RdmaLane *lane,
            apus_loop_in_round(connection->mesh.mesh->loop);
 }
 
+/*
+ * What was said in the other lane goes first, if it can: a leader that resigns
+ * is not to be heard before its last entries.
+ */
+static void keep_order(RdmaConnection *connection, unsigned i)
+{
+    for (unsigned other = 0; other < VERBS_LANES; other++) {
+        if (other != i) {
+            rdma_lane_flush(connection, other, FALSE);
+        }
+    }
+}
+
 gboolean rdma_lane_send(RdmaConnection *connection, unsigned i,
                         const MeshFrame *frame, size_t limit)
 {
@@ -132,6 +145,7 @@ gboolean rdma_lane_send(RdmaConnection *connection, unsigned i,
     if (!connection->link || (kept > 0 && kept + frame->size > limit)) {
         return FALSE;
     }
+    keep_order(connection, i);
     if (lane->full || gathers(connection, lane, frame->size)) {
         mesh_buffer_append_rest(&lane->out, frame->pieces, frame->n, 0);
     } else {
