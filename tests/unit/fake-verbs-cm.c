@@ -50,7 +50,7 @@ void fake_cm_event(FakeId *id, enum rdma_cm_event_type type, int status,
 
 struct rdma_event_channel *fake_create_event_channel(void)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&fabric.lock);
+    LOCK();
     FakeEvents *events;
 
     if (fake_fails("create_event_channel")) {
@@ -65,7 +65,7 @@ struct rdma_event_channel *fake_create_event_channel(void)
 
 void fake_destroy_event_channel(struct rdma_event_channel *channel)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&fabric.lock);
+    LOCK();
     FakeEvents *events = (FakeEvents *)channel;
 
     for (unsigned i = 0; i < fabric.ids->len; i++) {
@@ -81,7 +81,7 @@ void fake_destroy_event_channel(struct rdma_event_channel *channel)
 int fake_get_cm_event(struct rdma_event_channel *channel,
                       struct rdma_cm_event **event)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&fabric.lock);
+    LOCK();
     FakeEvent *next = fake_queue_pop(&((FakeEvents *)channel)->events);
 
     if (!next) {
@@ -94,7 +94,7 @@ int fake_get_cm_event(struct rdma_event_channel *channel,
 
 int fake_ack_cm_event(struct rdma_cm_event *event)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&fabric.lock);
+    LOCK();
     FakeEvent *done = (FakeEvent *)event;
 
     done->id->unacknowledged--;
@@ -119,7 +119,7 @@ static FakeId *id_new(FakeEvents *events, void *context)
 int fake_create_id(struct rdma_event_channel *channel, struct rdma_cm_id **id,
                    void *context, enum rdma_port_space ps G_GNUC_UNUSED)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&fabric.lock);
+    LOCK();
 
     if (fake_fails("create_id")) {
         return -1;
@@ -182,7 +182,7 @@ static void id_free(FakeId *id)
 
 int fake_destroy_id(struct rdma_cm_id *id)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&fabric.lock);
+    LOCK();
 
     id_free(of(id));
     return 0;
@@ -268,7 +268,7 @@ static void address_set(struct sockaddr_storage *to,
 
 int fake_bind_addr(struct rdma_cm_id *id, struct sockaddr *address)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&fabric.lock);
+    LOCK();
 
     if (fake_fails("bind_addr")) {
         return -1;
@@ -286,7 +286,7 @@ int fake_bind_addr(struct rdma_cm_id *id, struct sockaddr *address)
 
 int fake_listen(struct rdma_cm_id *id, int backlog G_GNUC_UNUSED)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&fabric.lock);
+    LOCK();
 
     if (fake_fails("listen")) {
         return -1;
@@ -300,7 +300,7 @@ int fake_resolve_addr(struct rdma_cm_id *id,
                       struct sockaddr *destination,
                       int timeout_ms G_GNUC_UNUSED)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&fabric.lock);
+    LOCK();
     struct sockaddr_in here = {
         .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
     };
@@ -321,7 +321,7 @@ int fake_resolve_addr(struct rdma_cm_id *id,
 
 int fake_resolve_route(struct rdma_cm_id *id, int timeout_ms G_GNUC_UNUSED)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&fabric.lock);
+    LOCK();
 
     if (fake_fails("resolve_route")) {
         return -1;
@@ -334,7 +334,7 @@ int fake_resolve_route(struct rdma_cm_id *id, int timeout_ms G_GNUC_UNUSED)
 
 int fake_connect(struct rdma_cm_id *id, struct rdma_conn_param *param)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&fabric.lock);
+    LOCK();
     FakeId *listener, *child, *caller = of(id);
     FakeEvent *event;
 
@@ -368,7 +368,7 @@ int fake_connect(struct rdma_cm_id *id, struct rdma_conn_param *param)
 
 int fake_accept(struct rdma_cm_id *id, struct rdma_conn_param *param)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&fabric.lock);
+    LOCK();
     FakeId *child = of(id);
 
     if (fake_fails("accept")) {
@@ -387,7 +387,7 @@ int fake_accept(struct rdma_cm_id *id, struct rdma_conn_param *param)
 
 int fake_establish(struct rdma_cm_id *id)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&fabric.lock);
+    LOCK();
 
     if (fake_fails("establish")) {
         return -1;
@@ -401,7 +401,7 @@ int fake_establish(struct rdma_cm_id *id)
 
 int fake_reject(struct rdma_cm_id *id, const void *data, uint8_t size)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&fabric.lock);
+    LOCK();
     FakeId *child = of(id);
 
     g_assert_cmpuint(size, <=, REJECT_PADDED);
@@ -417,7 +417,7 @@ int fake_reject(struct rdma_cm_id *id, const void *data, uint8_t size)
 /* Who parts first is told when the other side does. */
 int fake_disconnect(struct rdma_cm_id *id)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&fabric.lock);
+    LOCK();
     FakeId *one = of(id);
 
     if (!one->connected) {
@@ -436,7 +436,7 @@ int fake_disconnect(struct rdma_cm_id *id)
 int fake_init_qp_attr(struct rdma_cm_id *id, struct ibv_qp_attr *attr,
                       int *mask)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&fabric.lock);
+    LOCK();
     FakeId *one = of(id);
 
     if (fake_fails("init_qp_attr")) {

@@ -7,6 +7,8 @@
 #ifndef FAKE_VERBS_INTERNAL_H
 #define FAKE_VERBS_INTERNAL_H
 
+#include <pthread.h>
+
 #include "colo-net/verbs/internal.h"
 #include "tests/unit/fake-verbs.h"
 
@@ -82,7 +84,7 @@ typedef struct {
 } FakeEvent;
 
 typedef struct {
-    GMutex lock;
+    pthread_mutex_t lock; /* TSan does not see GLib's */
     struct ibv_device device;
     struct ibv_context cm_context; /* what librdmacm would have opened */
     gboolean removed, cut, unsafe, refusal_event;
@@ -98,6 +100,22 @@ typedef struct {
 } Fabric;
 
 extern Fabric fabric;
+
+static inline pthread_mutex_t *fake_lock(void)
+{
+    pthread_mutex_lock(&fabric.lock);
+    return &fabric.lock;
+}
+
+static inline void fake_unlock(pthread_mutex_t **lock)
+{
+    pthread_mutex_unlock(*lock);
+}
+
+/* Until the end of the function. */
+#define LOCK() \
+    __attribute__((cleanup(fake_unlock))) pthread_mutex_t *locked_ \
+    G_GNUC_UNUSED = fake_lock()
 
 /* TRUE: the call is to fail, and errno is set. */
 gboolean fake_fails(const char *name);

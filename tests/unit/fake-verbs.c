@@ -15,10 +15,6 @@
 
 Fabric fabric;
 
-#define LOCK() \
-    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = \
-        g_mutex_locker_new(&fabric.lock)
-
 gboolean fake_fails(const char *name)
 {
     if (g_strcmp0(fabric.failing, name) != 0) {
@@ -722,7 +718,7 @@ const VerbsCalls fake_verbs_calls = {
 void fake_verbs_begin(void)
 {
     memset(&fabric, 0, sizeof(fabric));
-    g_mutex_init(&fabric.lock);
+    pthread_mutex_init(&fabric.lock, NULL);
     g_strlcpy(fabric.device.name, "fake0", sizeof(fabric.device.name));
     fabric.cm_context.device = &fabric.device;
     fabric.next_port = FIRST_PORT;
@@ -750,7 +746,7 @@ void fake_verbs_end(void)
     g_ptr_array_free(fabric.mrs, TRUE);
     g_ptr_array_free(fabric.old_mrs, TRUE);
     g_free(fabric.failing);
-    g_mutex_clear(&fabric.lock);
+    pthread_mutex_destroy(&fabric.lock);
 }
 
 static FakeQp *qp_of(VerbsLink *link)
