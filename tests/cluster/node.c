@@ -203,11 +203,12 @@ static gboolean command_status(Node *node, GError **errp)
                 " commit=%" PRIu64 " delivered=%" PRIu64 " stored=%" PRIu64
                 " pending=%u open=%u elections=%" PRIu64 " snapshots=%" PRIu64
                 " corrupt=%" PRIu64 " strangers=%" PRIu64
+                " fenced=%" PRIu64 " kept-out=%" PRIu64
                 " speaks=%d", text, status.base, status.last,
                 status.commit, status.delivered, status.stored, status.pending,
                 load_pending(node->load), status.elections, status.snapshots,
-                status.corrupt_records, counters.strangers,
-                apus_may_speak(node->apus));
+                status.corrupt_records, counters.strangers, counters.fenced,
+                counters.kept_out, apus_may_speak(node->apus));
     return TRUE;
 }
 

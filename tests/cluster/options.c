@@ -101,7 +101,7 @@ gboolean options_read(Options *options, int argc, char **argv, GError **errp)
     g_autoptr(GOptionContext) context = g_option_context_new(NULL);
     g_autofree char *key = NULL;
     int id = 0, leader = 0, heartbeat = 0, timeout = 0, lease = 0;
-    int submit_timeout = 0, alive_timeout = 0;
+    int submit_timeout = 0, alive_timeout = 0, ack_timeout = 0;
     gint64 incarnation = 0, log_size = 0;
     GOptionEntry entries[] = {
         { "id", 0, 0, G_OPTION_ARG_INT, &id, "", "N" },
@@ -119,6 +119,7 @@ gboolean options_read(Options *options, int argc, char **argv, GError **errp)
           "memory|disk" },
         { "transport", 0, 0, G_OPTION_ARG_STRING, &options->transport, "",
           "tcp|rdma" },
+        { "ack-timeout", 0, 0, G_OPTION_ARG_INT, &ack_timeout, "", "MS" },
         { "key", 0, 0, G_OPTION_ARG_STRING, &key, "", "HEX" },
         { "tls", 0, 0, G_OPTION_ARG_NONE, &config->tls, "", NULL },
         { "incarnation", 0, 0, G_OPTION_ARG_INT64, &incarnation, "", "N" },
@@ -171,6 +172,7 @@ gboolean options_read(Options *options, int argc, char **argv, GError **errp)
     config->lease = (uint64_t)lease * MS;
     config->submit_timeout = (uint64_t)submit_timeout * MS;
     config->alive_timeout = (uint64_t)alive_timeout * MS;
+    config->rdma_ack_timeout = (uint64_t)ack_timeout * MS;
     return TRUE;
 }
 

@@ -42,6 +42,14 @@ class Place:
         """Join it again."""
         self.guest.host.restore()
 
+    def slow(self, **how):
+        """Delay or lose what it says and hears; see Host.slow()."""
+        self.guest.host.slow(**how)
+
+    def full_speed(self):
+        """Undo slow()."""
+        self.guest.host.full_speed()
+
 
 class Places:
     """
