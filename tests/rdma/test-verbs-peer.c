@@ -57,8 +57,10 @@ static void echo(VerbsSide *side)
     }
 }
 
-/* As much as there is room for, into a lane that is granted, and never looks
-   whether it still is. */
+/*
+ * As much as there is room for, into a lane that is granted, and never looks
+ * whether it still is.
+ */
 static void fire(VerbsSide *side)
 {
     g_autoptr(GBytes) data = verbs_record_make(1, LONGEST);
@@ -73,7 +75,7 @@ static void fire(VerbsSide *side)
     }
 }
 
-static int be_peer(void)
+static void G_NORETURN be_peer(void)
 {
     VerbsConfig config = big_config();
     struct sockaddr_storage bound;
@@ -203,8 +205,10 @@ static void a_process_is_killed_while_it_is_written_to(
     expect_death(f, 2000 * MS);
 }
 
-/* Its memory takes what there is room for, and it finds that when it goes
-   on. */
+/*
+ * Its memory takes what there is room for, and it finds that when it goes
+ * on.
+ */
 static void a_stopped_process_does_not_end_its_links(
     Fixture *f, gconstpointer unused G_GNUC_UNUSED)
 {
@@ -302,7 +306,7 @@ static void a_writer_may_die_in_the_middle_of_a_record(
 int main(int argc, char **argv)
 {
     if (argc > 1 && strcmp(argv[1], "--peer") == 0) {
-        return be_peer();
+        be_peer();
     }
     g_test_init(&argc, &argv, NULL);
 #define ADD(name) \
