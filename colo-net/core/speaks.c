@@ -13,7 +13,7 @@ const char colony_version[] = COLONY_VERSION;
 
 const ColonyVersions colony_speaks[COLONY_PROTOCOLS] = {
     [COLONY_PROTOCOL_GROUP] = { .oldest = 1, .newest = 1 },
-    [COLONY_PROTOCOL_SYNC] = { .oldest = 1, .newest = 1 },
-    [COLONY_PROTOCOL_DISK] = { .oldest = 1, .newest = 1 },
+    [COLONY_PROTOCOL_SYNC] = { .oldest = 1, .newest = 2 },
+    [COLONY_PROTOCOL_DISK] = { .oldest = 1, .newest = 2 },
     [COLONY_PROTOCOL_CONTROL] = { .oldest = 1, .newest = 1 },
 };

@@ -8,14 +8,20 @@
 
 #include "colo-net/verbs/verbs.h"
 
-VerbsHost *verbs_host_new(const VerbsConfig *config G_GNUC_UNUSED,
-                          const VerbsHandlers *handlers G_GNUC_UNUSED,
-                          void *opaque G_GNUC_UNUSED, GError **errp)
+gboolean verbs_is_built_in(GError **errp)
 {
     g_set_error(errp, VERBS_ERROR, VERBS_ERROR_NONE_HERE,
                 "Colony was built without RDMA: install libibverbs-dev and "
                 "librdmacm-dev, call configure without --without-rdma, and "
                 "build it again");
+    return FALSE;
+}
+
+VerbsHost *verbs_host_new(const VerbsConfig *config G_GNUC_UNUSED,
+                          const VerbsHandlers *handlers G_GNUC_UNUSED,
+                          void *opaque G_GNUC_UNUSED, GError **errp)
+{
+    verbs_is_built_in(errp);
     return NULL;
 }
 

@@ -19,7 +19,13 @@
 
 #include "colo-net/verbs/stream.h"
 
-#define LANE 0
+/*
+ * The other lane has what both say of how far they have read: who does not
+ * read, or uses what lies there, still hears what it may write.
+ */
+#define LANE 1
+#define OTHER_LANE 0
+#define OTHER_SIZE 4096
 #define SECOND UINT64_C(1000000000)
 
 /* Threads that may wait at the same time. */
@@ -128,10 +134,10 @@ static void on_received(void *opaque, VerbsLink *link, unsigned lane,
 {
     VerbsStream *stream = opaque;
 
-    if (stream->finished) {
+    if (stream->finished || lane != LANE) {
         stream->link = NULL;
         verbs_link_close(link);
-        end(stream, "the other side wrote on after the end");
+        end(stream, "the other side wrote what it may not");
     } else if (!size) {
         stream->finished = TRUE;
     } else {
@@ -183,6 +189,7 @@ static VerbsStream *stream_new(const VerbsStreamConfig *config,
 {
     const VerbsConfig host = {
         .lanes[LANE].size = config->size,
+        .lanes[OTHER_LANE].size = OTHER_SIZE,
         .connect_timeout = config->connect_timeout,
         .ack_timeout = config->ack_timeout,
     };
@@ -411,14 +418,12 @@ static int send_record(VerbsStream *stream, const VerbsPiece *pieces,
         return failed(stream, errp);
     }
     g_assert(stream->open);
-    sent = verbs_send(stream->link, LANE, pieces, n);
-    if (sent == VERBS_NO_ROOM) {
-        verbs_host_work(stream->host, FALSE);
-        if (stream->why) {
-            return failed(stream, errp);
-        }
-        sent = verbs_send(stream->link, LANE, pieces, n);
+    /* Hear and say how far both have read, even if nobody reads here. */
+    verbs_host_work(stream->host, FALSE);
+    if (stream->why) {
+        return failed(stream, errp);
     }
+    sent = verbs_send(stream->link, LANE, pieces, n);
     switch (sent) {
     case VERBS_SENT:
         return 0;

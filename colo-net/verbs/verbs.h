@@ -140,6 +140,9 @@ typedef struct {
 
 /* --- a host --------------------------------------------------------------- */
 
+/* Whether this build can have one; else VERBS_ERROR_NONE_HERE, as below. */
+gboolean verbs_is_built_in(GError **errp);
+
 /*
  * Fails with VERBS_ERROR_NONE_HERE where Colony was built without RDMA: the
  * message says what was missing. No device is touched before the first

@@ -19,6 +19,7 @@
 #include "qemu/timer.h"
 #include "qemu/units.h"
 #include "qemu/yank.h"
+#include "colo-net/verbs/stream.h"
 #include "gannet.h"
 #include "node.h"
 #include "trace.h"
@@ -146,6 +147,19 @@ static bool find_tls(GannetNode *node, Error **errp)
            find_creds("tls-server-creds", o->tls_server_creds,
                       QCRYPTO_TLS_CREDS_ENDPOINT_SERVER,
                       &node->tls_server_creds, errp);
+}
+
+static bool find_rdma(GannetNode *node, Error **errp)
+{
+    const char *text = node->options->rdma;
+    g_autoptr(GError) error = NULL;
+
+    if (text && (!verbs_address_parse(&node->rdma, text, &error) ||
+                 !verbs_is_built_in(&error))) {
+        error_setg(errp, "Option 'rdma': %s", error->message);
+        return false;
+    }
+    return true;
 }
 
 /* --- opening -------------------------------------------------------------- */
@@ -282,7 +296,8 @@ static int gannet_open(BlockDriverState *bs, QDict *options, int flags,
     }
     ret = -EINVAL;
     if (!parse(node, options, errp) || !check_limits(node, errp) ||
-        !check_name(node, errp) || !find_tls(node, errp)) {
+        !check_name(node, errp) || !find_tls(node, errp) ||
+        !find_rdma(node, errp)) {
         goto fail;
     }
     ret = gannet_side_open(node, errp);

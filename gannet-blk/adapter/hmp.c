@@ -50,6 +50,10 @@ static void print_disk(Monitor *mon, const GannetInfo *info)
                    " us, max %" PRIu64 " us\n", info->checkpoints,
                    info->checkpoint_time / SCALE_US,
                    info->checkpoint_time_max / SCALE_US);
+    if (info->connected) {
+        monitor_printf(mon, "  RDMA: %s%s%s\n", info->rdma ? "yes" : "no",
+                       info->rdma_error ? ": " : "", info->rdma_error ?: "");
+    }
     if (info->verifying || info->verified) {
         monitor_printf(mon, "  verified%s: %" PRIu64 " bytes, differing %"
                        PRIu64 "\n", info->verifying ? " so far" : "",

@@ -124,6 +124,9 @@ GannetInfo *gannet_info(BlockDriverState *bs)
     info->verified = stats.verified;
     info->differing = stats.differing;
     info->error = g_strdup(node->error);
+    if (node->link) {
+        info->rdma = gannet_peer_rdma(node->link, &info->rdma_error);
+    }
     info->primary = primary_info(node, &stats);
     if (node->secondary) {
         add_secondary(node, info);

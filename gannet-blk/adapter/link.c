@@ -69,6 +69,7 @@ static GannetPeerConfig config(const GannetNode *node,
         .tls_creds = tls_creds,
         .tls_hostname = node->options->tls_hostname,
         .timeout_ms = node->peer_timeout,
+        .rdma = node->options->rdma ? &node->rdma : NULL,
     };
 }
 

@@ -29,6 +29,7 @@ struct GannetListener {
     const GannetPeerOps *ops;
     void *opaque;
     GannetPeerConfig config; /* what accepted peers are given */
+    struct sockaddr_storage rdma; /* its, if it has any */
     QIOChannelSocket *socket;
     QemuThread thread;
     EventNotifier wake; /* the thread: something below has changed */
@@ -234,6 +235,10 @@ GannetListener *gannet_listener_new(const GannetPeerConfig *config,
     };
     if (config->tls_creds) {
         object_ref(OBJECT(config->tls_creds));
+    }
+    if (config->rdma) {
+        listener->rdma = *config->rdma;
+        listener->config.rdma = &listener->rdma;
     }
     listener->socket = socket;
     qemu_mutex_init(&listener->lock);

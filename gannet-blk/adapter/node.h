@@ -75,6 +75,7 @@ typedef struct GannetNode {
     uint64_t size;
     uint64_t queue_limit;
     uint32_t peer_timeout; /* ms */
+    struct sockaddr_storage rdma; /* with options->rdma */
     GannetFailoverFlush failover_flush;
     ReplicationState *rs;
     GannetListener *listener;

@@ -1,8 +1,8 @@
 /*
  * What the files of a connection have in common
  *
- * peer.c begins and ends it, peer-stream.c has what goes over it, and
- * listener.c who may come.
+ * peer.c begins and ends it, peer-stream.c has what goes over it, peer-rdma.c
+ * the link that may carry it, and listener.c who may come.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -47,6 +47,8 @@ struct GannetPeer {
     char *tls_hostname;
     char *node_name;
     uint32_t timeout_ms;
+    bool wants_rdma;
+    struct sockaddr_storage rdma;
 
     /* Secondary. */
     GannetListener *listener;
@@ -69,6 +71,7 @@ struct GannetPeer {
     char *reason;
     char *refusal;      /* set before PEER_REFUSING, then constant */
     int64_t end_before; /* likewise, and before PEER_FINISHING */
+    char *why_no_rdma;
 
     GannetChannel channel; /* destroyed by the receiver */
     GannetReader reader;
@@ -123,6 +126,21 @@ void gannet_peer_discard(GannetPeer *peer, int64_t deadline);
  */
 bool gannet_peer_send_stream(GannetPeer *peer, Error **errp);
 bool gannet_peer_receive_stream(GannetPeer *peer, Error **errp);
+
+/* --- peer-rdma.c ---------------------------------------------------------- */
+
+/*
+ * Secondary: with a link that can be offered, *@stream is what listens, and
+ * @offer what the primary has to be told.
+ */
+bool gannet_peer_make_offer(GannetPeer *peer, unsigned version,
+                            VerbsStream **stream, VerbsOffer *offer);
+/* OFFER was sent: hear what became of it, and use @stream or free it. */
+bool gannet_peer_hear_carrier(GannetPeer *peer, VerbsStream *stream,
+                              Error **errp);
+/* Primary: after HELLO and INTENTS, take the offer that follows, or not. */
+bool gannet_peer_answer_offer(GannetPeer *peer, const GannetHello *theirs,
+                              Error **errp);
 
 /* --- listener.c ----------------------------------------------------------- */
 

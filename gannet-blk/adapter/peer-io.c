@@ -144,6 +144,7 @@ bool gannet_channel_init(GannetChannel *channel, QIOChannelSocket *socket,
 
 void gannet_channel_destroy(GannetChannel *channel)
 {
+    verbs_stream_free(channel->stream);
     object_unref(OBJECT(channel->ioc));
     object_unref(OBJECT(channel->socket));
     g_free(channel->record);
@@ -156,6 +157,11 @@ bool gannet_channel_wait(GannetChannel *channel, short events,
     struct pollfd pfd = { .fd = channel->socket->fd, .events = events };
     int left = time_left(deadline);
 
+    if (channel->stream) {
+        return gannet_stream_wait(channel, channel->stream,
+                                  events == POLLIN ? VERBS_STREAM_READS :
+                                  VERBS_STREAM_WRITES, deadline);
+    }
     /* Being interrupted, as an error, ends the wait: the caller tries again. */
     return poll(&pfd, 1, left) != 0 || time_left(deadline) > 0;
 }
@@ -213,6 +219,9 @@ static bool has_tls(const GannetChannel *channel)
 ssize_t gannet_channel_readv(GannetChannel *channel, struct iovec *iov,
                              unsigned n, Error **errp)
 {
+    if (channel->stream) {
+        return gannet_stream_read(channel, iov, errp);
+    }
     if (!has_tls(channel)) {
         return qio_channel_readv(channel->ioc, iov, n, errp);
     }
@@ -231,6 +240,9 @@ ssize_t gannet_channel_writev(GannetChannel *channel, struct iovec *iov,
     void *bytes = iov[0].iov_base;
     size_t size = iov[0].iov_len;
 
+    if (channel->stream) {
+        return gannet_stream_write(channel, iov, n, errp);
+    }
     if (!has_tls(channel)) {
         return qio_channel_writev(channel->ioc, iov, n, errp);
     }
@@ -243,8 +255,12 @@ ssize_t gannet_channel_writev(GannetChannel *channel, struct iovec *iov,
     return qio_channel_write(channel->ioc, bytes, size, errp);
 }
 
-void gannet_channel_end(GannetChannel *channel)
+void gannet_channel_end(GannetChannel *channel, int64_t deadline)
 {
+    if (channel->stream) {
+        gannet_stream_end(channel, deadline);
+        return;
+    }
     qio_channel_shutdown(QIO_CHANNEL(channel->socket),
                          QIO_CHANNEL_SHUTDOWN_WRITE, NULL);
 }
@@ -253,4 +269,7 @@ void gannet_channel_shutdown(GannetChannel *channel)
 {
     qio_channel_shutdown(QIO_CHANNEL(channel->socket),
                          QIO_CHANNEL_SHUTDOWN_BOTH, NULL);
+    if (channel->stream) {
+        verbs_stream_shutdown(channel->stream);
+    }
 }

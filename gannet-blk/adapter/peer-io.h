@@ -18,6 +18,7 @@
 #include "qemu/thread.h"
 #include "crypto/tlscreds.h"
 #include "io/channel-socket.h"
+#include "colo-net/verbs/stream.h"
 
 /* --- making a connection -------------------------------------------------- */
 
@@ -43,6 +44,12 @@ typedef struct GannetChannel {
     QIOChannelSocket *socket;
     QemuMutex tls_lock; /* of a TLS session */
     uint8_t *record;    /* of the writer, with TLS */
+    /*
+     * An RDMA link that carries everything instead; NULL: there is none. The
+     * socket's end is its end.
+     */
+    VerbsStream *stream;
+    bool over;          /* atomic: the socket has ended */
 } GannetChannel;
 
 /* Takes a reference to @socket. */
@@ -68,8 +75,23 @@ ssize_t gannet_channel_writev(GannetChannel *channel, struct iovec *iov,
 bool gannet_channel_wait(GannetChannel *channel, short events,
                          int64_t deadline);
 
-/* Let waits return: nothing more can be written, or read either. */
-void gannet_channel_end(GannetChannel *channel);
+/*
+ * Let waits return: nothing more can be written, or read either. The other side
+ * is told of the former by @deadline if it reads.
+ */
+void gannet_channel_end(GannetChannel *channel, int64_t deadline);
 void gannet_channel_shutdown(GannetChannel *channel);
+
+/* --- peer-rdma.c: a channel that has a stream ----------------------------- */
+
+/* As those of the channel. */
+ssize_t gannet_stream_read(GannetChannel *channel, struct iovec *iov,
+                           Error **errp);
+ssize_t gannet_stream_write(GannetChannel *channel, struct iovec *iov,
+                            unsigned n, Error **errp);
+/* Of @stream, whether it is the channel's or is about to be. */
+bool gannet_stream_wait(GannetChannel *channel, VerbsStream *stream,
+                        VerbsStreamFor what, int64_t deadline);
+void gannet_stream_end(GannetChannel *channel, int64_t deadline);
 
 #endif

@@ -400,6 +400,8 @@ static bool take(GannetPeer *peer, const GannetMessage *message,
         break;
     case GANNET_HELLO:
     case GANNET_INTENTS:
+    case GANNET_OFFER:
+    case GANNET_CARRIER:
         break;
     default:
         return peer->ops->receive(peer->opaque, peer, message, payload, errp);

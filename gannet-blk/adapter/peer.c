@@ -200,6 +200,17 @@ static bool send_hello(GannetPeer *peer, GannetHello *ours,
             gannet_peer_send(peer, GANNET_INTENTS, intents, deadline, errp));
 }
 
+static bool send_offer(GannetPeer *peer, const VerbsOffer *offer, Error **errp)
+{
+    int64_t deadline = get_clock() + gannet_peer_timeout(peer);
+    uint8_t data[VERBS_OFFER_SIZE];
+    g_autoptr(GBytes) payload = NULL;
+
+    verbs_offer_encode(offer, data);
+    payload = g_bytes_new(data, sizeof(data));
+    return gannet_peer_send(peer, GANNET_OFFER, payload, deadline, errp);
+}
+
 static bool shake_hands_as_primary(GannetPeer *peer, Error **errp)
 {
     GannetHello ours = { 0 };
@@ -225,6 +236,9 @@ static bool shake_hands_as_primary(GannetPeer *peer, Error **errp)
         }
         intents = g_bytes_new(payload, message.payload);
     }
+    if (!gannet_peer_answer_offer(peer, &theirs, errp)) {
+        return false;
+    }
     return peer->ops->connected(peer->opaque, peer, &theirs, intents, errp);
 }
 
@@ -234,6 +248,8 @@ static bool shake_hands_as_secondary(GannetPeer *peer, bool *served,
     GannetHello ours = { 0 };
     GannetHello theirs;
     g_autoptr(GBytes) intents = NULL;
+    g_autoptr(VerbsStream) stream = NULL;
+    VerbsOffer offer;
     unsigned version;
 
     if (!receive_hello(peer, &theirs, errp)) {
@@ -246,9 +262,15 @@ static bool shake_hands_as_secondary(GannetPeer *peer, bool *served,
     }
     *served = peer->ops->hello(peer->opaque, peer, &theirs, &ours, &intents,
                                errp);
-    return *served && send_hello(peer, &ours,
-                                 (ColonyVersions) { version, version },
-                                 intents, errp);
+    if (!*served) {
+        return false;
+    }
+    ours.offers = gannet_peer_make_offer(peer, version, &stream, &offer);
+    return send_hello(peer, &ours, (ColonyVersions) { version, version },
+                      intents, errp) &&
+           (!stream || (send_offer(peer, &offer, errp) &&
+                        gannet_peer_hear_carrier(
+                            peer, g_steal_pointer(&stream), errp)));
 }
 
 /* The other side is told why, if it is there to hear it. */
@@ -258,7 +280,7 @@ static void refuse(GannetPeer *peer, const char *why)
     g_autoptr(GBytes) text = gannet_text_encode(why);
 
     if (gannet_peer_send(peer, GANNET_REFUSE, text, deadline, NULL)) {
-        gannet_channel_end(&peer->channel);
+        gannet_channel_end(&peer->channel, deadline);
         gannet_peer_discard(peer, deadline);
     }
 }
@@ -288,7 +310,8 @@ static void *send_thread(void *opaque)
         trace_gannet_peer_broken(peer->name, error_get_pretty(err));
         error_free(err);
     } else if (gannet_peer_state(peer) != PEER_ENDED) {
-        gannet_channel_end(&peer->channel);
+        gannet_channel_end(&peer->channel,
+                           get_clock() + gannet_peer_timeout(peer));
         return NULL;
     }
     if (peer->ops->broken) {
@@ -396,6 +419,10 @@ static GannetPeer *peer_new(const GannetPeerConfig *config, GannetRole role,
         object_ref(OBJECT(peer->tls_creds));
     }
     peer->node_name = g_strdup(config->node_name);
+    if (config->rdma) {
+        peer->wants_rdma = true;
+        peer->rdma = *config->rdma;
+    }
     qemu_sem_init(&peer->wake, 0);
     qemu_mutex_init(&peer->lock);
     gannet_reader_init(&peer->reader);
@@ -471,6 +498,7 @@ void gannet_peer_join(GannetPeer *peer)
     g_free(peer->name);
     g_free(peer->reason);
     g_free(peer->refusal);
+    g_free(peer->why_no_rdma);
     g_free(peer);
 }
 

@@ -98,6 +98,8 @@ typedef struct GannetPeerConfig {
     const char *tls_hostname;
     const char *node_name;      /* yank instance, registered; NULL: none */
     uint32_t timeout_ms;        /* for connecting, silence, no progress */
+    /* This side's address for an RDMA link; NULL: it wants none. */
+    const struct sockaddr_storage *rdma;
 } GannetPeerConfig;
 
 /*
@@ -133,6 +135,13 @@ void gannet_peer_shutdown(GannetPeer *peer, const char *reason);
  * timeout_ms, it is over. Any thread, as gannet_peer_shutdown().
  */
 void gannet_peer_finish(GannetPeer *peer, const char *reason);
+
+/*
+ * Whether there is an RDMA link, which carries everything; if not, although it
+ * was wanted, *@why, to be freed with g_free(), says why. Any thread, with any
+ * lock held.
+ */
+bool gannet_peer_rdma(GannetPeer *peer, char **why);
 
 /*
  * Listen. One peer at a time is served: one that says HELLO meanwhile is

@@ -16,7 +16,8 @@ enum {
     AT_PARTIAL = 5,
     AT_SPEAKS = 6,
     AT_TIMEOUT = 8,
-    AT_ZERO = 12,
+    AT_OFFERS = 12,
+    AT_ZERO = 13,
     AT_SIZE = 16,
     AT_ROOM = 24,
     AT_PAIR = 32,
@@ -54,6 +55,7 @@ GBytes *gannet_hello_encode(const GannetHello *hello)
     gannet_put(p + AT_PARTIAL, hello->partial ? 1 : 0, 1);
     colony_versions_put(p + AT_SPEAKS, &hello->speaks);
     gannet_put(p + AT_TIMEOUT, hello->timeout_ms, 4);
+    gannet_put(p + AT_OFFERS, hello->offers ? 1 : 0, 1);
     gannet_put(p + AT_SIZE, hello->size, 8);
     gannet_put(p + AT_ROOM, hello->room, 8);
     gannet_put(p + AT_PAIR, hello->pair, 8);
@@ -154,6 +156,13 @@ static gboolean check_numbers(const GannetHello *hello, GError **errp)
     return TRUE;
 }
 
+/* A secondary's versions are the one that it has chosen. */
+static gboolean may_offer(GannetRole role, const ColonyVersions *speaks)
+{
+    return role == GANNET_SECONDARY &&
+           speaks->newest >= GANNET_VERSION_CARRIER;
+}
+
 gboolean gannet_hello_decode(const void *data, size_t size,
                              GannetHello *hello, GError **errp)
 {
@@ -171,7 +180,13 @@ gboolean gannet_hello_decode(const void *data, size_t size,
         return gannet_bad(errp, "HELLO: partial is %u instead of 0 or 1",
                           p[AT_PARTIAL]);
     }
-    if (gannet_get(p + AT_ZERO, 4) &&
+    if (p[AT_OFFERS] > may_offer(p[AT_ROLE], &speaks) &&
+        !colony_versions_are_newer(&colony_speaks[COLONY_PROTOCOL_DISK],
+                                   &speaks)) {
+        return gannet_bad(errp, "HELLO: offers is %u, which it cannot be here",
+                          p[AT_OFFERS]);
+    }
+    if (gannet_get(p + AT_ZERO, 3) &&
         !colony_versions_are_newer(&colony_speaks[COLONY_PROTOCOL_DISK],
                                    &speaks)) {
         return gannet_bad(errp, "HELLO: reserved bytes are not 0");
@@ -181,6 +196,7 @@ gboolean gannet_hello_decode(const void *data, size_t size,
         .speaks = speaks,
         .role = p[AT_ROLE],
         .partial = p[AT_PARTIAL],
+        .offers = p[AT_OFFERS] && may_offer(p[AT_ROLE], &speaks),
         .timeout_ms = gannet_get(p + AT_TIMEOUT, 4),
         .size = gannet_get(p + AT_SIZE, 8),
         .room = gannet_get(p + AT_ROOM, 8),

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "colo-net/verbs/offer.h"
 #include "wire-internal.h"
 
 G_DEFINE_QUARK(gannet_wire_error_quark, gannet_wire_error)
@@ -87,6 +88,11 @@ static const struct {
     [GANNET_FAILED] = {
         "FAILED", .min_payload = 1, .max_payload = GANNET_WIRE_MAX_TEXT,
     },
+    [GANNET_OFFER] = {
+        "OFFER", .min_payload = VERBS_OFFER_SIZE,
+        .max_payload = VERBS_OFFER_SIZE,
+    },
+    [GANNET_CARRIER] = { "CARRIER", .max_payload = GANNET_WIRE_MAX_TEXT },
 };
 
 static const struct {
@@ -277,7 +283,8 @@ gboolean gannet_wire_check(const uint8_t header[GANNET_WIRE_HEADER],
         return gannet_bad(errp, "%s: wrong checksum: damaged on the way",
                           name);
     }
-    if ((message->type == GANNET_REFUSE || message->type == GANNET_FAILED) &&
+    if ((message->type == GANNET_REFUSE || message->type == GANNET_FAILED ||
+         message->type == GANNET_CARRIER) &&
         !g_utf8_validate_len(payload, message->payload, NULL)) {
         return gannet_bad(errp, "%s: a reason of %" PRIu32 " bytes that are "
                           "not UTF-8", name, message->payload);

@@ -73,6 +73,8 @@ typedef enum GannetMessageType {
     GANNET_VERIFIED,
     GANNET_PONG,
     GANNET_FAILED,
+    GANNET_OFFER,
+    GANNET_CARRIER,
     GANNET_MESSAGE_TYPES
 } GannetMessageType;
 
@@ -130,7 +132,13 @@ gboolean gannet_wire_check(const uint8_t header[GANNET_WIRE_HEADER],
                            const GannetMessage *message, const void *payload,
                            GError **errp);
 
-/* --- the payload of REFUSE and FAILED ------------------------------------- */
+/* --- the payload of REFUSE, FAILED and CARRIER ---------------------------- */
+
+/*
+ * CARRIER answers OFFER, whose payload is colo-net/verbs/offer.h's: without a
+ * payload, the link stands and carries what follows; else that is why not.
+ */
+#define GANNET_VERSION_CARRIER 2
 
 /* Cut to GANNET_WIRE_MAX_TEXT bytes, and made valid UTF-8. */
 GBytes *gannet_text_encode(const char *text);
@@ -161,6 +169,7 @@ typedef struct GannetHello {
     uint64_t granularity;
     uint32_t timeout_ms; /* silence after which the sender gives up */
     gboolean partial;    /* the disk has a part of some state only */
+    gboolean offers;     /* a secondary: OFFER follows, after INTENTS */
 } GannetHello;
 
 /* Printable ASCII, of 1 to GANNET_MAX_DISK_NAME bytes. */

@@ -151,6 +151,32 @@ bool plover_channel_init(PloverChannel *channel, QEMUFile *file, Error **errp)
     return true;
 }
 
+/* What wakes us may be TLS's own affair. */
+static gboolean channel_lives(void *opaque, GError **errp)
+{
+    PloverChannel *channel = opaque;
+    Error *err = NULL;
+    char byte;
+    ssize_t got = qio_channel_read(channel->ioc, &byte, 1, &err);
+
+    if (got == QIO_CHANNEL_ERR_BLOCK) {
+        return TRUE;
+    }
+    if (got < 0) {
+        set_error(errp, err);
+    } else {
+        g_set_error(errp, PLOVER_LINK_ERROR, PLOVER_LINK_ERROR_IO,
+                    got ? "the peer sent something beside the RDMA link" :
+                    "the connection was closed");
+    }
+    return FALSE;
+}
+
+PloverLife plover_channel_life(const PloverChannel *channel)
+{
+    return (PloverLife) { .fd = channel->fd, .check = channel_lives };
+}
+
 void plover_channel_release(PloverChannel *channel)
 {
     g_clear_pointer(&channel->ioc, object_unref);

@@ -9,7 +9,7 @@
 
 #include "migration/qemu-file-types.h"
 #include "io/channel.h"
-#include "colony/plover-sync/core/link.h"
+#include "colony/plover-sync/core/rdma.h"
 
 /* For plover_link_new(), with a PloverChannel as its opaque. */
 extern const PloverIo plover_channel_io;
@@ -26,6 +26,8 @@ typedef struct PloverChannel {
  */
 bool plover_channel_init(PloverChannel *channel, QEMUFile *file,
                          Error **errp);
+/* For a link in its place, with the channel as opaque: nothing may come. */
+PloverLife plover_channel_life(const PloverChannel *channel);
 void plover_channel_release(PloverChannel *channel);
 
 #endif

@@ -49,6 +49,10 @@ void hmp_info_plover(Monitor *mon, const QDict *qdict)
     if (info->error) {
         monitor_printf(mon, "last error: %s\n", info->error);
     }
+    if (info->role != PLOVER_ROLE_NONE) {
+        monitor_printf(mon, "RDMA: %s%s%s\n", info->rdma ? "yes" : "no",
+                       info->rdma_error ? ": " : "", info->rdma_error ?: "");
+    }
     if (info->leader) {
         print_leader(mon, info->leader);
     }

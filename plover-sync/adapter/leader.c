@@ -380,6 +380,7 @@ static bool begin(QEMUFile *file, Error **errp)
         .timeout_us = self.session.settings.sync_timeout * 1000LL,
         .copy_limit = self.session.settings.copy_limit,
         .pool = self.session.pool,
+        .rdma = self.session.rdma,
     };
     self.failures = 0;
     self.synced = false;
@@ -392,6 +393,7 @@ static bool begin(QEMUFile *file, Error **errp)
         return false;
     }
     plover_report_begin(PLOVER_ROLE_LEADER, config.term);
+    plover_session_greeted(&self.session);
     bql_lock();
     self.spoke = self.running && !filter_guard_holding();
     self.holds = !self.spoke;

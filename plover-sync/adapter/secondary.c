@@ -314,6 +314,7 @@ bool plover_secondary_begin(QEMUFile *file, Error **errp)
     config = (PloverSecondaryConfig) {
         .timeout_us = self.session.settings.sync_timeout * 1000LL,
         .pool = self.session.pool,
+        .rdma = self.session.rdma,
         .page_size = plover_memory_page_size(),
     };
     config.n_blocks = plover_memory_blocks(self.session.memory, &blocks);
@@ -326,6 +327,7 @@ bool plover_secondary_begin(QEMUFile *file, Error **errp)
         g_error_free(error);
         return false;
     }
+    plover_session_greeted(&self.session);
     bql_lock();
     filter_guard_begin(false);
     self.waits = hello.run && hello.blank;

@@ -11,6 +11,7 @@
 #include "qapi/error.h"
 #include "qapi/qapi-commands-colony.h"
 #include "qapi/qapi-events-colony.h"
+#include "qemu/error-report.h"
 #include "qemu/lockable.h"
 #include "qemu/main-loop.h"
 #include "colony/plover-sync/core/window.h"
@@ -70,12 +71,33 @@ bool plover_session_init(PloverSession *session, bool leader, QEMUFile *file,
     hurry();
     session->pool = plover_pool_new(worker_count());
     session->link = plover_link_new(&plover_channel_io, &session->channel);
+    if (session->settings.has_rdma) {
+        const PloverLife life = plover_channel_life(&session->channel);
+
+        /* A message's deadline has room for a try that fails. */
+        session->rdma = plover_rdma_new(
+            &session->settings.rdma, session->settings.sync_timeout * 500LL,
+            &plover_channel_io, &life, &session->channel);
+    }
     return true;
+}
+
+void plover_session_greeted(const PloverSession *session)
+{
+    const char *error = session->rdma ? plover_rdma_why_not(session->rdma) :
+                        NULL;
+
+    plover_report_rdma(session->rdma && !error, error);
+    trace_plover_rdma(session->rdma && !error, error ?: "");
+    if (error) {
+        warn_report("checkpoints do not go by RDMA: %s", error);
+    }
 }
 
 void plover_session_clear(PloverSession *session)
 {
     plover_link_free(session->link);
+    plover_rdma_free(session->rdma);
     if (session->pool) {
         plover_pool_free(session->pool);
     }
@@ -117,6 +139,8 @@ static struct {
     uint64_t syncs;
     uint64_t refused;
     char *error;
+    bool rdma;
+    char *rdma_error;
     PloverWindow first; /* pause, or time stopped */
     PloverWindow staged;
     PloverSyncStats sum;
@@ -134,6 +158,7 @@ void plover_report_begin(PloverRole role, uint64_t term)
 {
     QEMU_LOCK_GUARD(&report.lock);
     g_free(report.error);
+    g_free(report.rdma_error);
     memset(&report.role, 0, sizeof(report) - offsetof(typeof(report), role));
     report.role = role;
     report.term = term;
@@ -143,6 +168,16 @@ void plover_report_end(void)
 {
     QEMU_LOCK_GUARD(&report.lock);
     report.role = PLOVER_ROLE_NONE;
+    report.rdma = false;
+    g_clear_pointer(&report.rdma_error, g_free);
+}
+
+void plover_report_rdma(bool rdma, const char *error)
+{
+    QEMU_LOCK_GUARD(&report.lock);
+    report.rdma = rdma;
+    g_free(report.rdma_error);
+    report.rdma_error = g_strdup(error);
 }
 
 PloverRole plover_report_role(void)
@@ -217,6 +252,8 @@ PloverInfo *qmp_query_plover(Error **errp)
     info->syncs = report.syncs;
     info->refused = report.refused;
     info->error = g_strdup(report.error);
+    info->rdma = report.rdma;
+    info->rdma_error = g_strdup(report.rdma_error);
     if (report.role == PLOVER_ROLE_LEADER) {
         info->leader = g_new0(PloverLeaderInfo, 1);
         *info->leader = (PloverLeaderInfo) {

@@ -20,6 +20,7 @@ typedef struct PloverSession {
     PloverChannel channel;
     PloverMemory *memory;
     PloverLink *link;
+    PloverRdma *rdma; /* NULL: is not wanted here */
     PloverPool *pool;
     bool was_running; /* the VM, when it was stopped for the sync */
     bool locked; /* the sync's thread has the BQL */
@@ -31,6 +32,8 @@ bool plover_session_check(Error **errp);
 /* False, with @session cleared, when @file or the VM cannot be used. */
 bool plover_session_init(PloverSession *session, bool leader, QEMUFile *file,
                          Error **errp);
+/* Both sides have agreed on what carries the messages: tell. */
+void plover_session_greeted(const PloverSession *session);
 /* Called with the BQL. */
 void plover_session_clear(PloverSession *session);
 
@@ -47,6 +50,8 @@ void plover_report_end(void);
 void plover_report_leader(const PloverSyncStats *stats);
 void plover_report_secondary(const PloverSecondaryStats *stats,
                              uint64_t stage_bytes);
+/* What carries the messages; @error: why it is not the RDMA link. */
+void plover_report_rdma(bool rdma, const char *error);
 /* A sync was given up. */
 void plover_report_refused(uint64_t epoch, const char *why);
 PloverRole plover_report_role(void);

@@ -9,6 +9,7 @@
 #include "qapi/qapi-builtin-visit.h"
 #include "qemu/units.h"
 #include "qom/object_interfaces.h"
+#include "colony/colo-net/verbs/stream.h"
 #include "settings.h"
 
 #define TYPE_PLOVER "plover"
@@ -17,6 +18,7 @@ OBJECT_DECLARE_SIMPLE_TYPE(PloverObject, PLOVER)
 struct PloverObject {
     Object parent_obj;
     PloverSettings settings;
+    char *rdma;
 };
 
 static const PloverSettings defaults = {
@@ -143,6 +145,26 @@ static void set_idle(Object *obj, bool value, Error **errp)
     PLOVER(obj)->settings.idle = value;
 }
 
+static char *get_rdma(Object *obj, Error **errp)
+{
+    return g_strdup(PLOVER(obj)->rdma);
+}
+
+static void set_rdma(Object *obj, const char *value, Error **errp)
+{
+    PloverObject *plover = PLOVER(obj);
+    g_autoptr(GError) error = NULL;
+
+    if (!verbs_address_parse(&plover->settings.rdma, value, &error) ||
+        !verbs_is_built_in(&error)) {
+        error_setg(errp, "rdma of plover: %s", error->message);
+        return;
+    }
+    plover->settings.has_rdma = true;
+    g_free(plover->rdma);
+    plover->rdma = g_strdup(value);
+}
+
 static void complete(UserCreatable *uc, Error **errp)
 {
     PloverObject *plover = PLOVER(uc);
@@ -165,6 +187,7 @@ static void instance_finalize(Object *obj)
     if (the_object == PLOVER(obj)) {
         the_object = NULL;
     }
+    g_free(PLOVER(obj)->rdma);
 }
 
 static void class_init(ObjectClass *oc, void *data)
@@ -179,6 +202,7 @@ static void class_init(ObjectClass *oc, void *data)
                                    &PloverSecondaryMode_lookup,
                                    get_secondary, set_secondary);
     object_class_property_add_bool(oc, "idle", get_idle, set_idle);
+    object_class_property_add_str(oc, "rdma", get_rdma, set_rdma);
     for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
         object_class_property_add(oc, sizes[i].name, "size", get_size,
                                   set_size, NULL, (void *)&sizes[i]);

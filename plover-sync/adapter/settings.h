@@ -7,6 +7,7 @@
 #ifndef PLOVER_ADAPTER_SETTINGS_H
 #define PLOVER_ADAPTER_SETTINGS_H
 
+#include <sys/socket.h>
 #include "qapi/qapi-types-qom.h"
 
 /* What the options of the object say; see qapi/qom.json. */
@@ -20,6 +21,8 @@ typedef struct PloverSettings {
     uint64_t stage_limit;
     uint64_t cache_limit;
     uint32_t cache_age;
+    bool has_rdma;
+    struct sockaddr_storage rdma;
 } PloverSettings;
 
 /* Those of the object, or the defaults. Called with the BQL. */

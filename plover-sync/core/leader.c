@@ -155,7 +155,7 @@ static int64_t now(PloverLeader *leader)
     return plover_link_now(leader->link);
 }
 
-static gboolean send(PloverLeader *leader, PloverType type, const void *data,
+static gboolean tell(PloverLeader *leader, PloverType type, const void *data,
                      size_t size, GError **errp)
 {
     PloverHeader header = {
@@ -173,7 +173,7 @@ static gboolean send(PloverLeader *leader, PloverType type, const void *data,
 /* Send what is in ->out. */
 static gboolean send_out(PloverLeader *leader, PloverType type, GError **errp)
 {
-    return send(leader, type, leader->out->data, leader->out->len, errp);
+    return tell(leader, type, leader->out->data, leader->out->len, errp);
 }
 
 /* Receive a message of @type, of this sync, @patience later than others. */
@@ -242,6 +242,49 @@ static gboolean check_version(PloverLeader *leader, GError **errp)
     return TRUE;
 }
 
+/* A link is offered: it may carry all that follows. */
+static gboolean answer_offer(PloverLeader *leader, const VerbsOffer *offer,
+                             GError **errp)
+{
+    PloverRdma *rdma = leader->config.rdma;
+    g_autoptr(GError) why = NULL;
+
+    g_byte_array_set_size(leader->out, 0);
+    if (!rdma) {
+        plover_text_encode(leader->out, "the leader has no rdma=");
+        return send_out(leader, PLOVER_CARRIER, errp);
+    }
+    if (!plover_rdma_call(rdma, offer, &why)) {
+        plover_rdma_give_up(rdma, why->message);
+        plover_text_encode(leader->out, why->message);
+        return send_out(leader, PLOVER_CARRIER, errp);
+    }
+    return send_out(leader, PLOVER_CARRIER, errp) &&
+           plover_link_use(leader->link, &plover_rdma_io, rdma, errp);
+}
+
+/* @data is what WELCOME had. */
+static gboolean choose_carrier(PloverLeader *leader, const uint8_t *data,
+                               size_t size, GError **errp)
+{
+    VerbsOffer offer;
+
+    if (size && leader->version < PLOVER_VERSION_CARRIER) {
+        g_set_error(errp, PLOVER_LEADER_ERROR, PLOVER_LEADER_ERROR_PEER,
+                    "WELCOME has %zu bytes, expected none", size);
+        return FALSE;
+    }
+    if (size) {
+        return verbs_offer_decode(&offer, data, size, errp) &&
+               answer_offer(leader, &offer, errp);
+    }
+    if (leader->config.rdma) {
+        plover_rdma_give_up(leader->config.rdma, "the secondary offers none: "
+                            "it has no rdma=, or cannot use it");
+    }
+    return TRUE;
+}
+
 gboolean plover_leader_greet(PloverLeader *leader, const PloverHello *hello,
                              GError **errp)
 {
@@ -266,16 +309,9 @@ gboolean plover_leader_greet(PloverLeader *leader, const PloverHello *hello,
         return FALSE;
     }
     plover_link_set_key(leader->link, hello->key);
-    if (!receive(leader, PLOVER_WELCOME, &data, &size, errp) ||
-        !check_version(leader, errp)) {
-        return FALSE;
-    }
-    if (size) {
-        g_set_error(errp, PLOVER_LEADER_ERROR, PLOVER_LEADER_ERROR_PEER,
-                    "WELCOME has %zu bytes, expected none", size);
-        return FALSE;
-    }
-    return TRUE;
+    return receive(leader, PLOVER_WELCOME, &data, &size, errp) &&
+           check_version(leader, errp) &&
+           choose_carrier(leader, data, size, errp);
 }
 
 /* Room for what there is one of for each united page. */

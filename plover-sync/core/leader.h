@@ -19,6 +19,7 @@
 #define PLOVER_LEADER_H
 
 #include "plover-sync/core/link.h"
+#include "plover-sync/core/rdma.h"
 #include "plover-sync/core/vm.h"
 
 #define PLOVER_LEADER_ERROR (plover_leader_error_quark())
@@ -35,6 +36,7 @@ typedef struct PloverLeaderConfig {
     int64_t timeout_us; /* for the secondary to say or take the next thing */
     uint64_t copy_limit; /* bytes of the union that are copied */
     PloverPool *pool; /* hashing; may be NULL */
+    PloverRdma *rdma; /* to carry the messages; may be NULL */
 } PloverLeaderConfig;
 
 /* Of one sync. Times in microseconds. */

@@ -7,7 +7,6 @@
 #include <string.h>
 #include <time.h>
 
-#include "colo-net/verbs/stream.h"
 #include "plover-sync/core/rdma.h"
 
 /*
@@ -119,18 +118,24 @@ static gboolean await_open(PloverRdma *rdma, GError **errp)
     return open > 0;
 }
 
-gboolean plover_rdma_offer(PloverRdma *rdma, uint8_t offer[VERBS_OFFER_SIZE],
-                           GError **errp)
+gboolean plover_rdma_offer(PloverRdma *rdma, VerbsOffer *offer, GError **errp)
 {
     const VerbsStreamConfig config = configuration(rdma);
-    VerbsOffer made;
 
-    rdma->stream = verbs_stream_listen(&config, &rdma->address, &made, errp);
-    if (!rdma->stream) {
-        return FALSE;
+    rdma->stream = verbs_stream_listen(&config, &rdma->address, offer, errp);
+    return rdma->stream != NULL;
+}
+
+void plover_rdma_await_call(PloverRdma *rdma)
+{
+    int64_t deadline = rdma_now(rdma) + rdma->timeout_us;
+
+    while (!verbs_stream_is_open(rdma->stream, NULL) &&
+           verbs_stream_wait(rdma->stream, VERBS_STREAM_OPENS, rdma->life.fd,
+                             to_boot_time(rdma, deadline)) ==
+           VERBS_WAIT_READY) {
+        ;
     }
-    verbs_offer_encode(&made, offer);
-    return TRUE;
 }
 
 gboolean plover_rdma_accept(PloverRdma *rdma, GError **errp)
@@ -138,16 +143,12 @@ gboolean plover_rdma_accept(PloverRdma *rdma, GError **errp)
     return await_open(rdma, errp);
 }
 
-gboolean plover_rdma_call(PloverRdma *rdma, const uint8_t *offer, size_t size,
+gboolean plover_rdma_call(PloverRdma *rdma, const VerbsOffer *offer,
                           GError **errp)
 {
     const VerbsStreamConfig config = configuration(rdma);
-    VerbsOffer made;
 
-    if (!verbs_offer_decode(&made, offer, size, errp)) {
-        return FALSE;
-    }
-    rdma->stream = verbs_stream_call(&config, &made, errp);
+    rdma->stream = verbs_stream_call(&config, offer, errp);
     return rdma->stream && await_open(rdma, errp);
 }
 
@@ -162,6 +163,11 @@ void plover_rdma_give_up(PloverRdma *rdma, const char *why)
 const char *plover_rdma_why_not(const PloverRdma *rdma)
 {
     return rdma->why_not;
+}
+
+void plover_rdma_counters(PloverRdma *rdma, VerbsCounters *counters)
+{
+    verbs_stream_counters(rdma->stream, counters);
 }
 
 /* --- using it ------------------------------------------------------------- */

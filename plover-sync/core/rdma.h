@@ -14,7 +14,7 @@
 #ifndef PLOVER_RDMA_H
 #define PLOVER_RDMA_H
 
-#include "colo-net/verbs/offer.h"
+#include "colo-net/verbs/stream.h"
 #include "plover-sync/core/link.h"
 
 /* The connection as long as it carries nothing. */
@@ -35,14 +35,15 @@ PloverRdma *plover_rdma_new(const struct sockaddr_storage *address,
                             const PloverLife *life, void *opaque);
 void plover_rdma_free(PloverRdma *rdma);
 
-/* Secondary: listen, and have what the leader has to be sent. */
-gboolean plover_rdma_offer(PloverRdma *rdma, uint8_t offer[VERBS_OFFER_SIZE],
-                           GError **errp);
-/* The leader says that it has called: wait until the link stands here, too. */
+/* Secondary: listen; the leader has to be told @offer. */
+gboolean plover_rdma_offer(PloverRdma *rdma, VerbsOffer *offer, GError **errp);
+/* Let the leader call, until it does, or has something to say. */
+void plover_rdma_await_call(PloverRdma *rdma);
+/* It says that it has called: wait until the link stands here, too. */
 gboolean plover_rdma_accept(PloverRdma *rdma, GError **errp);
 
 /* Leader: make the link that was offered. */
-gboolean plover_rdma_call(PloverRdma *rdma, const uint8_t *offer, size_t size,
+gboolean plover_rdma_call(PloverRdma *rdma, const VerbsOffer *offer,
                           GError **errp);
 
 /* There is no link in this session, and that is why; the first one counts. */
@@ -50,6 +51,9 @@ void plover_rdma_give_up(PloverRdma *rdma, const char *why);
 
 /* Why not, or NULL: it is there, or nobody has tried yet. */
 const char *plover_rdma_why_not(const PloverRdma *rdma);
+
+/* What it took so far; of a link that stands. */
+void plover_rdma_counters(PloverRdma *rdma, VerbsCounters *counters);
 
 /* For plover_link_use(), with the PloverRdma as its opaque. */
 extern const PloverIo plover_rdma_io;

@@ -162,7 +162,7 @@ static int64_t deadline(PloverSecondary *secondary)
     return now(secondary) + secondary->config.timeout_us;
 }
 
-static gboolean send(PloverSecondary *secondary, PloverType type,
+static gboolean tell(PloverSecondary *secondary, PloverType type,
                      GError **errp)
 {
     PloverHeader header = {
@@ -182,7 +182,7 @@ static gboolean send_text(PloverSecondary *secondary, PloverType type,
 {
     g_byte_array_set_size(secondary->out, 0);
     plover_text_encode(secondary->out, text);
-    return send(secondary, type, errp);
+    return tell(secondary, type, errp);
 }
 
 static gboolean peer_error(GError **errp, const char *format, ...)
@@ -241,6 +241,77 @@ static char *agree_on_version(PloverSecondary *secondary,
         COLONY_PROTOCOL_SYNC, "the leader", theirs, "the secondary", mine);
 }
 
+/* Receive the next message of this sync. */
+static gboolean receive(PloverSecondary *secondary, PloverHeader *header,
+                        const uint8_t **data, GError **errp)
+{
+    if (!plover_link_receive(secondary->link, header, data,
+                             deadline(secondary), errp)) {
+        return FALSE;
+    }
+    if (header->term != secondary->term ||
+        header->epoch != secondary->epoch ||
+        header->base != secondary->base) {
+        return peer_error(errp, "%s is of term %" PRIu64 ", epoch %" PRIu64
+                          ", base %" PRIu64 ", not %" PRIu64 ", %" PRIu64
+                          ", %" PRIu64, plover_type_name(header->type),
+                          header->term, header->epoch, header->base,
+                          secondary->term, secondary->epoch, secondary->base);
+    }
+    return TRUE;
+}
+
+/* Offer a link, if one can be had here. */
+static gboolean make_offer(PloverSecondary *secondary)
+{
+    PloverRdma *rdma = secondary->config.rdma;
+    g_autoptr(GError) why = NULL;
+    VerbsOffer offer;
+
+    g_byte_array_set_size(secondary->out, 0);
+    if (!rdma) {
+        return FALSE;
+    }
+    if (secondary->version < PLOVER_VERSION_CARRIER) {
+        plover_rdma_give_up(rdma, "the leader's Colony is too old for it");
+        return FALSE;
+    }
+    if (!plover_rdma_offer(rdma, &offer, &why)) {
+        plover_rdma_give_up(rdma, why->message);
+        return FALSE;
+    }
+    g_byte_array_set_size(secondary->out, VERBS_OFFER_SIZE);
+    verbs_offer_encode(&offer, secondary->out->data);
+    return TRUE;
+}
+
+/* Whether the leader has made the link that was offered. */
+static gboolean hear_carrier(PloverSecondary *secondary, GError **errp)
+{
+    PloverRdma *rdma = secondary->config.rdma;
+    g_autofree char *why = NULL;
+    PloverHeader header;
+    const uint8_t *data;
+
+    plover_rdma_await_call(rdma);
+    if (!receive(secondary, &header, &data, errp)) {
+        return FALSE;
+    }
+    if (header.type != PLOVER_CARRIER) {
+        return peer_error(errp, "%s came instead of CARRIER",
+                          plover_type_name(header.type));
+    }
+    if (!header.size) {
+        return plover_rdma_accept(rdma, errp) &&
+               plover_link_use(secondary->link, &plover_rdma_io, rdma, errp);
+    }
+    why = plover_text_decode(data, header.size, errp);
+    if (why) {
+        plover_rdma_give_up(rdma, why);
+    }
+    return why != NULL;
+}
+
 gboolean plover_secondary_greet(PloverSecondary *secondary,
                                 PloverHello *hello, GError **errp)
 {
@@ -249,6 +320,7 @@ gboolean plover_secondary_greet(PloverSecondary *secondary,
     PloverHeader header;
     const uint8_t *data;
     GError *error = NULL;
+    gboolean offered;
 
     if (!plover_link_receive(secondary->link, &header, &data,
                              deadline(secondary), errp)) {
@@ -294,30 +366,11 @@ gboolean plover_secondary_greet(PloverSecondary *secondary,
         plover_hello_clear(hello);
         return FALSE;
     }
-    g_byte_array_set_size(secondary->out, 0);
-    if (!send(secondary, PLOVER_WELCOME, errp)) {
+    offered = make_offer(secondary);
+    if (!tell(secondary, PLOVER_WELCOME, errp) ||
+        (offered && !hear_carrier(secondary, errp))) {
         plover_hello_clear(hello);
         return FALSE;
-    }
-    return TRUE;
-}
-
-/* Receive the next message of this sync. */
-static gboolean receive(PloverSecondary *secondary, PloverHeader *header,
-                        const uint8_t **data, GError **errp)
-{
-    if (!plover_link_receive(secondary->link, header, data,
-                             deadline(secondary), errp)) {
-        return FALSE;
-    }
-    if (header->term != secondary->term ||
-        header->epoch != secondary->epoch ||
-        header->base != secondary->base) {
-        return peer_error(errp, "%s is of term %" PRIu64 ", epoch %" PRIu64
-                          ", base %" PRIu64 ", not %" PRIu64 ", %" PRIu64
-                          ", %" PRIu64, plover_type_name(header->type),
-                          header->term, header->epoch, header->base,
-                          secondary->term, secondary->epoch, secondary->base);
     }
     return TRUE;
 }
@@ -400,7 +453,7 @@ static gboolean tell_map(PloverSecondary *secondary, GError **errp)
     g_byte_array_set_size(secondary->out, 0);
     plover_dirty_append(secondary->out, secondary->mine, secondary->pages);
     secondary->vm->release(secondary->opaque);
-    if (!send(secondary, PLOVER_MAP, errp)) {
+    if (!tell(secondary, PLOVER_MAP, errp)) {
         return FALSE;
     }
     applied->map = now(secondary) - mark;
@@ -485,7 +538,7 @@ static gboolean tell_hashes(PloverSecondary *secondary, GError **errp)
         plover_hashes_encode(secondary->out, secondary->sent,
                              secondary->hashes + secondary->sent,
                              end - secondary->sent);
-        if (!send(secondary, PLOVER_HASHES, errp)) {
+        if (!tell(secondary, PLOVER_HASHES, errp)) {
             return FALSE;
         }
         secondary->sent = end;
@@ -735,7 +788,7 @@ static gboolean tell_verify(PloverSecondary *secondary, GError **errp)
                           n, secondary->config.page_size, hashes);
         g_byte_array_set_size(secondary->out, 0);
         plover_hashes_encode(secondary->out, page, hashes, n);
-        if (!send(secondary, PLOVER_VERIFY_PAGES, errp)) {
+        if (!tell(secondary, PLOVER_VERIFY_PAGES, errp)) {
             return FALSE;
         }
     }
@@ -745,7 +798,7 @@ static gboolean tell_verify(PloverSecondary *secondary, GError **errp)
     plover_sections_free(none);
     g_byte_array_set_size(secondary->out, 0);
     plover_devices_encode(secondary->out, sections->data, sections->len, TRUE);
-    return send(secondary, PLOVER_VERIFY_DEVICES, errp);
+    return tell(secondary, PLOVER_VERIFY_DEVICES, errp);
 }
 
 /* From here on there is no way back. */
@@ -798,7 +851,7 @@ static gboolean conclude(PloverSecondary *secondary, int64_t stopped_at,
     secondary->vm->release(secondary->opaque);
     g_byte_array_set_size(secondary->out, 0);
     plover_applied_encode(secondary->out, &secondary->stats->applied);
-    ok = ok && send(secondary, PLOVER_APPLIED, errp);
+    ok = ok && tell(secondary, PLOVER_APPLIED, errp);
     if (secondary->verify) {
         ok = ok && tell_verify(secondary, errp);
         resume(secondary);
@@ -892,7 +945,7 @@ static gboolean take_part(PloverSecondary *secondary, const PloverSync *sync,
     g_byte_array_set_size(secondary->out, 0);
     plover_end_encode(secondary->out, &end);
     /* Whether it reaches the leader or not, it may have. */
-    send(secondary, PLOVER_STAGED, &error);
+    tell(secondary, PLOVER_STAGED, &error);
     if (!apply(secondary, errp)) {
         g_clear_error(&error);
         return FALSE;

@@ -14,6 +14,7 @@
 #define PLOVER_SECONDARY_H
 
 #include "plover-sync/core/link.h"
+#include "plover-sync/core/rdma.h"
 #include "plover-sync/core/vm.h"
 
 #define PLOVER_SECONDARY_ERROR (plover_secondary_error_quark())
@@ -27,6 +28,7 @@ typedef enum {
 typedef struct PloverSecondaryConfig {
     int64_t timeout_us; /* for the leader to say or take the next thing */
     PloverPool *pool; /* hashing; may be NULL */
+    PloverRdma *rdma; /* to carry the messages; may be NULL */
     uint32_t page_size;
     unsigned n_blocks; /* the RAM of this VM */
     const PloverBlock *blocks;

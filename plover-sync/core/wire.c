@@ -57,6 +57,7 @@ static const char *const names[PLOVER_TYPE__END] = {
     [PLOVER_VERIFY_DEVICES] = "VERIFY_DEVICES",
     [PLOVER_REFUSE] = "REFUSE",
     [PLOVER_CANCEL] = "CANCEL",
+    [PLOVER_CARRIER] = "CARRIER",
 };
 
 /* These two say versions; in all others there is 0 in that place. */

@@ -21,7 +21,9 @@
  *
  *   > HELLO            secret, page size, sizes and names of the RAM blocks;
  *                      epoch and base: the one before the first
- *   < WELCOME          or REFUSE
+ *   < WELCOME          or REFUSE; from version 2 on it may offer a link
+ *   > CARRIER          an answer to that offer: whether the link stands, over
+ *                      which everything goes then, or why not
  *   then for each sync:
  *   > SYNC             why, and whether to verify
  *   < MAP              the secondary has stopped; what it dirtied
@@ -100,6 +102,7 @@ typedef enum PloverType {
     PLOVER_VERIFY_DEVICES,
     PLOVER_REFUSE,
     PLOVER_CANCEL,
+    PLOVER_CARRIER,
     PLOVER_TYPE__END,
 } PloverType;
 
@@ -360,6 +363,14 @@ typedef struct PloverApplied {
 void plover_applied_encode(GByteArray *out, const PloverApplied *applied);
 gboolean plover_applied_decode(PloverApplied *applied, const uint8_t *data,
                                size_t size, GError **errp);
+
+/*
+ * WELCOME: nothing, or from PLOVER_VERSION_CARRIER on an offer, which is
+ * colo-net/verbs/offer.h's.
+ *
+ * CARRIER: nothing if the link stands, else why not, as in REFUSE.
+ */
+#define PLOVER_VERSION_CARRIER 2
 
 /*
  * REFUSE and CANCEL: UTF-8, 1 to PLOVER_TEXT_MAX bytes, says why

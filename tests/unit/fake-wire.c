@@ -6,7 +6,9 @@
 
 #include <pthread.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "tests/unit/fake-wire.h"
 
@@ -32,6 +34,7 @@ struct FakeWire {
     /* Of a side that waits for the other; 0: it does not wait. */
     int64_t deadline[2];
     gboolean left[2];
+    int fd[2]; /* see fake_wire_fd() */
 };
 
 FakeWire *fake_wire_new(size_t capacity)
@@ -46,6 +49,7 @@ FakeWire *fake_wire_new(size_t capacity)
         wire->ends[side] = (FakeWireEnd) { wire, side };
         wire->from[side].sent = g_byte_array_new();
         wire->from[side].cut = UINT64_MAX;
+        wire->fd[side] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     }
     return wire;
 }
@@ -54,6 +58,7 @@ void fake_wire_free(FakeWire *wire)
 {
     for (int side = 0; side < 2; side++) {
         g_byte_array_unref(wire->from[side].sent);
+        close(wire->fd[side]);
     }
     pthread_cond_destroy(&wire->changed);
     pthread_mutex_destroy(&wire->lock);
@@ -63,6 +68,35 @@ void fake_wire_free(FakeWire *wire)
 FakeWireEnd *fake_wire_end(FakeWire *wire, FakeSide side)
 {
     return &wire->ends[side];
+}
+
+int fake_wire_fd(FakeWire *wire, FakeSide side)
+{
+    return wire->fd[side];
+}
+
+gboolean fake_wire_closed(FakeWire *wire)
+{
+    gboolean result;
+
+    pthread_mutex_lock(&wire->lock);
+    result = wire->closed;
+    pthread_mutex_unlock(&wire->lock);
+    return result;
+}
+
+static void set_readable(FakeWire *wire, FakeSide side)
+{
+    const Direction *from = &wire->from[!side];
+    uint64_t count = 1;
+    gssize ignored;
+
+    if (wire->closed || from->received < from->sent->len) {
+        ignored = write(wire->fd[side], &count, sizeof(count));
+    } else {
+        ignored = read(wire->fd[side], &count, sizeof(count));
+    }
+    (void)ignored;
 }
 
 static void await_change(FakeWire *wire)
@@ -80,6 +114,8 @@ static void await_change(FakeWire *wire)
 static void wake(FakeWire *wire, FakeSide side)
 {
     wire->deadline[side] = 0;
+    set_readable(wire, FAKE_LEADER);
+    set_readable(wire, FAKE_SECONDARY);
     pthread_cond_broadcast(&wire->changed);
 }
 

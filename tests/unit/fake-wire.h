@@ -42,6 +42,10 @@ FakeWire *fake_wire_new(size_t capacity);
 void fake_wire_free(FakeWire *wire);
 FakeWireEnd *fake_wire_end(FakeWire *wire, FakeSide side);
 extern const PloverIo fake_wire_io;
+/* A descriptor that is readable while @side could receive, or it is closed. */
+int fake_wire_fd(FakeWire *wire, FakeSide side);
+/* Whether it is closed. */
+gboolean fake_wire_closed(FakeWire *wire);
 
 /* Both sides learn it; what was sent before can still be received. */
 void fake_wire_close(FakeWire *wire);

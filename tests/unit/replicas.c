@@ -5,8 +5,19 @@
  */
 
 #include <string.h>
+#include <time.h>
 
 #include "tests/unit/replicas.h"
+
+/* No test waits that long, whatever the machine is doing: it hangs. */
+#define PATIENCE 60 /* seconds */
+
+static gboolean over_rdma;
+
+void replicas_over_rdma(gboolean rdma)
+{
+    over_rdma = rdma;
+}
 
 Setup setup_complete(const Setup *setup)
 {
@@ -22,6 +33,7 @@ Setup setup_complete(const Setup *setup)
     s.cache_age = s.cache_age ? s.cache_age : 20;
     s.copy_limit = s.copy_limit ? s.copy_limit : (1u << 30) - 1;
     s.capacity = s.capacity ? s.capacity : 1u << 20;
+    s.rdma |= over_rdma;
     return s;
 }
 
@@ -70,14 +82,50 @@ PloverSecondaryConfig setup_secondary(const FakeVm *vm, PloverPool *pool)
     };
 }
 
+/* As nobody sends anything, only its end can be what wakes somebody. */
+static gboolean life_is_over(void *opaque, GError **errp)
+{
+    FakeWireEnd *end = opaque;
+
+    g_assert_true(fake_wire_closed(end->wire));
+    g_set_error(errp, FAKE_WIRE_ERROR, FAKE_WIRE_CLOSED,
+                "the connection is closed");
+    return FALSE;
+}
+
+static void make_rdma(Replicas *replicas, FakeSide side)
+{
+    const char *text = replicas->setup.rdma_address[side];
+    const PloverLife life = {
+        .fd = fake_wire_fd(replicas->wire, side), .check = life_is_over,
+    };
+    struct sockaddr_storage address;
+    g_autoptr(GError) error = NULL;
+
+    if (text && !*text) {
+        return;
+    }
+    verbs_address_parse(&address, text ? text : "127.0.0.1", &error);
+    g_assert_no_error(error);
+    replicas->rdma[side] = plover_rdma_new(
+        &address, REPLICAS_TIMEOUT, &fake_wire_io,
+        &life, fake_wire_end(replicas->wire, side));
+}
+
 Replicas *replicas_new(const Setup *setup)
 {
     Replicas *replicas = g_new0(Replicas, 1);
     PloverSecondaryConfig secondary;
     PloverLeaderConfig leader;
 
+    pthread_mutex_init(&replicas->lock, NULL);
+    pthread_cond_init(&replicas->changed, NULL);
     replicas->setup = setup_complete(setup);
     replicas->wire = fake_wire_new(replicas->setup.capacity);
+    if (replicas->setup.rdma) {
+        make_rdma(replicas, FAKE_LEADER);
+        make_rdma(replicas, FAKE_SECONDARY);
+    }
     for (int side = 0; side < 2; side++) {
         replicas->vm[side] = fake_vm_new(replicas->setup.pages,
                                          replicas->setup.page_size,
@@ -89,15 +137,49 @@ Replicas *replicas_new(const Setup *setup)
         }
     }
     leader = setup_leader(&replicas->setup, replicas->pool[FAKE_LEADER]);
+    leader.rdma = replicas->rdma[FAKE_LEADER];
     replicas->leader = plover_leader_new(&leader, &fake_vm_ops,
                                          replicas->vm[FAKE_LEADER],
                                          replicas->link[FAKE_LEADER]);
     secondary = setup_secondary(replicas->vm[FAKE_SECONDARY],
                                 replicas->pool[FAKE_SECONDARY]);
+    secondary.rdma = replicas->rdma[FAKE_SECONDARY];
     replicas->secondary = plover_secondary_new(&secondary, &fake_vm_ops,
                                                replicas->vm[FAKE_SECONDARY],
                                                replicas->link[FAKE_SECONDARY]);
     return replicas;
+}
+
+/* --- the secondary -------------------------------------------------------- */
+
+static void note_served(Replicas *replicas, gboolean leaves)
+{
+    pthread_mutex_lock(&replicas->lock);
+    replicas->served++;
+    replicas->left = leaves;
+    pthread_cond_broadcast(&replicas->changed);
+    pthread_mutex_unlock(&replicas->lock);
+}
+
+/* Until it has done what the leader asked for, or left. */
+static void await_idle(Replicas *replicas)
+{
+    struct timespec until;
+
+    if (!replicas->setup.rdma) {
+        fake_wire_await_idle(replicas->wire, FAKE_SECONDARY);
+        return;
+    }
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += PATIENCE;
+    pthread_mutex_lock(&replicas->lock);
+    while (replicas->served <= replicas->syncs && !replicas->left) {
+        if (pthread_cond_timedwait(&replicas->changed, &replicas->lock,
+                                   &until) != 0) {
+            g_error("the secondary hangs");
+        }
+    }
+    pthread_mutex_unlock(&replicas->lock);
 }
 
 static void *serve(void *opaque)
@@ -111,6 +193,7 @@ static void *serve(void *opaque)
         replicas->greeted = TRUE;
         plover_hello_clear(&hello);
     }
+    note_served(replicas, !ok);
     while (ok) {
         g_autofree char *why = NULL;
         PloverSecondaryStats stats;
@@ -127,6 +210,7 @@ static void *serve(void *opaque)
             g_free(replicas->why);
             replicas->why = g_steal_pointer(&why);
         }
+        note_served(replicas, !ok);
     }
     g_assert_nonnull(replicas->error);
     fake_wire_leave(replicas->wire, FAKE_SECONDARY);
@@ -140,7 +224,7 @@ gboolean replicas_meet_as(Replicas *replicas, const PloverHello *hello,
 
     replicas->thread = g_thread_new("secondary", serve, replicas);
     ok = plover_leader_greet(replicas->leader, hello, errp);
-    fake_wire_await_idle(replicas->wire, FAKE_SECONDARY);
+    await_idle(replicas);
     return ok;
 }
 
@@ -174,10 +258,13 @@ void replicas_free(Replicas *replicas)
     plover_secondary_free(replicas->secondary);
     for (int side = 0; side < 2; side++) {
         plover_link_free(replicas->link[side]);
+        plover_rdma_free(replicas->rdma[side]);
         plover_pool_free(replicas->pool[side]);
         fake_vm_free(replicas->vm[side]);
     }
     fake_wire_free(replicas->wire);
+    pthread_cond_destroy(&replicas->changed);
+    pthread_mutex_destroy(&replicas->lock);
     g_free(replicas->why);
     g_clear_error(&replicas->error);
     g_free(replicas);
@@ -238,6 +325,7 @@ gboolean replicas_sync_as(Replicas *replicas, unsigned reasons, gboolean late,
     GError *error = NULL;
     gboolean ok;
 
+    replicas->syncs++;
     ok = plover_leader_sync(replicas->leader, reasons, late, verify, stats,
                             &error);
     g_assert_true(ok == !error);
@@ -246,7 +334,7 @@ gboolean replicas_sync_as(Replicas *replicas, unsigned reasons, gboolean late,
         /* As whoever runs a leader does. */
         fake_wire_close(replicas->wire);
     }
-    fake_wire_await_idle(replicas->wire, FAKE_SECONDARY);
+    await_idle(replicas);
 
     g_assert_cmpint(leader->state, ==, FAKE_RUNS);
     g_assert_cmpuint(leader->stops, ==, leader->resumes);

@@ -11,6 +11,8 @@
 #ifndef REPLICAS_H
 #define REPLICAS_H
 
+#include <pthread.h>
+
 #include "plover-sync/core/leader.h"
 #include "plover-sync/core/secondary.h"
 #include "tests/unit/fake-vm.h"
@@ -27,6 +29,12 @@ typedef struct Setup {
     size_t capacity; /* of the connection: 1 MiB */
     unsigned workers;
     uint32_t seed;
+    /*
+     * A link over the fake fabric carries the syncs, and the connection only
+     * HELLO, WELCOME and CARRIER. Whoever sets it has that begun.
+     */
+    gboolean rdma;
+    const char *rdma_address[2]; /* 127.0.0.1; "": this side has none */
 } Setup;
 
 #define NO_CACHE UINT32_MAX
@@ -42,10 +50,12 @@ typedef struct Replicas {
     FakeVm *vm[2]; /* by FakeSide */
     FakeWire *wire;
     PloverPool *pool[2];
+    PloverRdma *rdma[2];
     PloverLink *link[2];
     PloverLeader *leader;
     PloverSecondary *secondary;
     GThread *thread;
+    unsigned syncs; /* that the leader asked for */
     gboolean corrupted; /* by the test: no sync makes memory equal */
 
     /* What the secondary said. */
@@ -55,7 +65,16 @@ typedef struct Replicas {
     char *why; /* the last one */
     PloverSecondaryStats stats; /* of the last sync */
     GError *error; /* what ended it */
+
+    /* Whether it is idle, with rdma. Not GLib's lock, for ThreadSanitizer. */
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    unsigned served; /* syncs, and HELLO */
+    gboolean left;
 } Replicas;
+
+/* All that are made from now on have Setup.rdma. */
+void replicas_over_rdma(gboolean rdma);
 
 /* @setup with its defaults filled in. */
 Setup setup_complete(const Setup *setup);

@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+#include "colo-net/verbs/offer.h"
 #include "gannet-blk/core/wire.h"
 
 #define DISK (1ull << 40)
@@ -29,6 +30,8 @@ static const GannetMessage samples[] = {
     { .type = GANNET_VERIFIED, 7, 9, 512, 4096, .value = 1 },
     { .type = GANNET_PONG },
     { .type = GANNET_FAILED, .payload = 1 },
+    { .type = GANNET_OFFER, .payload = VERBS_OFFER_SIZE },
+    { .type = GANNET_CARRIER, .payload = 1 },
 };
 
 static uint8_t *payload_of(const GannetMessage *message)
@@ -179,7 +182,7 @@ static void unknown_types_are_refused(void)
     header[7] = 0;
     refused(header, DISK, "unknown message type 0");
     header[7] = GANNET_MESSAGE_TYPES;
-    refused(header, DISK, "unknown message type 18");
+    refused(header, DISK, "unknown message type 20");
     header[4] = 0xff;
     refused(header, DISK, "unknown message type 42781*");
 }
@@ -429,6 +432,7 @@ static void a_wrong_hello_is_refused(void)
     check_hello(4, 1, "HELLO: impossible granularity: 4096"); /* primary */
     check_hello(5, 2, "HELLO: partial is 2 instead of 0 or 1");
     check_hello(7, 1, "HELLO: impossible versions 1 and 2");
+    check_hello(12, 1, "HELLO: offers is 1, which it cannot be here");
     check_hello(15, 1, "HELLO: reserved bytes are not 0");
     check_hello(16, 0x80, "HELLO: impossible size of a disk: *");
     check_hello(23, 1, "HELLO: impossible size of a disk: *");
@@ -440,6 +444,28 @@ static void a_wrong_hello_is_refused(void)
     check_hello(119, 'x', "HELLO: there is something behind the name *");
     /* 2^43 bytes in regions of 4096: 2^31 bits */
     check_hello(18, 0x08, "HELLO: a granularity of 4096 is too fine for *");
+}
+
+/* Only what answers a HELLO, from the version on that has it. */
+static void an_offer_is_for_a_secondary_that_chose_it(void)
+{
+    uint8_t bytes[sizeof(hello_bytes)];
+    GannetHello hello;
+
+    memcpy(bytes, hello_bytes, sizeof(bytes));
+    bytes[6] = bytes[7] = GANNET_VERSION_CARRIER - 1; /* less 1 each */
+    bytes[12] = 1;
+    g_assert_true(gannet_hello_decode(bytes, sizeof(bytes), &hello, NULL));
+    g_assert_true(hello.offers);
+    bytes[12] = 2;
+    g_assert_false(gannet_hello_decode(bytes, sizeof(bytes), &hello, NULL));
+    bytes[12] = 1;
+    bytes[4] = GANNET_PRIMARY;
+    memset(bytes + 48, 0, 8); /* its granularity */
+    g_assert_false(gannet_hello_decode(bytes, sizeof(bytes), &hello, NULL));
+    bytes[12] = 0;
+    g_assert_true(gannet_hello_decode(bytes, sizeof(bytes), &hello, NULL));
+    g_assert_false(hello.offers);
 }
 
 /* Of a release of before there were versions, they are zeroes. */
@@ -469,9 +495,9 @@ static void no_common_version_is_refused_by_name(void)
     bytes[7] = 2;
     g_assert_false(gannet_hello_decode(bytes, sizeof(bytes), &hello, &error));
     g_assert_error(error, GANNET_WIRE_ERROR, GANNET_WIRE_ERROR_VERSION);
-    g_assert_nonnull(strstr(error->message, "the primary speaks version 1 of "
-                            "the disk protocol, the secondary versions 3 to 4;"
-                            " upgrade the primary first"));
+    g_assert_nonnull(strstr(error->message, "the primary speaks versions 1 to "
+                            "2 of the disk protocol, the secondary versions 3 "
+                            "to 4; upgrade the primary first"));
 }
 
 static void another_version_is_refused_whatever_follows(void)
@@ -545,6 +571,7 @@ int main(int argc, char **argv)
     TEST(hello_has_the_documented_bytes);
     TEST(hello_comes_back_as_it_was);
     TEST(a_wrong_hello_is_refused);
+    TEST(an_offer_is_for_a_secondary_that_chose_it);
     TEST(hello_says_versions);
     TEST(no_common_version_is_refused_by_name);
     TEST(another_version_is_refused_whatever_follows);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "plover-sync/core/agree.h"
+#include "tests/unit/fake-verbs.h"
 #include "tests/unit/replicas.h"
 
 static void work(FakeVm *vm)
@@ -495,40 +496,57 @@ static void pauses_end_when_they_may(void)
     }
 }
 
+/* What the connection's clock does not matter for goes over a link as well. */
+static const struct {
+    const char *name;
+    void (*run)(void);
+    gboolean links;
+} tests[] = {
+    { "equal", hundreds_of_syncs_make_equal, TRUE },
+    { "equal-full", full_copies_make_equal, TRUE },
+    { "equal-late", late_syncs_make_equal, TRUE },
+    { "equal-beyond-the-copy", unions_beyond_the_copy_make_equal, TRUE },
+    { "equal-copied-early", copies_of_a_running_vm_make_equal, TRUE },
+    { "equal-anyhow", any_setup_makes_equal, TRUE },
+    { "equal-without-cache", no_cache_makes_equal, TRUE },
+    { "equal-with-pools", pools_make_equal, TRUE },
+    { "caches-stay-alike", caches_stay_alike_for_thousands_of_syncs, TRUE },
+    { "nothing-written", nothing_written_sends_no_page, TRUE },
+    { "equal-is-not-sent", what_is_equal_is_not_sent, TRUE },
+    { "delta", what_diverges_again_is_sent_as_a_delta, TRUE },
+    { "load-writes", loading_devices_may_write_to_memory, TRUE },
+    { "idle", only_idle_syncs_wait_for_idleness, TRUE },
+    { "large", large_unions_do_not_dead_lock, TRUE },
+    { "slow", slow_syncs_are_finished, FALSE },
+    { "applies-long", the_leader_waits_longer_for_more_pages, FALSE },
+    { "went-on", the_secondary_knows_when_the_leader_went_on, FALSE },
+    { "fastest", the_fastest_request_tells_the_time, FALSE },
+    { "stands", a_leader_that_stands_has_not_gone_on, FALSE },
+    { "pauses", pauses_end_when_they_may, FALSE },
+};
+
+static void run_over_rdma(gconstpointer data)
+{
+    fake_verbs_begin();
+    replicas_over_rdma(TRUE);
+    tests[GPOINTER_TO_UINT(data)].run();
+    replicas_over_rdma(FALSE);
+    fake_verbs_end();
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
-    g_test_add_func("/plover/sync/equal", hundreds_of_syncs_make_equal);
-    g_test_add_func("/plover/sync/equal-full", full_copies_make_equal);
-    g_test_add_func("/plover/sync/equal-late", late_syncs_make_equal);
-    g_test_add_func("/plover/sync/equal-beyond-the-copy",
-                    unions_beyond_the_copy_make_equal);
-    g_test_add_func("/plover/sync/equal-copied-early",
-                    copies_of_a_running_vm_make_equal);
-    g_test_add_func("/plover/sync/equal-anyhow", any_setup_makes_equal);
-    g_test_add_func("/plover/sync/equal-without-cache", no_cache_makes_equal);
-    g_test_add_func("/plover/sync/equal-with-pools", pools_make_equal);
-    g_test_add_func("/plover/sync/caches-stay-alike",
-                    caches_stay_alike_for_thousands_of_syncs);
-    g_test_add_func("/plover/sync/nothing-written",
-                    nothing_written_sends_no_page);
-    g_test_add_func("/plover/sync/equal-is-not-sent",
-                    what_is_equal_is_not_sent);
-    g_test_add_func("/plover/sync/delta",
-                    what_diverges_again_is_sent_as_a_delta);
-    g_test_add_func("/plover/sync/load-writes",
-                    loading_devices_may_write_to_memory);
-    g_test_add_func("/plover/sync/idle", only_idle_syncs_wait_for_idleness);
-    g_test_add_func("/plover/sync/large", large_unions_do_not_dead_lock);
-    g_test_add_func("/plover/sync/slow", slow_syncs_are_finished);
-    g_test_add_func("/plover/sync/applies-long",
-                    the_leader_waits_longer_for_more_pages);
-    g_test_add_func("/plover/sync/went-on",
-                    the_secondary_knows_when_the_leader_went_on);
-    g_test_add_func("/plover/sync/fastest",
-                    the_fastest_request_tells_the_time);
-    g_test_add_func("/plover/sync/stands",
-                    a_leader_that_stands_has_not_gone_on);
-    g_test_add_func("/plover/sync/pauses", pauses_end_when_they_may);
+    for (unsigned i = 0; i < G_N_ELEMENTS(tests); i++) {
+        g_autofree char *path = g_strdup_printf("/plover/sync/%s",
+                                                tests[i].name);
+        g_autofree char *link = g_strdup_printf("/plover/sync-rdma/%s",
+                                                tests[i].name);
+
+        g_test_add_func(path, tests[i].run);
+        if (tests[i].links) {
+            g_test_add_data_func(link, GUINT_TO_POINTER(i), run_over_rdma);
+        }
+    }
     return g_test_run();
 }
