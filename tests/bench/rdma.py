@@ -1,0 +1,179 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""
+make bench-rdma: commits of APUS over RDMA beside the same over TCP, in one
+guest whose kernel has RDMA in software.
+
+That costs what a kernel's network costs, and more, so the times say nothing
+about RDMA hardware.  What carries over is counted: how many writes a commit
+takes.  Both take turns, in rounds.  FULL=1 in the environment: longer.
+"""
+
+import json
+import os
+import pathlib
+import sys
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / 'rdma'))
+
+# pylint: disable=wrong-import-position
+from colony_bench import TOP, machine, stats                     # noqa: E402
+from colony_bench.commits import Life, Point                # noqa: E402
+from colony_bench.report import Report                      # noqa: E402
+from colony_rdma import image, programs                     # noqa: E402
+from colony_rdma.guest import Guest                         # noqa: E402
+from colony_test import sandbox                             # noqa: E402
+from colony_test.lab import Lab                             # noqa: E402
+
+SIZES = (64, 1500, 16384)
+SUBJECTS = ('tcp', 'rdma')
+# What a message and its answer cost, before anything is done with them.
+BARE = {'tcp': 'tcp-pingpong', 'rdma': 'rdma-pingpong'}
+PROGRAMS = (programs.TOOLS / 'apus-bench', programs.BUILT / 'rdma-pingpong',
+            TOP / 'build' / 'bench' / 'tcp-pingpong')
+# By the leader: over RDMA writes into the two others' memory, and records that
+# they wrote into its own; over TCP system calls.
+COUNTED = ('writes', 'reads')
+ADDRESSES = ('10.0.0.1', '10.0.0.2', '10.0.0.3')
+PATIENCE = 60
+
+
+class Settings:
+    """How much is measured."""
+
+    def __init__(self, full):
+        self.full = full
+        self.inflight = (1, 4, 16, 64) if full else (1, 16)
+        self.warmup = 0.5
+        self.seconds = 4 if full else 1.5
+        self.rounds = 5 if full else 3
+
+
+def run(guest, life, settings):
+    """What the program of @life prints."""
+    argv = [life.subject]
+    if life.members:
+        argv = ['apus-bench', f'--transport={life.subject}',
+                f'--hosts={",".join(ADDRESSES)}', '--directory=/tmp',
+                '--inflight=' + ','.join(map(str, settings.inflight))]
+    process = guest.spawn([
+        *argv, '--json', f'--size={life.size}', f'--warmup={settings.warmup}',
+        f'--duration={settings.seconds}'])
+    output = process.finish(PATIENCE + len(settings.inflight) *
+                            (settings.warmup + settings.seconds))
+    if process.returncode:
+        raise RuntimeError(f'{life}: exit status {process.returncode}:\n'
+                           f'{output}')
+    return [json.loads(line) for line in output.splitlines()
+            if line.startswith('{')]
+
+
+def lives(size):
+    """What is started, with messages of this size."""
+    return [*(Life(subject, size, 3, 'memory') for subject in SUBJECTS),
+            *(Life(subject, size) for subject in BARE.values())]
+
+
+class Bench:
+    """Results, collected over the rounds."""
+
+    def __init__(self, settings):
+        self.settings = settings
+        self.points = {}    # (life, in flight) -> Point
+        self.counts = {}    # the same -> what is counted -> of each round
+        self._started = time.monotonic()
+
+    def say(self, text):
+        """Tell how far it got."""
+        print(f'[{time.monotonic() - self._started:4.0f} s] {text}',
+              file=sys.stderr, flush=True)
+
+    def round(self, guest, number):
+        """Measure everything once."""
+        for size in SIZES:
+            for life in lives(size)[::1 if number % 2 else -1]:
+                told = [self._add(life, found)
+                        for found in run(guest, life, self.settings)]
+                self.say(f'round {number}, {life}: {", ".join(told)}')
+
+    def _add(self, life, found):
+        key = life, found['inflight']
+        point = self.points.setdefault(key, Point())
+        point.add(found)
+        for name in COUNTED:
+            if name in found:
+                self.counts.setdefault(key, {}).setdefault(name, []).append(
+                    found[name] / found['operations'])
+        return f'{point.throughputs[-1]:,.0f}/s'
+
+
+def add_rows(report, bench):
+    """The rows of everything that was measured and counted."""
+    for (life, inflight), point in bench.points.items():
+        params = life.params(inflight)
+        if not life.members:
+            report.summed(life.subject, 'message', 'latency', 'us', params,
+                          point.latency)
+            continue
+        report.summed(life.subject, 'commit', 'commit-latency', 'us', params,
+                      point.latency)
+        report.value(life.subject, 'commit', 'throughput', 'commits/s',
+                     params, point.throughput)
+        for role, share in point.cpu.items():
+            report.value(life.subject, 'commit', 'cpu', '%',
+                         {**params, 'role': role}, share)
+        for name, counts in bench.counts.get((life, inflight), {}).items():
+            report.value(life.subject, 'commit', 'counted', 'per commit',
+                         {**params, 'what': name}, stats.median(counts))
+
+
+def add_text(report, settings):
+    """The rows as text."""
+    meta = report.meta
+    report.text('SOFTWARE RDMA (rxe), three members in one guest of 3 vCPUs, '
+                f'{meta["accelerator"]}')
+    report.text('Not figures of RDMA hardware: what is counted carries over, '
+                'times do not.')
+    report.text(f'{meta["machine"]}, {meta["cores"]} CPUs, {meta["date"]}, '
+                f'load average at the beginning {meta["load"]:.2f}; '
+                f'{settings.rounds} rounds of {settings.seconds} s each')
+    report.text()
+    lines = ('size', 'inflight')
+    report.table('Latency of a commit', 'commit-latency', lines,
+                 ('subject',), ('p50', 'p99', 'p999'), ratio=SUBJECTS)
+    report.table('Beside it: a message and its answer', 'latency', ('size',),
+                 ('subject',), ('p50', 'p99', 'p999'),
+                 ratio=tuple(BARE.values()))
+    report.table('Throughput', 'throughput', lines, ('subject',),
+                 ratio=SUBJECTS[::-1])
+    report.table('CPU time of a member, in the guest', 'cpu', lines,
+                 ('subject', 'role'))
+    report.table('Counted at the leader (rdma: what it wrote into the memory '
+                 'of two others, and what they wrote into its own; tcp: '
+                 'system calls)', 'counted', lines, ('subject', 'what'))
+
+
+def main():
+    """Measure and report; the exit status."""
+    reason = sandbox.why_not() or image.why_not()
+    if reason:
+        sys.exit(f'bench-rdma: {reason}')
+    settings = Settings(os.environ.get('FULL', '0') not in ('', '0'))
+    report = Report('rdma', machine.meta(
+        machine.plan(), {}, full=settings.full,
+        accelerator='TCG'))
+    bench = Bench(settings)
+    with Lab() as lab:
+        initrd = image.build(lab.folder / 'initrd', PROGRAMS)
+        guest = Guest(lab.add_host('host'), 'guest', initrd,
+                      [f'{address}/24' for address in ADDRESSES])
+        for number in range(settings.rounds):
+            bench.round(guest, number + 1)
+    add_rows(report, bench)
+    add_text(report, settings)
+    bench.say(f'written: {report.write()}')
+
+
+if __name__ == '__main__':
+    sys.exit(main())
