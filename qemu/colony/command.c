@@ -209,6 +209,11 @@ static void add_console(GPtrArray *argv, const ColonyNode *node)
 
 /* --- the group ------------------------------------------------------------ */
 
+static gboolean is_rdma(const ColonyConfig *config)
+{
+    return !g_strcmp0(config->transport, "rdma");
+}
+
 static void add_credentials(GPtrArray *argv, const ColonyConfig *config)
 {
     static const char *const endpoints[] = { "server", "client" };
@@ -258,6 +263,9 @@ static void add_group(GPtrArray *argv, const ColonyConfig *config,
     setf(text, "timeout", "%u", config->timeout);
     set(text, "durability", config->durability);
     setf(text, "log-size", "%" G_GUINT64_FORMAT, config->log_size / MIB);
+    if (is_rdma(config)) {
+        set(text, "transport", "rdma");
+    }
     if (config->tls_directory) {
         set(text, "tls-creds", "tls-server");
     }
@@ -291,12 +299,16 @@ static void add_filters(GPtrArray *argv, const ColonyConfig *config,
     add_text(argv, "-object", guard);
 }
 
-static void add_plover(GPtrArray *argv, const ColonyConfig *config)
+static void add_plover(GPtrArray *argv, const ColonyConfig *config,
+                       const ColonyNode *node)
 {
     GString *text = g_string_new("plover,id=plover0,copy=hash");
 
     if (config->preset == COLONY_PRESET_PLOVER) {
         set_switch(text, "idle", TRUE);
+    }
+    if (is_rdma(config)) {
+        set_path(text, "rdma", colony_address(node, 0));
     }
     add_text(argv, "-object", text);
 }
@@ -377,6 +389,9 @@ static void add_gannet(GPtrArray *argv, const ColonyConfig *config,
         set(text, "tls-server-creds", "tls-server");
         set(text, "tls-creds", "tls-client");
     }
+    if (is_rdma(config)) {
+        set_path(text, "rdma", colony_address(node, 0));
+    }
     if (disk->buffer) {
         setf(text, "buffer-limit", "%" G_GUINT64_FORMAT, disk->buffer);
     }
@@ -444,7 +459,7 @@ char **colony_command_qemu(const ColonyConfig *config, const ColonyNode *node,
     for (guint i = 0; i < config->nics->len; i++) {
         add_filters(argv, config, config->nics->pdata[i]);
     }
-    add_plover(argv, config);
+    add_plover(argv, config, node);
     for (char **word = config->arguments; word && *word; word++) {
         add(argv, *word);
     }
@@ -500,6 +515,9 @@ static void set_own(GKeyFile *file, const ColonyConfig *config,
     g_key_file_set_integer(file, "group", "timeout", config->timeout);
     g_key_file_set_string(file, "group", "durability", config->durability);
     g_key_file_set_uint64(file, "group", "log-size", config->log_size / MIB);
+    if (is_rdma(config)) {
+        g_key_file_set_string(file, "group", "transport", "rdma");
+    }
     if (config->tls_directory) {
         g_autofree char *key = g_build_filename(config->tls_directory,
                                                 "keys.psk", NULL);

@@ -354,6 +354,12 @@ static void check_nics(const ColonyConfig *config, ColonyIni *ini)
 
 static void check_policy(const ColonyConfig *config, ColonyIni *ini)
 {
+    if (!g_strcmp0(config->transport, "rdma") && config->tls_directory) {
+        colony_ini_refuse(ini, "policy", "transport", CONFLICT, "has no TLS: "
+                          "nothing that goes by RDMA is encrypted; remove "
+                          "the line, or [tls] if nobody else is in the "
+                          "nodes' network");
+    }
     if (config->log_size & (config->log_size - 1)) {
         colony_ini_refuse(ini, "policy", "log-size",
                           COLONY_CONFIG_ERROR_VALUE, "is no power of two; "

@@ -22,6 +22,7 @@
 /* --- keys ----------------------------------------------------------------- */
 
 static const char *const accels[] = { "kvm", "tcg", NULL };
+static const char *const transports[] = { "tcp", "rdma", NULL };
 static const char *const durabilities[] = { "memory", "disk", NULL };
 static const char *const formats[] = { "raw", "qcow2", NULL };
 static const char *const interfaces[] = { "virtio", "scsi", "ide", NULL };
@@ -105,6 +106,8 @@ static const ColonyKey policy_keys[] = {
                .min = 256 * KIB, .max = 64 * GIB),
     CONFIG_KEY("log-size", log_size, size, .fallback = "64M", .min = 4 * MIB,
                .max = TIB),
+    CONFIG_KEY("transport", transport, option, .added = TRUE,
+              .fallback = "tcp", .choices = transports),
     CONFIG_KEY("durability", durability, option, .fallback = "memory",
                .choices = durabilities),
     { NULL },

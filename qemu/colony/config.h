@@ -85,6 +85,7 @@ typedef struct ColonyConfig {
     unsigned compare_timeout; /* ms; of filter-guard */
     guint64 held_limit; /* bytes of outputs that may be held */
     guint64 log_size; /* bytes of the group's log in memory */
+    char *transport; /* "tcp", "rdma": of the group, pages and blocks */
     char *durability; /* of the group */
     /* [tls]; NULL: the network is trusted */
     char *tls_directory; /* ca-cert.pem, cert.pem, key.pem */

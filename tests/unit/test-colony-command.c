@@ -517,6 +517,36 @@ static void the_witness(void)
     colony_config_free(config);
 }
 
+static gboolean has_word(char **argv, const char *begins, const char *word)
+{
+    for (char **at = argv; *at; at++) {
+        if (g_str_has_prefix(*at, begins)) {
+            return strstr(*at, word) != NULL;
+        }
+    }
+    return FALSE;
+}
+
+static void all_may_go_by_rdma(void)
+{
+    ColonyConfig *config = config_new();
+    ColonyStartOptions options = { .generation = 2, .id = "b",
+                                   .leader = node_at(config, 1) };
+    g_autofree char *witness = NULL;
+    g_auto(GStrv) argv = NULL;
+
+    config->transport = g_strdup("rdma");
+    add_disk(config, "data", "raw", "virtio");
+    witness = colony_command_apusd_config(config, node_at(config, 2),
+                                          &options);
+    argv = colony_command_qemu(config, node_at(config, 0), &options);
+    g_assert_nonnull(strstr(witness, "\ntransport=rdma\n"));
+    g_assert_true(has_word(argv, "apus-group,", ",transport=rdma,"));
+    g_assert_true(has_word(argv, "plover,", ",rdma=192.0.2.1:0"));
+    g_assert_true(has_word(argv, "driver=gannet,", ",rdma=192.0.2.1:0"));
+    colony_config_free(config);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -533,6 +563,7 @@ int main(int argc, char **argv)
     TEST(what_qmp_is_told);
     TEST(ipv6_addresses_have_brackets);
     TEST(the_witness);
+    TEST(all_may_go_by_rdma);
 #undef TEST
     return g_test_run();
 }

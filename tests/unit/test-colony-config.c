@@ -56,6 +56,7 @@ static void little_has_to_be_said(void)
     g_assert_cmpuint(config->held_limit, ==, 32 << 20);
     g_assert_cmpuint(config->log_size, ==, 64 << 20);
     g_assert_cmpstr(config->durability, ==, "memory");
+    g_assert_cmpstr(config->transport, ==, "tcp");
     g_assert_null(config->tls_directory);
     g_assert_null(config->metrics_host);
     g_assert_cmpuint(b->id, ==, 2);
@@ -232,6 +233,7 @@ static void what_is_said_in_another_way_does_not_count(void)
         { "# a comment\n", "" },
         { "name=vm1\nmemory=2G\n", "memory=2048M\nname=vm1\n" },
         { "interval=1s", "interval=1000" },
+        { "interval=1s", "interval=1s\ntransport=tcp" },
         { "format=raw\n", "" },
         { "can-run=yes\n", "" },
         { "can-run=yes\n", "id=1\n" },
@@ -265,6 +267,7 @@ static void all_else_counts(void)
         { "can-run=yes", "disk-port=8000" },
         { "preset=hybrid", "unprotected=hold" },
         { "preset=hybrid", "reprotect=no" },
+        { "preset=hybrid", "transport=rdma" },
         { "preset=hybrid", "[metrics]" },
         { "preset=hybrid", "[tls]\ndirectory=/t" },
         { "[node a]", "[node z]" },
