@@ -5,12 +5,8 @@
  * the core. A message may be lost, delayed, repeated and overtaken; the core
  * relies on none of them, only on not being given what nobody sent.
  *
- * Three of them are more than a datagram. APPEND, from the leader, and ACK,
- * to it, are made so that a transport with one-sided writes can carry them
- * without a message: an APPEND is records at a place that follows from their
- * index, and a @beat of which only the newest counts; an ACK likewise says
- * where its sender stands, so that a newer one may overwrite an older. All
- * others are rare. docs/internals/apus.rst says how RDMA does it.
+ * Of APPEND, from the leader, and ACK, to it, each says where its sender stands,
+ * so that only the newest counts. All others are rare.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
