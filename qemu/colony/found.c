@@ -18,6 +18,7 @@
 void colony_founding_clear(ColonyFounding *founding)
 {
     g_free(founding->id);
+    g_free(founding->place);
     g_strfreev(founding->absent);
     *founding = (ColonyFounding) { 0 };
 }
@@ -54,7 +55,7 @@ static void adopt(ColonyStarter *starter)
     starter->adopted = (ColonyFounding) { 0 };
     starter->insist = (ColonyInsist) { .disk_of = -1 };
     colony_record_found(supervisor->record, founding.generation, founding.id,
-                        founding.boot->name, founding.disks,
+                        founding.place, founding.disks,
                         (const char *const *)founding.absent, &error);
     answer(starter, error);
     starter->failures = 0;
@@ -100,24 +101,21 @@ static gboolean is_id(const char *id)
 
 /* As "start" of a Report, or a request, has it. FALSE: something is wrong. */
 static gboolean parse(const ColonySupervisor *supervisor, JsonObject *object,
-                      const char *boot_member, const char *disks_member,
+                      const char *place_member, const char *disks_member,
                       ColonyFounding *founding)
 {
     gint64 generation = colony_json_int(object, "generation", 0);
     const char *id = colony_json_string(object, "id");
-    const char *name = colony_json_string(object, boot_member);
-    const ColonyNode *boot = NULL;
+    const char *place = colony_json_string(object, place_member);
 
-    if (name) {
-        boot = colony_config_node(supervisor->config, name);
-    }
-    if (!is_id(id) || !boot || generation <= 0) {
+    if (!is_id(id) || !place || !*place || generation <= 0) {
         return FALSE;
     }
     *founding = (ColonyFounding) {
         .generation = generation,
         .id = g_strdup(id),
-        .boot = boot,
+        .place = g_strdup(place),
+        .boot = colony_config_node(supervisor->config, place),
         .disks = MAX(colony_json_int(object, disks_member, G_MAXINT64), 0),
     };
     return TRUE;
@@ -145,10 +143,12 @@ void colony_starter_found(ColonyStarter *starter, ColonyRequest *request,
                           JsonObject *arguments)
 {
     ColonySupervisor *supervisor = starter->supervisor;
-    ColonyFounding founding;
+    ColonyFounding founding = { 0 };
     const char *why = NULL;
 
-    if (!parse(supervisor, arguments, "leader", "disks", &founding)) {
+    if (!parse(supervisor, arguments, "leader", "disks", &founding) ||
+        !founding.boot) {
+        colony_founding_clear(&founding);
         colony_starter_refuse(request, COLONY_CONTROL_ERROR_FAILED,
                               "found: generation, id or leader is missing or "
                               "wrong");
@@ -212,6 +212,7 @@ static void found_here(ColonyStarter *starter)
     ColonyFounding founding = starter->found;
 
     founding.id = g_strdup(founding.id);
+    founding.place = g_strdup(founding.place);
     founding.absent = g_strdupv(founding.absent);
     if (founding.boot == starter->supervisor->node) {
         end(starter, NULL);
@@ -254,6 +255,7 @@ void colony_founding_begin(ColonyStarter *starter,
     starter->found = (ColonyFounding) {
         .generation = decision->generation,
         .id = g_strdup_printf("%08x", g_random_int()),
+        .place = g_strdup(boot->name),
         .boot = boot,
         .disks = decision->disks,
     };

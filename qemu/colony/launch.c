@@ -70,6 +70,18 @@ static gboolean has_state(const char *member)
     return g_file_test(state, G_FILE_TEST_EXISTS);
 }
 
+/* Who founded the group may have been replaced; then it does not matter who. */
+static const ColonyNode *get_founder(const ColonyConfig *config,
+                                     const ColonyNode *boot)
+{
+    for (guint i = 0; !boot && i < config->nodes->len; i++) {
+        const ColonyNode *node = g_ptr_array_index(config->nodes, i);
+
+        boot = node->can_run ? node : NULL;
+    }
+    return boot;
+}
+
 static ColonyStartOptions get_options(ColonySupervisor *supervisor)
 {
     const ColonyRecord *record = supervisor->record;
@@ -86,7 +98,7 @@ static ColonyStartOptions get_options(ColonySupervisor *supervisor)
         .found = record->founding,
         .generation = record->generation,
         .id = record->id,
-        .leader = boot,
+        .leader = get_founder(supervisor->config, boot),
         .taps = colony_taps_names(supervisor->taps),
     };
 }

@@ -6,11 +6,13 @@
 
 #include "ask.h"
 #include "control.h"
+#include "line.h"
 #include "operate.h"
 #include "status-internal.h"
 #include "text.h"
 
 #define POLL_US (G_USEC_PER_SEC / 2)
+#define FRESH_S 5 /* a supervisor knows its process by then */
 
 /* What others say is shown without control characters. */
 static void complain(const char *text)
@@ -43,11 +45,34 @@ const ColonyNode *colony_operate_node(const ColonyConfig *config,
     return node;
 }
 
+/* A supervisor was just started, and does not know its process yet. */
+static gboolean is_fresh(const ColonyStatus *status)
+{
+    for (unsigned i = 0; i < status->count; i++) {
+        const StatusNode *node = &status->nodes[i];
+        JsonObject *supervisor = colony_json_object(node->report,
+                                                    "supervisor");
+
+        if (node->report && !node->apus &&
+            status_number(supervisor, "uptime", FRESH_S) < FRESH_S) {
+            return TRUE;
+        }
+    }
+    return FALSE;
+}
+
 const ColonyNode *colony_operate_leader(const ColonyConfig *config)
 {
+    gint64 end = g_get_monotonic_time() + FRESH_S * G_USEC_PER_SEC;
     g_autoptr(ColonyStatus) status = colony_ask(config, COLONY_ASK_MS);
     const ColonyNode *leader = colony_status_leader(status);
 
+    while (!leader && is_fresh(status) && g_get_monotonic_time() < end) {
+        g_usleep(POLL_US);
+        colony_status_free(status);
+        status = colony_ask(config, COLONY_ASK_MS);
+        leader = colony_status_leader(status);
+    }
     if (!leader) {
         g_autofree char *text = g_strdup_printf(
             "nobody leads %s: %s", config->name, colony_status_why(status));

@@ -13,7 +13,8 @@
 typedef struct ColonyFounding {
     guint64 generation; /* 0: none */
     char *id;
-    const ColonyNode *boot; /* where the VM boots */
+    char *place; /* name of the node where the VM boots */
+    const ColonyNode *boot; /* that; NULL: it has been replaced since */
     guint64 disks; /* see ColonyRecord */
     char **absent; /* nodes that were not told; or NULL */
 } ColonyFounding;

@@ -26,6 +26,19 @@ static gboolean find(const ColonyConfig *config, const char *name,
     return *node != NULL;
 }
 
+/* By that a node knows that it joins a group, and does not found one. */
+static gboolean is_one_more(const ColonyConfig *config)
+{
+    if (config->nodes->len % 2 == 0) {
+        return TRUE;
+    }
+    g_printerr("%s: %s has %u nodes; with the new one, and the one that it "
+               "replaces or that is lost, they have to be four or six: add one "
+               "at a time\n", g_get_prgname(), config->path,
+               config->nodes->len);
+    return FALSE;
+}
+
 static gboolean is_meant(const ColonyConfig *config, const ColonyNode *old,
                          gboolean force)
 {
@@ -57,7 +70,7 @@ static int replace(const ColonyConfig *config, char **names, gboolean force)
         g_printerr("%s: OLD and NEW are the same\n", g_get_prgname());
         return COLONY_EXIT_USAGE;
     }
-    if (!is_meant(config, old, force)) {
+    if ((new && !is_one_more(config)) || !is_meant(config, old, force)) {
         return COLONY_EXIT_FAILED;
     }
     leader = colony_operate_leader(config);

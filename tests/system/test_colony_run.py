@@ -247,6 +247,98 @@ def test_a_witness_is_replaced(lab, client, start_nodes):
     crowd.judge()
 
 
+def add_node(nodes, name, without=()):
+    """A new host, a node of the file, and its supervisor."""
+    nodes.hosts.append(nodes.lab.add_host(name))
+    nodes.write(*(host for host in nodes.hosts if host.name not in without))
+    for supervisor in nodes.supervisors.values():
+        if supervisor.process.poll() is None:
+            supervisor.end()
+            supervisor.start()
+    nodes.supervisors[name] = Supervisor(nodes, nodes.hosts[-1])
+
+
+def wait_members(nodes, leader, numbers):
+    """Wait until the group has these."""
+    nodes.wait_status(lambda status: {
+        member['id'] for member in nodes.report(status, leader).get(
+            'apus', {}).get('members', [])} == numbers,
+        host=nodes.supervisors[leader].host)
+
+
+def wait_pair(nodes, leader, secondary):
+    """Wait until these two have the VM, whoever else is there to vote."""
+    nodes.wait_status(
+        lambda status: status.get('secondary') == secondary and nodes.report(
+            status, leader).get('apus', {}).get('protected'),
+        host=nodes.supervisors[leader].host)
+
+
+@pytest.mark.soak
+def test_a_replica_is_replaced(lab, client, start_nodes):
+    """Its disk comes from the leader, and it can take over."""
+    nodes = start_nodes(redis_guest(disk=True), can_run=4,
+                        disks=[disk_images(lab, 4)])
+    crowd = Crowd(client)
+    crowd.wait_each()
+    status = nodes.status()
+    gone, leader = status['secondary'], status['leader']
+    third, = set('abc') - {gone, leader}
+    nodes.supervisors[gone].kill()
+    nodes.kill_process(status, gone)
+    wait_pair(nodes, leader, third)
+    add_node(nodes, 'd')
+    nodes.run('replace', gone, 'd', host=nodes.supervisors[leader].host)
+    wait_members(nodes, leader,
+                 {1, 2, 3, 4} - {'abc'.index(gone) + 1})
+    del nodes.supervisors[gone]
+    nodes.write(*(host for host in nodes.hosts if host.name != gone))
+    nodes.read_again()
+    status = nodes.wait_protected(leader=leader)
+    nodes.supervisors[third].kill()
+    nodes.kill_process(status, third)
+    wait_pair(nodes, leader, 'd')
+    crowd.wait_each()
+    nodes.supervisors[third].start()
+    nodes.kill_process(nodes.wait_protected(), leader)
+    wait_pair(nodes, 'd', third)
+    crowd.wait_each()
+    crowd.stop()
+    crowd.judge()
+
+
+@pytest.mark.soak
+def test_who_is_left_goes_on_alone_by_force(lab, client, start_nodes):
+    """And is protected by new members then."""
+    nodes = start_nodes(redis_guest(disk=True), can_run=4,
+                        disks=[disk_images(lab, 4)])
+    status = nodes.status()
+    left = status['secondary']
+    host = nodes.supervisors[left].host
+    lost = set('abc') - {left}
+    Redis(client, ADDRESS).call('SET', 'key', 'value')
+    for name in lost:
+        nodes.supervisors[name].strike_dead()
+        nodes.kill_process(status, name)
+        del nodes.supervisors[name]
+    nodes.wait_status(lambda status: status['health'] == 'unknown', host=host)
+    nodes.run('failover', '--node', left, '--force', host=host)
+    nodes.wait_served(client)
+    assert Redis(client, ADDRESS).call('GET', 'key') == b'value'
+    members = {'abc'.index(left) + 1}
+    for name, number, without in ('d', 4, ''), ('e', 5, min(lost)):
+        add_node(nodes, name, without)
+        nodes.run('replace', 'none', name)
+        members.add(number)
+        wait_members(nodes, left, members)
+    nodes.write(*(host for host in nodes.hosts if host.name not in lost))
+    nodes.read_again()
+    wait_pair(nodes, left, 'd')
+    nodes.kill_process(nodes.wait_protected(), left)
+    wait_pair(nodes, 'd', left)
+    assert Redis(client, ADDRESS).call('GET', 'key') == b'value'
+
+
 @pytest.mark.soak
 def test_failure_after_failure(lab, client, start_nodes):
     """Of three that can run the VM; each time only "protected" is awaited."""

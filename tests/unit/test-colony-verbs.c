@@ -215,13 +215,17 @@ static const Case cases[] = {
         .words = "FILE c none --force", .exit = 0,
         .out = "a: replace {\"old\":\"c\"}\n",
     }, {
-        .name = "replace-who-is-dead", .verb = colony_verb_replace,
-        .words = "FILE c b",
+        .name = "remove-who-is-dead", .verb = colony_verb_replace,
+        .words = "FILE c none",
         .changes = {
             { 'c', "", NULL }, { 'a', "apus.members.2.connected", "false" },
             { 'b', "apus.members.2.connected", "false" },
         },
-        .exit = 0, .out = "a: replace {\"old\":\"c\",\"new\":\"b\"}\n",
+        .exit = 0, .out = "a: replace {\"old\":\"c\"}\n",
+    }, {
+        .name = "replace-without-one-more", .verb = colony_verb_replace,
+        .words = "FILE c b", .exit = 1, .out = "",
+        .err = "*has 3 nodes; with the new one*add one at a time\n",
     }, {
         .name = "replace-by-the-same", .verb = colony_verb_replace,
         .words = "FILE c c", .exit = COLONY_EXIT_USAGE, .out = "",
