@@ -12,6 +12,7 @@
 #include "command.h"
 #include "line.h"
 #include "protect-rules.h"
+#include "report.h"
 #include "sequence.h"
 #include "supervisor-internal.h"
 
@@ -529,8 +530,7 @@ void colony_protector_event(ColonyProtector *protector, const char *event,
                 !g_strcmp0(status, "cancelled"))) {
         text = g_strdup_printf("the migration has %s",
                                !g_strcmp0(status, "failed")
-                               ? "failed; QEMU's messages say why"
-                               : "been cancelled");
+                               ? "failed" COLONY_SAYS_WHY : "been cancelled");
     }
     if (text) {
         fail(protector, text);

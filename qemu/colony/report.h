@@ -15,6 +15,9 @@
 #include <json-glib/json-glib.h>
 #include "config.h"
 
+/* At the end of a task's error, when it is the other node that knows more. */
+#define COLONY_SAYS_WHY "; QEMU's messages say why"
+
 typedef enum ColonyHealth {
     COLONY_PROTECTED, /* any node may die */
     COLONY_UNPROTECTED, /* the VM runs and is heard; the next failure ends it */

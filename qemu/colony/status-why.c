@@ -167,9 +167,31 @@ static char *task_words_of(JsonObject *task)
     }
 }
 
+/* The other node's QEMU has said why before it ended; NULL: not known. */
+static char *reason_of_peer(const ColonyStatus *status, JsonObject *task,
+                            const char *said)
+{
+    const char *name = colony_json_string(task, "peer");
+    gsize length = strlen(said) - MIN(strlen(said), strlen(COLONY_SAYS_WHY));
+
+    if (!name || strcmp(said + length, COLONY_SAYS_WHY)) {
+        return NULL;
+    }
+    for (unsigned i = 0; i < status->count; i++) {
+        const StatusNode *peer = &status->nodes[i];
+        const char *why = colony_json_string(peer->process, "error");
+
+        if (!strcmp(peer->node->name, name) && why) {
+            return g_strdup_printf("%.*s; QEMU on %s: %s", (int)length, said,
+                                   name, why);
+        }
+    }
+    return NULL;
+}
+
 char *status_task_text(const ColonyStatus *status, const StatusNode *node)
 {
-    g_autofree char *words = NULL, *done = NULL, *error = NULL;
+    g_autofree char *words = NULL, *done = NULL, *error = NULL, *peer = NULL;
     const char *said = colony_json_string(node->task, "error");
 
     if (!node->task || !colony_json_string(node->task, "kind")) {
@@ -177,7 +199,8 @@ char *status_task_text(const ColonyStatus *status, const StatusNode *node)
     }
     words = task_words_of(node->task);
     done = progress(node->task);
-    error = said ? status_with_names(status, node, said) : NULL;
+    peer = said ? reason_of_peer(status, node->task, said) : NULL;
+    error = said ? status_with_names(status, node, peer ?: said) : NULL;
     return g_strconcat(words, done, error ? ": " : NULL, error, NULL);
 }
 

@@ -230,7 +230,15 @@ static void on_event(void *opaque, const char *name, JsonObject *data,
     colony_supervisor_wake(supervisor);
 }
 
-/* Of @text, which is changed; no hint of QEMU's as to what to read. */
+/* A hint of QEMU's as to what to read, or what follows from the line before. */
+static gboolean says_nothing(const char *line)
+{
+    return g_str_has_prefix(line, "Use -") ||
+           strstr(line, "error while loading state") ||
+           strstr(line, "load of migration failed");
+}
+
+/* Of @text, which is changed. */
 static const char *last_line(char *text)
 {
     for (;;) {
@@ -238,7 +246,7 @@ static const char *last_line(char *text)
 
         g_strchomp(text);
         line = strrchr(text, '\n');
-        if (!line || !g_str_has_prefix(line + 1, "Use -")) {
+        if (!line || !says_nothing(line + 1)) {
             return line ? line + 1 : text;
         }
         *line = '\0';

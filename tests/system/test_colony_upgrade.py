@@ -163,6 +163,27 @@ def test_a_newer_one_leads_an_older_one(lab, client, older):
     crowd.judge()
 
 
+def test_other_devices_are_refused(lab, client):
+    """One host has a QEMU, or a firmware, that makes another machine."""
+    nodes, crowd = start(lab, client, builds.PRESENT)
+    status = nodes.status()
+    leader, secondary = status['leader'], status['secondary']
+    program = nodes.places[secondary] / 'qemu-system-x86_64'
+    real = program.with_name('real')
+    program.rename(real)
+    program.write_text(f'#!/bin/sh\nexec {real} "$@" -m 300M\n')
+    program.chmod(0o755)
+    nodes.kill_process(status, secondary)
+    nodes.wait_status(lambda status: 'Size mismatch: pc.ram'
+                      in status.get('why', ''))
+    crowd.wait_each()
+    real.rename(program)
+    nodes.wait_protected(leader=leader)
+    crowd.wait_each()
+    crowd.stop()
+    crowd.judge()
+
+
 @pytest.mark.parametrize('protocol', builds.PROTOCOLS)
 def test_what_does_not_fit_is_refused(lab, client, protocol):
     """The VM goes on, it is told why, and what fitted mends it."""

@@ -102,6 +102,21 @@ static const Situation situations[] = {
         .why = "the secondary, b, has died; protecting with b failed, next "
                "try in 8.0 s: no route to host",
     }, {
+        .name = "the-other-qemu-said-why",
+        .changes = {
+            { 'a', ALONE, "\"the secondary, member 2, has died\"" },
+            { 'b', "apus.part", "\"witness\"" },
+            { 'a', "task", "{\"kind\": \"retry\", \"peer\": \"b\", \"next\": "
+              "8, \"error\": \"the migration has failed; QEMU's messages say "
+              "why\"}" },
+            { 'b', "process.error", "\"it has ended with status 1; its last "
+              "message: Size mismatch: pc.bios\"" },
+        },
+        .health = COLONY_UNPROTECTED, .leader = "a",
+        .why = "the secondary, b, has died; protecting with b failed, next "
+               "try in 8.0 s: the migration has failed; QEMU on b: it has ended "
+               "with status 1; its last message: Size mismatch: pc.bios",
+    }, {
         .name = "disks-are-copied",
         .changes = {
             { 'a', ALONE, "\"this replica has taken over, and has no "
