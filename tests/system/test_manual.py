@@ -206,8 +206,8 @@ SOURCE = paths.TOP / 'qemu/colony'
 REFERENCE = 'reference/colony-errors.rst'
 # No messages but screens, tables, help, names and other languages.
 SCREENS = {'metrics-table.c', 'metrics-text.c', 'monitor-draw.c'}
-NO_MESSAGES = {'printf', 'add', 'strchr', 'g_regex_new', 'g_date_time_format',
-               'add_format', 'step'}
+NO_MESSAGES = {'printf', 'add', 'strchr', 'strstr', 'g_regex_new',
+               'g_date_time_format', 'add_format', 'step'}
 
 
 # What stands for anything where the pages quote a message.
