@@ -17,12 +17,13 @@ core_plover := plover-sync/core
 core_gannet := gannet-blk/core
 core_verbs := colo-net/verbs
 
-# RDMA can be left out: then one file says so, and its tests go, too.
+# RDMA can be left out: what needs its libraries, and the tests of that.
 ifneq ($(filter rdma,$(WITHOUT)),)
-core_left_out := $(filter-out %/names.c %/none.c %/offer.c %/stream.c,\
-    $(wildcard colo-net/verbs/*.c))
-unit_left_out := $(wildcard tests/unit/*verbs*.c tests/unit/*rdma*.c)
-unit_left_out := $(filter-out tests/unit/test-colony-%,$(unit_left_out))
+core_left_out := $(patsubst %,colo-net/verbs/%.c,calls connect device gate \
+    host link probe queue receive)
+unit_left_out := $(filter-out tests/unit/test-colony-% \
+    tests/unit/test-verbs-ring.c tests/unit/test-verbs-offer.c,\
+    $(wildcard tests/unit/*verbs*.c tests/unit/*rdma*.c))
 else
 core_left_out := colo-net/verbs/none.c
 core_rdma := -lrdmacm -libverbs
