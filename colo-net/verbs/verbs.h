@@ -80,7 +80,7 @@ typedef struct VerbsLink VerbsLink;
 #define VERBS_ANSWER_DATA 148
 
 #define VERBS_RING_MIN 4096
-#define VERBS_RING_MAX (1u << 30)
+#define VERBS_RING_MAX (1u << 28)
 
 typedef struct {
     /*
@@ -117,6 +117,8 @@ typedef struct {
     /* It stands. @data: of the acceptance, on the side that has called. */
     void (*open)(void *opaque, VerbsLink *link, const void *data, size_t size);
     /*
+     * Records of a lane come in order. So do those of both, one after the
+     * other, unless the host never sleeps, or one was kept.
      * @data is valid until it returns. It is in the ring, where an honest
      * sender does not write now; of a link that is not trusted it is a copy.
      */

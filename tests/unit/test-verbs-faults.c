@@ -467,6 +467,25 @@ static void grants_are_told_when_there_is_room(
     g_assert_cmpuint(a->closed + b->closed, ==, 0);
 }
 
+static void records_of_two_lanes_keep_their_order(
+    Fixture *f, gconstpointer unused G_GNUC_UNUSED)
+{
+    VerbsSide *a = &f->pair.a, *b = &f->pair.b;
+    unsigned lanes[100];
+
+    verbs_pair_connect(&f->pair);
+    grant(f, 1);
+    for (unsigned i = 0; i < G_N_ELEMENTS(lanes); i++) {
+        lanes[i] = g_test_rand_int_range(0, 2);
+        g_assert_cmpint(verbs_side_say(b, lanes[i], "x"), ==, VERBS_SENT);
+    }
+    verbs_pair_until(&f->pair, g_queue_get_length(&a->got) ==
+                     G_N_ELEMENTS(lanes));
+    for (unsigned i = 0; i < G_N_ELEMENTS(lanes); i++) {
+        verbs_side_expect_text(a, lanes[i], "x");
+    }
+}
+
 /* --- devices -------------------------------------------------------------- */
 
 static void what_the_adapter_says_ends_links(
@@ -774,6 +793,7 @@ int main(int argc, char **argv)
     ADD_SILENT(a_new_grant_sees_nothing_of_the_old_one);
     ADD(grants_are_told_when_there_is_room);
     ADD_SILENT(grants_are_told_when_there_is_room);
+    ADD(records_of_two_lanes_keep_their_order);
     ADD(what_the_adapter_says_ends_links);
     ADD(a_device_may_be_removed_and_come_back);
     ADD(connection_events_end_links);
