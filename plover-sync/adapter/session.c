@@ -237,6 +237,7 @@ static PloverTimes *times(const PloverWindow *window)
     result->median = plover_window_permille(window, 500);
     result->p99 = plover_window_permille(window, 990);
     result->max = plover_window_permille(window, 1000);
+    result->last = plover_window_last(window);
     return result;
 }
 

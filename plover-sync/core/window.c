@@ -15,6 +15,12 @@ void plover_window_add(PloverWindow *window, uint64_t value)
     window->values[window->count++ % PLOVER_WINDOW] = value;
 }
 
+uint64_t plover_window_last(const PloverWindow *window)
+{
+    return window->count ? window->values[(window->count - 1) % PLOVER_WINDOW]
+                         : 0;
+}
+
 static int compare(const void *a, const void *b)
 {
     uint64_t x = *(const uint64_t *)a;

@@ -20,6 +20,9 @@ typedef struct PloverWindow {
 
 void plover_window_add(PloverWindow *window, uint64_t value);
 
+/* The newest; 0 when there is none. */
+uint64_t plover_window_last(const PloverWindow *window);
+
 /*
  * The value that @permille of the last PLOVER_WINDOW values do not exceed (500
  * for the median); 0 when there are none.

@@ -5,6 +5,7 @@
  */
 
 #include <errno.h>
+#include <net/if.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -77,10 +78,8 @@ gboolean colony_check_host_nics(const char *file, const ColonyConfig *config)
     for (unsigned i = 0; i < config->nics->len; i++) {
         const ColonyNic *nic = config->nics->pdata[i];
         g_autofree char *group = g_strdup_printf("[nic %s]", nic->id);
-        g_autofree char *path = g_build_filename(
-            "/sys/class/net", nic->bridge ?: nic->tap, NULL);
 
-        if (access(path, F_OK) < 0) {
+        if (!if_nametoindex(nic->bridge ?: nic->tap)) {
             g_printerr("%s: %s %s=%s: there is no such device on this host; "
                        "make it first\n", file, group,
                        nic->bridge ? "bridge" : "tap", nic->bridge ?: nic->tap);

@@ -72,6 +72,15 @@ typedef struct Sample {
     double pause, compare; /* ms; NAN: not known */
 } Sample;
 
+/* In ms. A QEMU of before 0.2 knows the median only. */
+static double last_pause(JsonObject *leader)
+{
+    JsonObject *pause = colony_json_object(leader, "pause");
+
+    return colony_json_int(pause, "last",
+                           colony_json_int(pause, "median", 0)) / 1e3;
+}
+
 static void read_sample(Sample *sample, JsonObject *report)
 {
     JsonObject *plover = colony_json_object(report, "plover");
@@ -86,8 +95,7 @@ static void read_sample(Sample *sample, JsonObject *report)
         .sent = colony_json_int(leader, "sent", 0),
         .group_sent = colony_json_int(colony_json_object(apus, "counters"),
                                       "bytes-sent", 0),
-        .pause = leader ? colony_json_int(colony_json_object(leader, "pause"),
-                                          "median", 0) / 1e3 : NAN,
+        .pause = leader ? last_pause(leader) : NAN,
         .compare = outputs ? colony_json_int(outputs, "oldest", 0) / 1e3
                            : NAN,
     };

@@ -255,8 +255,9 @@ static void warn_guest(ColonyStatus *status, const StatusNode *node)
 
     if (node == status->leader && node->apus &&
         !g_strcmp0(colony_json_string(supervisor, "wanted"), "down")) {
-        warn(status, "down", node, g_strdup(
-            "the guest was asked to power off, and has not yet"));
+        warn(status, "down", node, g_strdup_printf(
+            "the guest was asked to power off, and has not yet; colony up %s "
+            "takes that back", status->config->path));
     }
     if (node == status->leader && status->health == COLONY_HELD && run &&
         !colony_json_boolean(node->guest, "running", TRUE)) {

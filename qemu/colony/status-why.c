@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "line.h"
+#include "start-rules.h"
 #include "status-internal.h"
 
 /* --- numbers ------------------------------------------------------------- */
@@ -396,18 +397,39 @@ char *status_why_unprotected(const ColonyStatus *status)
                        task ? task : rest, NULL);
 }
 
+static const StatusNode *with_task(const ColonyStatus *status,
+                                   const char *kind)
+{
+    for (unsigned i = 0; i < status->count; i++) {
+        const StatusNode *node = &status->nodes[i];
+
+        if (!g_strcmp0(colony_json_string(node->task, "kind"), kind)) {
+            return node;
+        }
+    }
+    return NULL;
+}
+
 static char *why_leader_lost(const ColonyStatus *status)
 {
     const StatusNode *leader = status->leader, *next = status->secondary;
     const char *lost = leader->dead ? "is gone" : "is not heard";
+    const StatusNode *cold = with_task(status, "cold");
+    g_autofree char *said = NULL;
 
     if (next && (next->apus || next->heard)) {
         return g_strdup_printf("the leader %s %s; %s is about to take over",
                                leader->node->name, lost, next->node->name);
     }
-    return g_strdup_printf("the leader %s %s, and nobody else %s",
+    if (cold) { /* which tells what can be done */
+        const char *error = colony_json_string(cold->task, "error");
+
+        said = error ? status_with_names(status, cold, error) : NULL;
+    }
+    return g_strdup_printf("the leader %s %s, and nobody else %s%s%s",
                            leader->node->name, lost, next ?
-                           "that has the VM is there" : "has the VM");
+                           "that has the VM is there" : "has the VM",
+                           said ? "; " : "", said ? said : "");
 }
 
 char *status_why_held(const ColonyStatus *status)
@@ -473,17 +495,24 @@ char *status_why_unknown(const ColonyStatus *status)
                            answers ? ", which cannot tell" : "", missing);
 }
 
-static const StatusNode *with_task(const ColonyStatus *status,
-                                   const char *kind)
+/* Whose disks could be taken; NULL: that is not one node. */
+static const char *whole_disks(const ColonyStatus *status)
 {
+    const char *name = NULL;
+
     for (unsigned i = 0; i < status->count; i++) {
         const StatusNode *node = &status->nodes[i];
+        JsonObject *start = colony_json_object(node->report, "start");
 
-        if (!g_strcmp0(colony_json_string(node->task, "kind"), kind)) {
-            return node;
+        if (node->node->can_run &&
+            colony_json_int(start, "store", -1) == COLONY_STORE_CLEAN) {
+            if (name) {
+                return NULL;
+            }
+            name = node->node->name;
         }
     }
-    return NULL;
+    return name;
 }
 
 static char *why_cold(const ColonyStatus *status, const StatusNode *node)
@@ -491,13 +520,16 @@ static char *why_cold(const ColonyStatus *status, const StatusNode *node)
     const char *said = colony_json_string(node->task, "error");
     g_autofree char *error = said ? status_with_names(status, node, said)
                                   : g_strdup("waits for the other nodes");
-    gboolean force = colony_json_boolean(node->task, "force", FALSE);
+    const char *whole = whole_disks(status);
 
+    if (!colony_json_boolean(node->task, "force", FALSE)) {
+        return g_strdup_printf("nobody has the VM, and %s does not start it "
+                               "alone: %s", node->node->name, error);
+    }
     return g_strdup_printf("nobody has the VM, and %s does not start it alone: "
-                           "%s%s%s", node->node->name, error, force ?
-                           "; if no other disk can be newer: colony up "
-                           "--disk-of NODE --force " : "",
-                           force ? status->config->path : "");
+                           "%s; if no other disk can be newer: colony up "
+                           "--disk-of %s --force %s", node->node->name, error,
+                           whole ? whole : "NODE", status->config->path);
 }
 
 static gboolean is_wanted(const ColonyStatus *status)

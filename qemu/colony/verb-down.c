@@ -59,9 +59,9 @@ static int down(const ColonyConfig *config, gboolean force, int seconds)
     if (!colony_operate_wait(config, seconds, is_down, NULL)) {
         if (!force) {
             colony_operate_ask_force(
-                "the guest was asked to power off, and has not; ending it at "
-                "once loses its memory, and what it has not written to its "
-                "disks");
+                "the guest was asked to power off, and has not (colony up %s "
+                "takes that back); ending it at once loses its memory, and "
+                "what it has not written to its disks", config->path);
         }
         return COLONY_EXIT_FAILED;
     }

@@ -203,6 +203,7 @@ static void all_is_on_a_small_screen(World *world,
 {
     g_autofree char *text = NULL;
 
+    colony_trio_set(&world->trio, 'a', "plover.leader.pause.last", "1310");
     look(world);
     look(world);
     tell(world, "{\"event\": \"COLO_PROTECTED\"}");
@@ -215,7 +216,7 @@ static void all_is_on_a_small_screen(World *world,
         "b            192.0.2.2       secondary  in step, epoch 1042\n"
         "c            192.0.2.3       witness    votes\n"
         "\n"
-        "pause            1.24 ms  █\n"
+        "pause            1.31 ms  █\n"
         "written                -\n"
         "same                   -\n"
         "compare          1.50 ms  █\n"

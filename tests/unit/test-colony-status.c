@@ -296,11 +296,12 @@ static const Situation situations[] = {
             { 'b', "apus.secondary", NULL }, { 'c', "apus.secondary", NULL },
             { 'b', "task", "{\"kind\": \"cold\", \"error\": \"member 3 has not "
               "answered\", \"force\": true}" },
+            { 'b', "start", "{\"store\": 0}" },
         },
         .health = COLONY_DOWN,
         .why = "nobody has the VM, and b does not start it alone: c has not "
                "answered; if no other disk can be newer: colony up --disk-of "
-               "NODE --force /etc/web.conf",
+               "b --force /etc/web.conf",
     }, {
         .name = "qemu-does-not-start",
         .changes = {

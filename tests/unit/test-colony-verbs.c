@@ -153,8 +153,8 @@ static const Case cases[] = {
     }, {
         .name = "down-while-the-guest-does-not-heed", .verb = colony_verb_down,
         .words = "FILE -w 1", .exit = 1, .out = "a: down*",
-        .err = "*not within 1 s*has not; ending it at once loses its memory*"
-               "--force does it all the same\n",
+        .err = "*not within 1 s*has not (colony up *takes that back); ending it "
+               "at once loses its memory*--force does it all the same\n",
     }, {
         .name = "down-while-it-is-held", .verb = colony_verb_down,
         .words = "FILE", .changes = { { 'a', "apus.may-speak", "false" } },

@@ -32,6 +32,7 @@ static void nothing_measured_is_0(void)
 
     g_assert_cmpuint(plover_window_permille(&window, 500), ==, 0);
     g_assert_cmpuint(plover_window_permille(&window, 1000), ==, 0);
+    g_assert_cmpuint(plover_window_last(&window), ==, 0);
 }
 
 static void one_value_is_every_percentile(void)
@@ -59,6 +60,7 @@ static void percentiles_are_those_of_the_definition(void)
         for (uint64_t i = 0; i < n; i++) {
             values[i] = g_test_rand_int_range(0, range);
             plover_window_add(window, values[i]);
+            g_assert_cmpuint(plover_window_last(window), ==, values[i]);
         }
         for (size_t i = 0; i < G_N_ELEMENTS(permilles); i++) {
             g_assert_cmpuint(
@@ -79,6 +81,7 @@ static void old_values_are_forgotten(void)
         plover_window_add(&window, 1);
     }
     g_assert_cmpuint(plover_window_permille(&window, 1000), ==, 1000);
+    g_assert_cmpuint(plover_window_last(&window), ==, 1);
     plover_window_add(&window, 1);
     g_assert_cmpuint(plover_window_permille(&window, 1000), ==, 1);
     g_assert_cmpuint(window.count, ==, 2 * PLOVER_WINDOW);

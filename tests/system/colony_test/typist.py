@@ -250,11 +250,8 @@ class Typist:
             # The tests' guest has no power button.
             Shell(self.client).begin('sleep 1; poweroff -f')
         if verb == 'check':
-            # In /sys are the devices of the network that it was mounted in.
             # What is printed here is of a smaller machine.
-            status, output = self._run(
-                node, f"unshare --mount sh -c 'mount -t sysfs none /sys && "
-                f"exec sh -c \"$0\"' {shlex.quote(line)}")
+            status, output = self._run(node, line)
             assert status == 0, output
             return
         if verb == 'status':
