@@ -273,6 +273,7 @@ static void the_rest_of_a_write_is_not_taken(Nodes *f,
     nodes_until(f, granted(f, 1, 3) == 0);
     settle(f);
     g_assert_cmpuint(voter.appends, ==, 1);
+    g_assert_cmpuint(f->node[3].disconnects, ==, 0);
 }
 
 static void it_ends_with_the_connection(Nodes *f,
