@@ -211,6 +211,21 @@ static bool send_offer(GannetPeer *peer, const VerbsOffer *offer, Error **errp)
     return gannet_peer_send(peer, GANNET_OFFER, payload, deadline, errp);
 }
 
+/*
+ * What a primary says that it speaks. The second version adds the carrier only,
+ * so who has none leaves it out: the release of the first one refuses whoever
+ * says more.
+ */
+static ColonyVersions offered(const GannetPeer *peer)
+{
+    ColonyVersions speaks = colony_speaks[COLONY_PROTOCOL_DISK];
+
+    if (!peer->wants_rdma && speaks.newest == GANNET_VERSION_CARRIER) {
+        speaks.newest = MAX(speaks.newest - 1, speaks.oldest);
+    }
+    return speaks;
+}
+
 static bool shake_hands_as_primary(GannetPeer *peer, Error **errp)
 {
     GannetHello ours = { 0 };
@@ -218,8 +233,7 @@ static bool shake_hands_as_primary(GannetPeer *peer, Error **errp)
     g_autoptr(GBytes) intents = NULL;
 
     if (!peer->ops->hello(peer->opaque, peer, NULL, &ours, &intents, errp) ||
-        !send_hello(peer, &ours, colony_speaks[COLONY_PROTOCOL_DISK], NULL,
-                    errp)) {
+        !send_hello(peer, &ours, offered(peer), NULL, errp)) {
         return false;
     }
     peer->reader.deadline = get_clock() + gannet_peer_timeout(peer);

@@ -155,6 +155,21 @@ static int64_t now(PloverLeader *leader)
     return plover_link_now(leader->link);
 }
 
+/*
+ * What HELLO says that we speak. The second version adds the carrier only, so
+ * who has none leaves it out: the release of the first one refuses whoever says
+ * more.
+ */
+static ColonyVersions offered(const PloverLeader *leader)
+{
+    ColonyVersions speaks = colony_speaks[COLONY_PROTOCOL_SYNC];
+
+    if (!leader->config.rdma && speaks.newest == PLOVER_VERSION_CARRIER) {
+        speaks.newest = MAX(speaks.newest - 1, speaks.oldest);
+    }
+    return speaks;
+}
+
 static gboolean tell(PloverLeader *leader, PloverType type, const void *data,
                      size_t size, GError **errp)
 {
@@ -163,7 +178,7 @@ static gboolean tell(PloverLeader *leader, PloverType type, const void *data,
         .term = leader->config.term,
         .epoch = leader->epoch,
         .base = leader->base,
-        .speaks = colony_speaks[COLONY_PROTOCOL_SYNC],
+        .speaks = offered(leader),
     };
 
     return plover_link_send(leader->link, &header, data, size,
@@ -230,13 +245,13 @@ static gboolean receive(PloverLeader *leader, PloverType type,
 /* The secondary chooses; but it may be none that we speak. */
 static gboolean check_version(PloverLeader *leader, GError **errp)
 {
-    const ColonyVersions *mine = &colony_speaks[COLONY_PROTOCOL_SYNC];
+    const ColonyVersions mine = offered(leader);
     const ColonyVersions chosen = { leader->version, leader->version };
 
-    if (!colony_versions_common(mine, &chosen)) {
+    if (!colony_versions_common(&mine, &chosen)) {
         g_set_error(errp, PLOVER_LEADER_ERROR, PLOVER_LEADER_ERROR_PEER,
                     "WELCOME is of version %u, but versions %u to %u were "
-                    "offered", leader->version, mine->oldest, mine->newest);
+                    "offered", leader->version, mine.oldest, mine.newest);
         return FALSE;
     }
     return TRUE;
