@@ -257,6 +257,15 @@ static void vote_at_the_first(void *opaque, const ApusMessage *message)
     }
 }
 
+/* In a round of the loop, so that they travel together. */
+static void lead_ten_times(void *opaque,
+                           const ApusMessage *message G_GNUC_UNUSED)
+{
+    for (unsigned i = 0; i < 10; i++) {
+        lead(opaque, 1, 3, 5, SIZE);
+    }
+}
+
 /* Of several that came in one write, the first makes this member vote. */
 static void the_rest_of_a_write_is_not_taken(Nodes *f,
     gconstpointer unused G_GNUC_UNUSED)
@@ -266,9 +275,9 @@ static void the_rest_of_a_write_is_not_taken(Nodes *f,
     be_granted(f, 1, 3, 5);
     f->node[3].on_message = vote_at_the_first;
     f->node[3].opaque = &voter;
-    for (unsigned i = 0; i < 10; i++) {
-        lead(f, 1, 3, 5, SIZE);
-    }
+    f->node[1].on_message = lead_ten_times;
+    f->node[1].opaque = f;
+    node_send(f, 2, 1, NULL);
     nodes_until(f, voter.appends > 0);
     nodes_until(f, granted(f, 1, 3) == 0);
     settle(f);
