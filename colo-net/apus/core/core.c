@@ -670,11 +670,6 @@ void apus_core_flush(ApusCore *core, uint64_t now)
 
 /* --- what there is to see ------------------------------------------------ */
 
-const ApusLog *apus_core_log(const ApusCore *core)
-{
-    return core->log;
-}
-
 const ApusPeerStatus *apus_status_peer(const ApusStatus *status, ApusId id)
 {
     for (unsigned i = 0; i < status->peers; i++) {

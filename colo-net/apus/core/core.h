@@ -359,9 +359,6 @@ void apus_core_status(const ApusCore *core, ApusStatus *status, uint64_t now);
 /* What @status says of @id; NULL: nothing. */
 const ApusPeerStatus *apus_status_peer(const ApusStatus *status, ApusId id);
 
-/* The log, to look at until the next call. */
-const ApusLog *apus_core_log(const ApusCore *core);
-
 const char *apus_state_name(ApusState state);
 
 #endif
