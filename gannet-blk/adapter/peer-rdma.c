@@ -217,7 +217,8 @@ bool gannet_peer_make_offer(GannetPeer *peer, unsigned version,
         return false;
     }
     if (version < GANNET_VERSION_CARRIER) {
-        give_up(peer, "the primary's Colony is too old for it");
+        give_up(peer, "the primary has no rdma=, or its Colony is too old for "
+                "it");
         return false;
     }
     *stream = verbs_stream_listen(&config, &peer->rdma, offer, &error);

@@ -273,7 +273,8 @@ static gboolean make_offer(PloverSecondary *secondary)
         return FALSE;
     }
     if (secondary->version < PLOVER_VERSION_CARRIER) {
-        plover_rdma_give_up(rdma, "the leader's Colony is too old for it");
+        plover_rdma_give_up(rdma, "the leader has no rdma=, or its Colony is "
+                            "too old for it");
         return FALSE;
     }
     if (!plover_rdma_offer(rdma, &offer, &why)) {

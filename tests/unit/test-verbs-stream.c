@@ -256,6 +256,28 @@ static void who_is_ahead_waits_for_room(void)
     streams_free(&streams);
 }
 
+/* Whose ring is full, because it does not read, hears all the same. */
+static void who_does_not_read_can_write(void)
+{
+    const uint8_t *data;
+    Streams streams;
+    size_t unread;
+
+    streams_open(&streams);
+    unread = fill(streams.end[0], 0, 512);
+    must_be_ready(streams.end[1], VERBS_STREAM_READS);
+    g_assert_cmpint(verbs_stream_peek(streams.end[1], &data, NULL), ==, 512);
+    /* Many times what there is room for, and more records than it has told. */
+    for (unsigned i = 0; i < 2000; i++) {
+        write_some(streams.end[1], i * 100, 100);
+        read_some(streams.end[0], i * 100, 100);
+    }
+    for (size_t at = 0; at < unread; at += 512) {
+        read_some(streams.end[1], 0, 512);
+    }
+    streams_free(&streams);
+}
+
 /* --- waiting -------------------------------------------------------------- */
 
 static void a_wait_ends_at_its_deadline(void)
@@ -507,6 +529,7 @@ static const struct {
     TEST(what_is_peeked_at_stays_until_it_is_skipped),
     TEST(what_is_peeked_at_outlives_the_link),
     TEST(who_is_ahead_waits_for_room),
+    TEST(who_does_not_read_can_write),
     TEST(a_wait_ends_at_its_deadline),
     TEST(a_shutdown_wakes_who_reads_and_who_writes),
     TEST(the_life_line_ends_a_wait),

@@ -1,0 +1,22 @@
+/*
+ * What syncs do, in scenes that are played over a connection and over a link
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef SYNC_SCENES_H
+#define SYNC_SCENES_H
+
+#include <glib.h>
+
+typedef struct SyncScene {
+    const char *name;
+    void (*play)(void);
+    /* Short, and the clock of the connection is no part: over a link as well. */
+    gboolean timeless;
+} SyncScene;
+
+/* The last one has no name. */
+extern const SyncScene sync_scenes[];
+
+#endif
