@@ -15,6 +15,7 @@ build/rdma/agent: tests/rdma/guest/agent.c
 	    -Werror -static -s -o $@ $<
 
 $(rdma_programs): build/rdma/%: build/core/plain/tests/rdma/%.o \
+    build/core/plain/libunit.a \
     build/core/plain/libunit.a $(core_libraries:%=build/core/plain/lib%.a)
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  LINK    $@"; )$(CC) -o $@ $^ $(core_link) \
