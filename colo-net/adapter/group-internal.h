@@ -192,6 +192,8 @@ struct ApusGroupObject {
     ApusUnprotected unprotected;
     /* in milliseconds, MiB */
     uint32_t heartbeat, timeout, lease, submit_timeout, log_size;
+    ApusGroupTransport transport;
+    uint32_t busy_poll, rdma_ring, rdma_ack_timeout; /* us, KiB, ms */
     ApusGroup *group;
 };
 

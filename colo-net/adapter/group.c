@@ -301,6 +301,11 @@ static bool start_member(ApusGroupObject *obj, Error **errp)
     config.lease = obj->lease * (uint64_t)SCALE_MS;
     config.submit_timeout = obj->submit_timeout * (uint64_t)SCALE_MS;
     config.log_size = obj->log_size * MiB;
+    config.transport = obj->transport == APUS_GROUP_TRANSPORT_RDMA
+        ? APUS_TRANSPORT_RDMA : APUS_TRANSPORT_TCP;
+    config.busy_poll = obj->busy_poll * (uint64_t)SCALE_US;
+    config.rdma_ring = obj->rdma_ring * KiB;
+    config.rdma_ack_timeout = obj->rdma_ack_timeout * (uint64_t)SCALE_MS;
     config.alive_timeout = ALIVE_TIMEOUT_NS;
     ok = read_key(obj, &config, key, errp) &&
          found_or_open(obj, &config, &members, errp);
@@ -403,6 +408,9 @@ static const Number numbers[] = {
     { "lease", FIELD(lease), 3600000 },
     { "submit-timeout", FIELD(submit_timeout), 3600000 },
     { "log-size", FIELD(log_size), 1 * MiB },
+    { "busy-poll", FIELD(busy_poll), 1000000 },
+    { "rdma-ring", FIELD(rdma_ring), 256 * KiB },
+    { "rdma-ack-timeout", FIELD(rdma_ack_timeout), 60000 },
 };
 
 static void get_number(Object *obj, Visitor *v, const char *name,
@@ -503,6 +511,18 @@ static void set_unprotected(Object *obj, int value, Error **errp)
     }
 }
 
+static int get_transport(Object *obj, Error **errp)
+{
+    return APUS_GROUP(obj)->transport;
+}
+
+static void set_transport(Object *obj, int value, Error **errp)
+{
+    if (may_change(APUS_GROUP(obj), "transport", errp)) {
+        APUS_GROUP(obj)->transport = value;
+    }
+}
+
 static void get_queue_limit(Object *obj, Visitor *v, const char *name,
                             void *opaque, Error **errp)
 {
@@ -592,6 +612,9 @@ static void class_init(ObjectClass *oc, void *data)
     object_class_property_add_enum(oc, "durability", "ApusGroupDurability",
                                    &ApusGroupDurability_lookup,
                                    get_durability, set_durability);
+    object_class_property_add_enum(oc, "transport", "ApusGroupTransport",
+                                   &ApusGroupTransport_lookup,
+                                   get_transport, set_transport);
     object_class_property_add_enum(oc, "unprotected", "ApusUnprotected",
                                    &ApusUnprotected_lookup,
                                    get_unprotected, set_unprotected);

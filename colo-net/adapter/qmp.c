@@ -143,6 +143,8 @@ static ApusCounters *describe_counters(const ApusGroup *group,
         .committed = answer->status.committed,
         .bytes_sent = answer->transport.bytes_sent,
         .bytes_received = answer->transport.bytes_received,
+        .writes = answer->transport.writes,
+        .reads = answer->transport.reads,
     };
     return info;
 }
@@ -169,6 +171,7 @@ static ApusInfo *describe(const ApusGroupObject *obj, const Answer *answer)
         .q_protected = group->protected,
         .may_speak = apus_group_may_speak(group),
         .unprotected = group->unprotected,
+        .transport = obj->transport,
         .has_incarnation = obj->config.incarnation,
         .incarnation = obj->config.incarnation,
         .amnesiac = status->amnesiac,
