@@ -206,6 +206,35 @@ def test_a_supervisor_dies_while_it_protects(client, start_nodes):
 
 
 @pytest.mark.soak
+def test_a_candidate_that_freezes_is_given_up(client, start_nodes):
+    """While memory is copied to it; another one takes its place."""
+    nodes = start_nodes(can_run=3)
+    crowd = Crowd(client)
+    crowd.wait_each()
+    status = nodes.status()
+    leader, gone = status['leader'], status['secondary']
+    third, = set('abc') - {leader, gone}
+    pid = nodes.report(status, third)['process']['pid']
+    host = nodes.supervisors[third].host
+    events = nodes.watch()
+    nodes.supervisors[gone].end()
+    events.at(rf'COLONY_TASK.*"kind":\s*"migrate"',
+              lambda line: host.run(['kill', '-STOP', pid]))
+    nodes.kill_process(status, gone)
+    # Ten timeouts; a stage may take a minute otherwise.
+    nodes.wait_status(lambda status: 'no progress for 8 s' in nodes.report(
+        status, leader).get('task', {}).get('error', ''), timeout=30)
+    nodes.supervisors[gone].start()
+    nodes.wait_status(lambda status: status.get('secondary') == gone and
+                      status['leader'] == leader)
+    host.run(['kill', '-CONT', pid])
+    nodes.wait_protected(leader=leader)
+    crowd.wait_each()
+    crowd.stop()
+    crowd.judge()
+
+
+@pytest.mark.soak
 def test_down_by_force(client, start_nodes):
     nodes = start_nodes()
     nodes.run('down', '--force')
