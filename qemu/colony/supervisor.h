@@ -13,7 +13,8 @@
  *   supervisor.c  the main loop, signals, systemd, verbs of control.h
  *   machine.c     the process: start, find again, end; what QMP says of it
  *   taps.c        the NICs' tap devices
- *   start.c       how a node without a process begins: found, wait, cold start
+ *   start.c       how a node without a process begins: start, wait
+ *   found.c       how all of them begin: a new group, for a VM that boots
  *   protect.c     the leader's: resync, migrate, until COLO_PROTECTED; retries
  *   report.c      what this node knows, for status
  *
@@ -49,9 +50,10 @@ int colony_supervise(const ColonyConfig *config, const ColonyNode *node,
  *   replace     { "old": NODE, "new": NODE }: members; the file has @new
  *   prepare     { "leader": NODE }: supervisor to supervisor: be ready to take
  *               the VM; -> { "incarnation": ... }
- *   found       { "generation", "leader": NODE, "id" }: supervisor to
+ *   found       { "generation", "leader": NODE, "id", "disks" }: supervisor to
  *               supervisor: forget the group of before, found a new one, whose
- *               VM boots on that node; refused where a VM runs
+ *               VM boots on that node, from disks of that generation; refused
+ *               where a VM runs
  *   stop        {}: the supervisor ends, the VM goes on
  */
 
