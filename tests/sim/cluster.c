@@ -32,7 +32,6 @@ Sim *sim_new(void)
         SimHost *host = &sim->host[i];
 
         host->backlog = g_array_new(FALSE, FALSE, sizeof(SimEvent));
-        host->ring = g_malloc0(SIM_MAX_RING);
         host->disk.entry = g_new0(SimStored, SIM_DISK_ENTRIES);
     }
     return sim;
@@ -45,7 +44,6 @@ void sim_free(Sim *sim)
 
         apus_core_free(host->core);
         g_array_unref(host->backlog);
-        g_free(host->ring);
         g_free(host->disk.entry);
         for (unsigned j = 0; j < host->disk.room; j++) {
             g_byte_array_unref(host->disk.order[j].records);
@@ -230,7 +228,6 @@ void sim_host_start(SimHost *host)
     config.delivers = host->delivers;
     config.durability = plan->durability;
     config.log_size = plan->ring;
-    config.ring = host->ring;
     config.window = plan->window;
     config.heartbeat = plan->heartbeat;
     config.timeout = plan->timeout;
@@ -486,7 +483,6 @@ static void reset_host(SimHost *host)
     apus_core_free(host->core);
     memset(host, 0, sizeof(*host));
     host->backlog = kept.backlog;
-    host->ring = kept.ring;
     host->disk = disk;
     g_array_set_size(host->backlog, 0);
 }

@@ -32,7 +32,6 @@
 
 /* Ids of members are 1 to SIM_HOSTS - 1. A host runs one of them. */
 #define SIM_HOSTS 9
-#define SIM_MAX_RING 16384
 #define SIM_NOBODY_YET 0
 
 /* What a disk keeps of a log: no record is longer, none are more. */
@@ -162,7 +161,6 @@ typedef struct SimHost {
     gboolean listens;
     gboolean restarting; /* an event to come will start it */
     gboolean delivers;
-    uint8_t *ring;
     SimRandom random;
     uint64_t tick_at; /* 0: none */
     uint32_t tick_version;

@@ -210,19 +210,6 @@ static void record_is_taken_over_as_it_came(void)
     g_assert_cmpuint(apus_log_last_term(f.log), ==, 8);
 }
 
-static void record_in_its_place_is_left_there(void)
-{
-    g_auto(Fixture) f = new_log();
-    ApusEntry entry;
-
-    apus_record_put(f.ring, &came);
-    g_assert_true(apus_log_append_record(f.log, &came, f.ring,
-                                         apus_record_size(&came)));
-    apus_log_get(f.log, came.index, &entry);
-    g_assert_true(entry.payload == f.ring + APUS_RECORD_HEADER);
-    g_assert_cmpmem(entry.payload, entry.length, "frame", 5);
-}
-
 static void record_without_room_is_refused(void)
 {
     g_auto(Fixture) f = new_log();
@@ -747,7 +734,6 @@ int main(int argc, char **argv)
     PROMISE(entry_comes_back);
     PROMISE(entry_without_payload_comes_back);
     PROMISE(record_is_taken_over_as_it_came);
-    PROMISE(record_in_its_place_is_left_there);
     PROMISE(record_without_room_is_refused);
     PROMISE(terms_are_known_from_the_base_on);
     PROMISE(records_stand_one_behind_another);

@@ -54,7 +54,7 @@ ApusCore *apus_core_new(const ApusCoreConfig *config, const ApusCoreOps *ops,
     core->config = *config;
     core->ops = ops;
     core->opaque = opaque;
-    core->log = apus_log_new(config->log_size, config->ring, &base);
+    core->log = apus_log_new(config->log_size, NULL, &base);
     core->generation = state->generation;
     core->term = state->term;
     core->vote = state->vote;

@@ -133,7 +133,6 @@ typedef struct {
     gboolean delivers; /* deliver() is called from the start on */
     ApusDurability durability;
     size_t log_size; /* bytes of the ring, a power of two */
-    uint8_t *ring; /* or NULL: see apus_log_new() */
 
     /* Nanoseconds. Defaults: apus_core_defaults(). */
     uint64_t heartbeat; /* between two beats of a leader */

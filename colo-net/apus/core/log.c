@@ -354,18 +354,12 @@ gboolean apus_log_append(ApusLog *log, ApusEntryKind kind, uint64_t term,
 gboolean apus_log_append_record(ApusLog *log, const ApusEntry *entry,
                                 const uint8_t *record, size_t size)
 {
-    uint8_t *to;
-
     g_assert(entry->index == log->last + 1);
     g_assert(size == record_bytes(entry->length));
     if (!apus_log_fits(log, entry->length)) {
         return FALSE;
     }
-    to = add(log, entry);
-    /* A one-sided transport has put it there already. */
-    if (to != record) {
-        memcpy(to, record, size);
-    }
+    memcpy(add(log, entry), record, size);
     return TRUE;
 }
 

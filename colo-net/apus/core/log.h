@@ -9,8 +9,7 @@
  * Each entry has a position, the number of ring bytes from the start of the
  * group's life to its first byte, skipped ones included. It follows from the
  * lengths of all entries before it and the size of the ring, so all members
- * whose rings have one size agree on it, and a leader can write a record to
- * where it belongs in another member's ring. Positions are 64 bits and never
+ * whose rings have one size agree on it, and on what has room. Positions are 64 bits and never
  * wrap; a place in the ring follows from the position and is never compared
  * (R5). What does not fit is refused and never overwrites anything.
  *
@@ -32,8 +31,8 @@ typedef struct ApusLog ApusLog;
 
 /*
  * A log of @size bytes behind @base, which is copied. @ring is memory of that
- * size that the caller keeps (a transport may have registered it), or NULL for
- * memory of the log's own. @size is a power of two.
+ * size that the caller keeps, and may look into, or NULL for memory of the
+ * log's own. @size is a power of two.
  */
 ApusLog *apus_log_new(size_t size, uint8_t *ring, const ApusSnapshot *base);
 void apus_log_free(ApusLog *log);
