@@ -38,6 +38,8 @@ static void print_roles(Monitor *mon, const ApusInfo *info)
     monitor_printf(mon, "what the guest says: %s; without a secondary: %s\n",
                    info->may_speak ? "may leave" : "is held",
                    ApusUnprotected_str(info->unprotected));
+    monitor_printf(mon, "members talk over %s\n",
+                   ApusGroupTransport_str(info->transport));
 }
 
 static void print_member(Monitor *mon, const ApusMemberInfo *member)

@@ -82,6 +82,10 @@ void rdma_connection_called(Rdma *rdma, VerbsLink *link, const uint8_t *data,
     RdmaConnection *connection;
     ApusAddress address = { 0 };
 
+    if (rdma->mesh.closing) {
+        verbs_link_reject(link, NULL, 0);
+        return;
+    }
     if (rdma_is_silence(data, size)) {
         answer_look(link);
         return;
