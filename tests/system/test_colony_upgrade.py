@@ -102,12 +102,14 @@ def test_an_upgrade(lab, client, before, after):
     for name in 'c', secondary, leader:
         nodes.install(after, name)
         crowd.wait_each()
-    status = nodes.wait_protected(leader=leader)
     expected = dict.fromkeys('abc', (new[0], old[1]))
     if new[0] == '0.1':
         # Supervisors of the first release tell nothing of an apusd's.
         expected['c'] = new
-    assert nodes.programs(status) == expected
+    status = nodes.wait_status(
+        lambda status: status['health'] == 'protected' and
+        nodes.programs(status) == expected)
+    assert status['leader'] == leader
     if new[0] != '0.1':
         assert nodes.warnings(status, 'old-process') == set('abc')
 
@@ -206,12 +208,10 @@ def test_what_does_not_fit_is_refused(lab, client, protocol):
         nodes.wait_status(lambda status: text in json.dumps(status))
     crowd.wait_each()
 
-    builds.install(builds.PRESENT, nodes.places[secondary])
-    nodes.supervisors[secondary].end()
-    nodes.supervisors[secondary].start()
-    status = nodes.status()
-    if nodes.report(status, secondary).get('process', {}).get('pid'):
-        nodes.kill_process(status, secondary)
+    nodes.install(builds.PRESENT, secondary)
+    status = nodes.wait_status(lambda status: nodes.report(
+        status, secondary)['process'].get('pid'))
+    nodes.kill_process(status, secondary)
     nodes.wait_protected(leader=leader)
     crowd.wait_each()
     crowd.stop()
