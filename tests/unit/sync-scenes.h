@@ -12,7 +12,7 @@
 typedef struct SyncScene {
     const char *name;
     void (*play)(void);
-    /* Short, and the clock of the connection is no part: over a link as well. */
+    /* Short, and without the connection's clock: over a link as well. */
     gboolean timeless;
 } SyncScene;
 
