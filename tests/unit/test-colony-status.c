@@ -7,6 +7,7 @@
 
 #include <string.h>
 
+#include "colo-net/core/versions.h"
 #include "qemu/colony/line.h"
 #include "qemu/colony/text.h"
 #include "tests/unit/colony-trio.h"
@@ -498,6 +499,18 @@ static const Situation situations[] = {
         .changes = { { 'b', "program", "\"9.9\"" } },
         .health = COLONY_PROTECTED, .leader = "a", .secondary = "b",
         .warning = "program", .says = "b has Colony 9.9",
+    }, {
+        .name = "old-qemu-of-the-secondary",
+        .changes = { { 'b', "apus.program", NULL } },
+        .health = COLONY_PROTECTED, .leader = "a", .secondary = "b",
+        .warning = "old-process", .says = "the QEMU on b is of Colony 0.1, not "
+            COLONY_VERSION ": colony restart replaces it",
+    }, {
+        .name = "old-qemu-of-the-leader",
+        .changes = { { 'a', "apus.program", "\"0.1.9\"" } },
+        .health = COLONY_PROTECTED, .leader = "a", .secondary = "b",
+        .warning = "old-process", .says = "the QEMU on a is of Colony 0.1.9, "
+            "not " COLONY_VERSION ": colony switchover replaces it",
     }, {
         .name = "no-sync-for-a-minute",
         .changes = { { 'a', "plover.age", "60.5" } },
