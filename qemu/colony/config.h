@@ -109,6 +109,13 @@ const ColonyNode *colony_config_member(const ColonyConfig *config,
                                        unsigned id);
 
 /*
+ * What the VMs of two files cannot both have on the hosts that they share:
+ * names, ports, directories, files, devices. A sentence for each.
+ */
+GPtrArray *colony_config_beside(const ColonyConfig *config,
+                                const ColonyConfig *other);
+
+/*
  * A number that is equal for equal contents: nodes with different files refuse
  * each other. Comments do not count, nor does the emulator; neither does the
  * order, but that of nodes, of disks, and of NICs among themselves.

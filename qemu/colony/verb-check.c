@@ -93,35 +93,76 @@ static gboolean check_host(const char *file, const ColonyConfig *config,
     return good;
 }
 
+/* --- with others ---------------------------------------------------------- */
+
+/* @others: files, or NULL */
+static int check_beside(const char *file, const ColonyConfig *config,
+                        char **others)
+{
+    int status = EXIT_SUCCESS;
+
+    for (char **path = others; path && *path; path++) {
+        g_autoptr(ColonyConfig) other = colony_operate_load(*path);
+        g_autoptr(GPtrArray) texts = NULL;
+
+        if (!other) {
+            return COLONY_EXIT_FILE;
+        }
+        texts = colony_config_beside(config, other);
+        for (guint i = 0; i < texts->len; i++) {
+            g_printerr("%s: %s\n", file, (char *)texts->pdata[i]);
+            status = COLONY_EXIT_FAILED;
+        }
+    }
+    return status;
+}
+
+static int check(const char *file, const char *name, char **others)
+{
+    g_autoptr(ColonyConfig) config = colony_operate_load(file);
+    const ColonyNode *node = NULL;
+    int status;
+
+    if (!config) {
+        return COLONY_EXIT_FILE;
+    }
+    if (name) {
+        node = colony_operate_node(config, name);
+        if (!node) {
+            return COLONY_EXIT_USAGE;
+        }
+    }
+    status = check_beside(file, config, others);
+    if (node && !check_host(file, config, node)) {
+        status = MAX(status, COLONY_EXIT_FAILED);
+    }
+    if (status == EXIT_SUCCESS) {
+        show_summary(config, file);
+        show_advice(config, file);
+    }
+    return status;
+}
+
 int colony_verb_check(int argc, char **argv)
 {
-    static const ColonyUsage usage = {
+    g_auto(GStrv) others = NULL;
+    const GOptionEntry entries[] = {
+        { "beside", 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &others,
+          "of another VM, which is to be on the same hosts (may be repeated)",
+          "OTHER" },
+        { NULL },
+    };
+    const ColonyUsage usage = {
         .arguments = "FILE [NODE]",
         .text = "Say what is wrong in a FILE, or that nothing is; with NODE, "
                 "also whether all that the\nnode needs is on this host.",
         .min = 1,
         .max = 2,
+        .entries = entries,
     };
-    g_autoptr(ColonyConfig) config = NULL;
-    const ColonyNode *node = NULL;
 
     if (!colony_usage_parse(&usage, &argc, argv)) {
         return COLONY_EXIT_USAGE;
     }
-    config = colony_operate_load(argv[1]);
-    if (!config) {
-        return COLONY_EXIT_FILE;
-    }
-    if (argc > 2) {
-        node = colony_operate_node(config, argv[2]);
-        if (!node) {
-            return COLONY_EXIT_USAGE;
-        }
-    }
-    if (node && !check_host(argv[1], config, node)) {
-        return COLONY_EXIT_FAILED;
-    }
-    show_summary(config, argv[1]);
-    show_advice(config, argv[1]);
-    return EXIT_SUCCESS;
+    return check(argv[1], argc > 2 ? argv[2] : NULL, others);
 }

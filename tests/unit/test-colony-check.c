@@ -148,6 +148,91 @@ static void who_only_votes_needs_little(Fixture *fixture, gconstpointer data)
     g_assert_cmpstr(errors, ==, "");
 }
 
+/* With the file itself as the other one, and with one that is changed. */
+static int check_beside(Fixture *fixture, const char *text, char **errors)
+{
+    g_autofree char *other = g_strconcat(fixture->file, ".other", NULL);
+    g_autofree char *self = g_file_read_link("/proc/self/exe", NULL);
+    char *argv[] = {
+        self, "check", "--beside", other, fixture->file, NULL
+    };
+    g_autofree char *output = NULL;
+    g_autoptr(GError) error = NULL;
+    int status;
+
+    g_assert_true(g_file_set_contents(fixture->file, conf_usual, -1, NULL));
+    g_assert_true(g_file_set_contents(other, text, -1, NULL));
+    g_spawn_sync(NULL, argv, NULL, 0, NULL, NULL, &output, errors, &status,
+                 &error);
+    g_assert_no_error(error);
+    g_unlink(other);
+    g_assert_true(WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
+static void two_of_the_same_collide(Fixture *fixture, gconstpointer data)
+{
+    static const char *const claims[] = {
+        "[vm] name: name vm1 is taken by [vm] name of ",
+        "[nic net0] mac: MAC address ",
+        "[nic net1] tap: tap tap1 of 192.0.2.1 is taken by ",
+        "[node a] group-port: port 7000 of 192.0.2.1 is taken by ",
+        "[node a] migration-port: port 7001 of 192.0.2.1 is taken by ",
+        "[node c] control-port: port 7002 of 192.0.2.3 is taken by ",
+        "[node b] disk-port: port 7011 of 192.0.2.2 is taken by ",
+        "[node a] directory: directory /var/lib/colony/vm1/a of 192.0.2.1 is ",
+        "[disk vda]: file /srv/a.img of 192.0.2.2 is taken by [disk vda] of ",
+    };
+    g_autofree char *errors = NULL;
+
+    (void)data;
+    g_assert_cmpint(check_beside(fixture, conf_usual, &errors), ==,
+                    COLONY_EXIT_FAILED);
+    for (size_t i = 0; i < G_N_ELEMENTS(claims); i++) {
+        if (!strstr(errors, claims[i])) {
+            g_error("no \"%s\" in:\n%s", claims[i], errors);
+        }
+    }
+}
+
+static void two_on_other_hosts_do_not(Fixture *fixture, gconstpointer data)
+{
+    g_autofree char *errors = NULL;
+    g_autofree char *name = conf_changed(conf_usual, "name=vm1", "name=vm2");
+    g_autofree char *a = conf_changed(name, "192.0.2.1", "192.0.2.11");
+    g_autofree char *b = conf_changed(a, "192.0.2.2", "192.0.2.12");
+    g_autofree char *c = conf_changed(b, "192.0.2.3", "192.0.2.13");
+    g_autofree char *wrong = conf_changed(c, "cpus=2", "cups=2");
+
+    (void)data;
+    g_assert_cmpint(check_beside(fixture, c, &errors), ==, 0);
+    g_assert_cmpstr(errors, ==, "");
+    g_free(errors);
+    g_assert_cmpint(check_beside(fixture, wrong, &errors), ==,
+                    COLONY_EXIT_FILE);
+}
+
+static void a_port_is_one_whatever_it_is_for(Fixture *fixture,
+                                             gconstpointer data)
+{
+    g_autofree char *errors = NULL;
+    g_autofree char *name = conf_changed(conf_usual, "name=vm1", "name=vm2");
+    g_autofree char *a = conf_changed(name, "192.0.2.1", "192.0.2.11");
+    g_autofree char *b = conf_changed(a, "192.0.2.2", "192.0.2.12");
+    g_autofree char *c = conf_changed(b, "192.0.2.3\n",
+                                      "192.0.2.1\ngroup-port=7010\n"
+                                      "control-port=7020\n");
+    g_autofree char *text = g_strdup_printf(
+        "%s: [node a] disk-port: port 7010 of 192.0.2.1 is taken by [node c] "
+        "group-port of %s.other; take another one\n", fixture->file,
+        fixture->file);
+
+    (void)data;
+    g_assert_cmpint(check_beside(fixture, c, &errors), ==,
+                    COLONY_EXIT_FAILED);
+    g_assert_cmpstr(errors, ==, text);
+}
+
 int main(int argc, char **argv)
 {
     if (argc > 1 && !strcmp(argv[1], "check")) {
@@ -164,5 +249,8 @@ int main(int argc, char **argv)
     TEST(a_stranger_is_refused);
     TEST(what_a_host_lacks_is_told);
     TEST(who_only_votes_needs_little);
+    TEST(two_of_the_same_collide);
+    TEST(two_on_other_hosts_do_not);
+    TEST(a_port_is_one_whatever_it_is_for);
     return g_test_run();
 }
