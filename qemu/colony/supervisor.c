@@ -85,9 +85,9 @@ static gboolean is_hollow(const ColonyView *view)
 {
     switch (view->part) {
     case COLONY_PART_LEADER:
-        return !colony_view_leads(view) || colony_view_is_leaderless(view);
+        return !colony_view_leads(view) || view->hopeless;
     case COLONY_PART_SECONDARY:
-        return colony_view_is_leaderless(view);
+        return view->hopeless;
     default:
         return FALSE;
     }

@@ -96,6 +96,7 @@ static void digest_qemu(ColonyView *view)
     view->term = colony_json_int(apus, "term", 0);
     view->leader = colony_json_int(apus, "leader", 0);
     view->secondary = colony_json_int(apus, "secondary", 0);
+    view->hopeless = colony_json_boolean(apus, "hopeless", FALSE);
     view->running = colony_json_boolean(status, "running", FALSE);
     view->run_state = colony_json_string(status, "status") ?: "";
 }
@@ -118,20 +119,6 @@ gboolean colony_view_leads(const ColonyView *view)
 {
     return view->part == COLONY_PART_LEADER &&
            strcmp(view->run_state, "inmigrate") != 0;
-}
-
-gboolean colony_view_is_leaderless(const ColonyView *view)
-{
-    JsonArray *members = colony_json_array(object_of(view->apus), "members");
-    guint heard = 0, i;
-
-    for (i = 0; members && i < json_array_get_length(members); i++) {
-        JsonObject *entry = object_of(json_array_get_element(members, i));
-
-        heard += colony_json_boolean(entry, "connected", FALSE) &&
-                 !colony_json_boolean(entry, "suspected", TRUE);
-    }
-    return view->known && !view->leader && members && heard == i;
 }
 
 gboolean colony_view_counts(const ColonyView *view, unsigned member)

@@ -31,6 +31,7 @@ typedef struct ColonyView {
     gboolean protected, running, failed; /* the member's storage has failed */
     guint64 term;
     unsigned leader, secondary; /* members; 0: not known, nobody */
+    gboolean hopeless; /* nobody who is left can be elected */
     const char *run_state; /* of query-status, never NULL */
 } ColonyView;
 
@@ -58,11 +59,6 @@ const ColonyView *colony_viewer_view(const ColonyViewer *viewer);
  * without: it has died before it booted, and the next one only waits.
  */
 gboolean colony_view_leads(const ColonyView *view);
-/*
- * Whether this node's member hears all others, and still nobody leads: whoever
- * has the VM is not named any more, or too many have forgotten who is.
- */
-gboolean colony_view_is_leaderless(const ColonyView *view);
 /* Whether this node's member hears @member, and that counts. */
 gboolean colony_view_counts(const ColonyView *view, unsigned member);
 
