@@ -188,17 +188,23 @@ gboolean colony_request_is_local(const ColonyRequest *request)
 }
 
 /* What is no version is one that nobody speaks. */
+static uint8_t read_version(JsonArray *speaks, guint place)
+{
+    JsonNode *node = json_array_get_element(speaks, place);
+
+    return JSON_NODE_HOLDS_VALUE(node) &&
+           json_node_get_value_type(node) == G_TYPE_INT64
+        ? CLAMP(json_node_get_int(node), 0, UINT8_MAX) : 0;
+}
+
 static ColonyVersions read_speaks(JsonObject *message)
 {
     JsonArray *speaks = colony_json_array(message, "speaks");
     ColonyVersions versions = { 1, 1 };
-    gint64 oldest, newest;
 
     if (speaks && json_array_get_length(speaks) == 2) {
-        oldest = json_array_get_int_element(speaks, 0);
-        newest = json_array_get_int_element(speaks, 1);
-        versions.oldest = CLAMP(oldest, 0, UINT8_MAX);
-        versions.newest = CLAMP(newest, 0, UINT8_MAX);
+        versions.oldest = read_version(speaks, 0);
+        versions.newest = read_version(speaks, 1);
     }
     return versions;
 }

@@ -237,6 +237,40 @@ static void another_version_is_refused(Talk *talk,
     g_assert_cmpuint(talk->served, ==, 0);
 }
 
+/* What a supervisor of this build says to who @speaks, in JSON. */
+static void answer_to_who_speaks(Talk *talk, const char *speaks,
+                                 const char *expected)
+{
+    g_autofree char *request = g_strdup_printf(
+        "{\"verb\": \"report\", \"vm\": \"web\", \"to\": \"a\", "
+        "\"version\": 1, \"speaks\": %s}\n", speaks);
+    g_autoptr(GSocket) socket = talk_connect(talk, TRUE, NULL);
+    g_autofree char *line = NULL;
+
+    talk_send(socket, request, -1);
+    line = talk_line(socket);
+    if (!strstr(line, expected)) {
+        g_error("%s: %s", speaks, line);
+    }
+}
+
+static void a_common_version_is_spoken(Talk *talk,
+                                       gconstpointer unused G_GNUC_UNUSED)
+{
+    talk_listen(talk);
+    answer_to_who_speaks(talk, "[1, 1]", "\"return\"");
+    answer_to_who_speaks(talk, "[1, 7]", "\"return\"");
+    g_assert_cmpuint(talk->served, ==, 2);
+    answer_to_who_speaks(talk, "[2, 7]", "node a speaks version 1 of the "
+                         "supervisors' protocol, who asks versions 2 to 7; "
+                         "upgrade node a first");
+    answer_to_who_speaks(talk, "[0, 0]", "upgrade who asks first");
+    answer_to_who_speaks(talk, "[-1, 0]", "upgrade who asks first");
+    answer_to_who_speaks(talk, "[300, 1000]", "who asks version 255");
+    answer_to_who_speaks(talk, "[{}, \"1\"]", "upgrade who asks first");
+    g_assert_cmpuint(talk->served, ==, 2);
+}
+
 static void strangers_are_turned_away(Talk *talk,
                                       gconstpointer unused G_GNUC_UNUSED)
 {
@@ -740,6 +774,7 @@ int main(int argc, char **argv)
     ADD(another_vm_is_refused);
     ADD(another_node_is_refused);
     ADD(another_version_is_refused);
+    ADD(a_common_version_is_spoken);
     ADD(strangers_are_turned_away);
     ADD(only_the_owner_may_connect);
     ADD(a_second_supervisor_is_refused);
