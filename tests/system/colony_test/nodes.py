@@ -9,6 +9,7 @@ what "colony status --json" tells.
 import json
 import os
 import signal
+import subprocess
 import time
 
 from . import paths
@@ -77,10 +78,11 @@ class Nodes:
     disks      for each disk, the images of the nodes that can run
     beside     other Nodes, on whose hosts they are
     place      differs from that of the others, which they share no ports with
+    trace      names of trace events of the QEMUs, which are in outputs
     """
 
     def __init__(self, lab, guest=Guest(), preset='hybrid', can_run=2,
-                 disks=(), policy=(), beside=None, place=0):
+                 disks=(), policy=(), beside=None, place=0, trace=()):
         self.lab = lab
         self.guest = guest
         self.hosts = list(beside.hosts) if beside else \
@@ -90,11 +92,14 @@ class Nodes:
         self.folder.mkdir()
         self.file = self.folder / 'vm.conf'
         self._ports = 7000 + 100 * place
+        self._trace = trace
         self._can_run = can_run
         self._options = preset, disks, policy
         self.write(*self.hosts)
         self.supervisors = {host.name: Supervisor(self, host)
                             for host in self.hosts}
+        self.outputs = {host.name: self._follow_output(host)
+                        for host in self.hosts[:can_run] if trace}
         self.wait_status(lambda status: all(
             node['answers'] for node in status['nodes']))
 
@@ -115,10 +120,22 @@ class Nodes:
         self.wait_status(lambda status: all(
             node['answers'] for node in status['nodes']))
 
+    def _follow_output(self, host):
+        output = Follower(f'output of {host.name}',
+                          self.folder / f'{host.name}.output')
+        self.lab.followers.append(output)
+        host.spawn(['tail', '-q', '-F', '-s', '0.002', '-n', '+1',
+                    self.folder / host.name / 'output'],
+                   stdout=output.writer, stderr=subprocess.DEVNULL)
+        output.close_writer()
+        return output
+
     def _text(self, hosts, preset, disks, policy):
         options = [str(word) for word in self.guest.options()]
         given = dict(zip(options[::2], options[1::2]))
-        more = ' '.join(f'"{word}"' for word in paths.firmware_options())
+        more = ' '.join(f'"{word}"' for word in (
+            *paths.firmware_options(),
+            *(word for event in self._trace for word in ('-trace', event))))
         lines = [
             '[vm]', f'name={self.name}', f'memory={self.guest.memory}M',
             f'cpus={self.guest.smp}', f'machine={self.guest.machine}',
