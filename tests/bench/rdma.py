@@ -1,12 +1,12 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """
-make bench-rdma: commits of APUS over RDMA beside the same over TCP, in one
-guest whose kernel has RDMA in software.
+make bench-rdma: commits of APUS and syncs of PLOVER over RDMA beside the same
+over TCP, in one guest whose kernel has RDMA in software.
 
 That costs what a kernel's network costs, and more, so the times say nothing
 about RDMA hardware.  What carries over is counted: how many writes a commit
-takes.  Both take turns, in rounds.  FULL=1 in the environment: longer.
+or a sync takes.  Both take turns, in rounds.  FULL=1 in the environment: longer.
 """
 
 import json
@@ -31,10 +31,13 @@ SUBJECTS = ('tcp', 'rdma')
 # What a message and its answer cost, before anything is done with them.
 BARE = {'tcp': 'tcp-pingpong', 'rdma': 'rdma-pingpong'}
 PROGRAMS = (programs.TOOLS / 'apus-bench', programs.BUILT / 'rdma-pingpong',
+            programs.BUILT / 'page-transfer',
             TOP / 'build' / 'bench' / 'tcp-pingpong')
 # By the leader: over RDMA writes into the two others' memory, and records that
 # they wrote into its own; over TCP system calls.
 COUNTED = ('writes', 'reads')
+# Pages that a VM of 64 MiB writes between two syncs.
+DIRTY = (100, 1000)
 ADDRESSES = ('10.0.0.1', '10.0.0.2', '10.0.0.3')
 PATIENCE = 60
 
@@ -48,6 +51,17 @@ class Settings:
         self.warmup = 0.5
         self.seconds = 4 if full else 1.5
         self.rounds = 5 if full else 3
+        self.syncs = 200 if full else 40
+
+
+def finish(process, seconds):
+    """The JSON objects that @process prints."""
+    output = process.finish(PATIENCE + seconds)
+    if process.returncode:
+        raise RuntimeError(f'{process.args}: exit status '
+                           f'{process.returncode}:\n{output}')
+    return [json.loads(line) for line in output.splitlines()
+            if line.startswith('{')]
 
 
 def run(guest, life, settings):
@@ -60,13 +74,8 @@ def run(guest, life, settings):
     process = guest.spawn([
         *argv, '--json', f'--size={life.size}', f'--warmup={settings.warmup}',
         f'--duration={settings.seconds}'])
-    output = process.finish(PATIENCE + len(settings.inflight) *
-                            (settings.warmup + settings.seconds))
-    if process.returncode:
-        raise RuntimeError(f'{life}: exit status {process.returncode}:\n'
-                           f'{output}')
-    return [json.loads(line) for line in output.splitlines()
-            if line.startswith('{')]
+    return finish(process, len(settings.inflight) *
+                  (settings.warmup + settings.seconds))
 
 
 def lives(size):
@@ -82,6 +91,7 @@ class Bench:
         self.settings = settings
         self.points = {}    # (life, in flight) -> Point
         self.counts = {}    # the same -> what is counted -> of each round
+        self.syncs = {}     # (subject, pages) -> what each round found
         self._started = time.monotonic()
 
     def say(self, text):
@@ -93,9 +103,27 @@ class Bench:
         """Measure everything once."""
         for size in SIZES:
             for life in lives(size)[::1 if number % 2 else -1]:
-                told = [self._add(life, found)
-                        for found in run(guest, life, self.settings)]
+                try:
+                    measured = run(guest, life, self.settings)
+                except RuntimeError as error:   # on a machine that is too busy
+                    self.say(f'once more: {error}')
+                    measured = run(guest, life, self.settings)
+                told = [self._add(life, found) for found in measured]
                 self.say(f'round {number}, {life}: {", ".join(told)}')
+        for dirty in DIRTY:
+            for subject in SUBJECTS[::1 if number % 2 else -1]:
+                self._sync(guest, number, subject, dirty)
+
+    def _sync(self, guest, number, subject, dirty):
+        found, = finish(guest.spawn([
+            'page-transfer', *ADDRESSES[:2], f'--over={subject}',
+            '--pages=16384', f'--dirty={dirty}',
+            f'--syncs={self.settings.syncs}']), 60)
+        if not found['equal']:
+            raise RuntimeError(f'memory differs after syncs over {subject}')
+        self.syncs.setdefault((subject, dirty), []).append(found)
+        self.say(f'round {number}, syncs of {dirty} pages over {subject}: '
+                 f'{found["sync"]["median"]:,.0f} us')
 
     def _add(self, life, found):
         key = life, found['inflight']
@@ -128,6 +156,25 @@ def add_rows(report, bench):
                          {**params, 'what': name}, stats.median(counts))
 
 
+def add_syncs(report, bench):
+    """The rows of syncs."""
+    for (subject, dirty), rounds in bench.syncs.items():
+        params = {'dirty': dirty}
+        for metric in 'sync', 'staged':
+            report.summed(subject, 'sync', metric, 'us', params, {
+                'p50': stats.median([found[metric]['median']
+                                     for found in rounds]),
+                'p99': stats.median([found[metric]['p99']
+                                     for found in rounds]),
+                'n': sum(found['syncs'] for found in rounds)})
+        for side in 'leader', 'secondary':
+            for what in 'writes', 'calls', 'sleeps':
+                report.value(subject, 'sync', 'counted-of-sync', 'per sync',
+                             {**params, 'what': f'{side} {what}'},
+                             stats.median([found[side][what]
+                                           for found in rounds]))
+
+
 def add_text(report, settings):
     """The rows as text."""
     meta = report.meta
@@ -147,6 +194,14 @@ def add_text(report, settings):
                  ratio=tuple(BARE.values()))
     report.table('Throughput', 'throughput', lines, ('subject',),
                  ratio=SUBJECTS[::-1])
+    report.table('PLOVER: a sync of so many pages that differ, until the '
+                 'secondary has applied it', 'sync', ('dirty',), ('subject',),
+                 ('p50', 'p99'), ratio=SUBJECTS)
+    report.table('The same, until outputs may be released', 'staged',
+                 ('dirty',), ('subject',), ('p50', 'p99'), ratio=SUBJECTS)
+    report.table('Counted of a sync (writes: RDMA; calls: of the kernel for the '
+                 'connection)', 'counted-of-sync', ('dirty', 'what'),
+                 ('subject',))
     report.table('CPU time of a member, in the guest', 'cpu', lines,
                  ('subject', 'role'))
     report.table('Counted at the leader (rdma: what it wrote into the memory '
@@ -171,6 +226,7 @@ def main():
         for number in range(settings.rounds):
             bench.round(guest, number + 1)
     add_rows(report, bench)
+    add_syncs(report, bench)
     add_text(report, settings)
     bench.say(f'written: {report.write()}')
 

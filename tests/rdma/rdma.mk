@@ -15,13 +15,17 @@ build/rdma/agent: tests/rdma/guest/agent.c
 	    -Werror -static -s -o $@ $<
 
 $(rdma_programs): build/rdma/%: build/core/plain/tests/rdma/%.o \
-    build/core/plain/libunit.a \
     build/core/plain/libunit.a $(core_libraries:%=build/core/plain/lib%.a)
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  LINK    $@"; )$(CC) -o $@ $^ $(core_link) \
 	    -lrdmacm -libverbs
 
-# Beside what APUS does over RDMA, in bench-rdma.
+# For bench-rdma.
+build/rdma/page-transfer: build/core/plain/tests/rdma/page-transfer.o \
+    $(core_libraries:%=build/core/plain/lib%.a)
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  LINK    $@"; )$(CC) -o $@ $^ $(core_link)
+
 build/rdma/rdma-pingpong: build/core/plain/tests/bench/apus/rdma-pingpong.o \
     build/core/plain/libbench.a
 	@mkdir -p $(@D)
@@ -43,5 +47,5 @@ check-rdma: $(rdma_needs) ## APUS over RDMA, in guests; some minutes
 check-soak: check-rdma
 
 bench-rdma: qemu guest tools build/rdma/agent build/rdma/rdma-pingpong \
-    build/bench/tcp-pingpong build/packages-check
+    build/rdma/page-transfer build/bench/tcp-pingpong build/packages-check
 	@$(PYTHON) -B tests/bench/rdma.py
