@@ -20,7 +20,8 @@ test "$version" = "$packaged" ||
     die "this is Colony $version, its packages would be $packaged:" \
         "qemu/packaging/debian/changelog needs an entry"
 
-COLONY_TOP=$top dpkg-buildpackage -b -us -uc > "$folder/log" 2>&1 || {
+# -d: nothing is compiled here, so build-essential may be missing.
+COLONY_TOP=$top dpkg-buildpackage -d -b -us -uc > "$folder/log" 2>&1 || {
     tail -n 30 "$folder/log" >&2
     die "dpkg-buildpackage failed; all it said: $folder/log"
 }
