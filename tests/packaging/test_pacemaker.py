@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """
 The agent under ocf-tester, and in a cluster of three machines with the real
-corosync and pacemaker; the VM is still that of fake/colony.
+corosync and pacemaker; the VM is that of fake/colony, and in the end a real
+one.
 """
 
 import json
@@ -10,8 +11,12 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
+from colony_test import guest as guest_module
 from colony_test import sandbox
+from colony_test.guest import ADDRESS
 from colony_test.lab import Lab
+from colony_test.redis import Redis, Writer
+from colony_test.service import disk_images, redis_guest
 from machines import Machine, TOP, wait
 
 pytestmark = pytest.mark.soak
@@ -35,7 +40,7 @@ CIB = """
     <primitive id="web" class="ocf" provider="colony" type="colony">
       <instance_attributes id="i">
         <nvpair id="i1" name="config" value="/shared/vm.conf"/>
-        <nvpair id="i2" name="binary" value="/shared/colony"/>
+        <nvpair id="i2" name="binary" value="{binary}"/>
         <nvpair id="i3" name="user" value="root"/>
       </instance_attributes>
       <operations>
@@ -115,10 +120,13 @@ def test_ocf_tester_is_content(system, lab):
 class Cluster:
     """Three machines, and what Pacemaker says of the resource."""
 
+    binary = "/shared/colony"
+
     def __init__(self, lab, system):
-        self.shared = make_vm(lab.folder / "shared")
+        self.shared = self.make_shared(lab)
         self.machines = {name: Machine(lab, system, name, self.shared)
                          for name in NAMES}
+        self.make_ready()
         nodes = "".join(
             f" node {{\n  ring0_addr: {machine.host.address}\n"
             f"  nodeid: {number}\n  name: {machine.name}\n }}\n"
@@ -139,7 +147,14 @@ class Cluster:
         self.run = self.machines["two"].run
         wait(lambda: len(self.online()) == 3, 120)
         self.run("cibadmin", "--replace", "--scope", "configuration",
-                 "--xml-pipe", stdin=CIB)
+                 "--xml-pipe", stdin=CIB.format(binary=self.binary))
+
+    def make_shared(self, lab):
+        """What all machines see in /shared."""
+        return make_vm(lab.folder / "shared")
+
+    def make_ready(self):
+        """The machines are there, and nothing runs on them."""
 
     def monitor(self):
         done = self.run("crm_mon", "--one-shot", "--output-as=xml",
@@ -263,3 +278,100 @@ def test_a_machine_dies(cluster):
     cluster.wait_promoted(second, ["vote"])
     assert "switchover" not in cluster.verbs()
     assert not cluster.failures()
+
+
+# --- the real colony, and a real guest ----------------------------------------
+
+class RealCluster(Cluster):
+    """The same with what the packages have, and a VM with a disk."""
+
+    binary = "/usr/bin/colony"
+
+    def make_shared(self, lab):
+        folder = lab.folder / "shared"
+        folder.mkdir()
+        self.guest = redis_guest(disk=True)
+        for number, image in enumerate(disk_images(lab)):
+            shutil.copy(image, folder / f"{NAMES[number]}.img")
+        return folder
+
+    def make_ready(self):
+        options = [str(word) for word in self.guest.options()]
+        given = dict(zip(options[::2], options[1::2]))
+        lines = ["[vm]", "name=web", f"memory={self.guest.memory}M",
+                 f"machine={self.guest.machine}", "accel=tcg", "cpu=max",
+                 f"append={given['-append']}"]
+        for key in ("kernel", "initrd"):
+            shutil.copy(given[f"-{key}"], self.shared / key)
+            lines.append(f"{key}=/shared/{key}")
+        lines += ["[nic net0]", "bridge=br0", f"mac={self.guest.mac}",
+                  "[disk vda]"]
+        lines += [f"file.{name}=/shared/{name}.img" for name in NAMES[:2]]
+        for name, machine in self.machines.items():
+            lines += [f"[node {name}]", f"host={machine.host.address}",
+                      f"directory=/shared/{name}"]
+        lines += ["can-run=no", "[policy]", "timeout=800ms", ""]
+        (self.shared / "vm.conf").write_text("\n".join(lines))
+
+    def group(self):
+        """As colony tells it: health, leader, secondary."""
+        done = self.run("colony", "status", "--json", "/shared/vm.conf",
+                        check=False)
+        return json.loads(done.stdout) if done.stdout else {}
+
+    def wait_settled(self, leader=None):
+        """Until it is protected, and Pacemaker knows who leads: who does."""
+        def who_leads():
+            group, roles = self.group(), self.roles()
+            promoted = [node for node, role in roles.items()
+                        if role in ("Promoted", "Master")]
+            return (group.get("health") == "protected" and len(roles) == 3 and
+                    promoted == [group["leader"]] and
+                    leader in (None, group["leader"]) and group["leader"])
+        return wait(who_leads, 240)
+
+
+@pytest.fixture(name="real")
+def fixture_real(lab, debian, system):
+    guest = redis_guest(disk=True)
+    if guest_module.why_not(guest):
+        pytest.skip(guest_module.why_not(guest))
+    debian.install(*(f"/deb/{path.name}" for kind in ("colony-qemu", "apusd")
+                     for path in (debian.folder / "deb").glob(f"{kind}_*")))
+    client = lab.add_host("client")
+    real = RealCluster(lab, system)
+    return real, client
+
+
+def test_pacemaker_steers_a_real_vm(real):
+    """No write is lost, and no connection, whatever Pacemaker does."""
+    cluster, client = real
+    first = cluster.wait_settled()
+    second = other_than(first)
+    wait(lambda: is_served(client), 120)
+    writer = Writer(client, ADDRESS)
+    writer.wait_progress(50)
+
+    cluster.run("crm_resource", "--move", "--promoted", "--resource",
+                "web-clone", "--node", second, check=False)
+    cluster.wait_settled(second)
+    cluster.run("crm_resource", "--clear", "--resource", "web-clone")
+    writer.wait_progress(50)
+
+    cluster.run = cluster.machines[first].run
+    cluster.machines[second].kill()
+    wait(lambda: cluster.group().get("leader") == first)
+    cluster.wait_promoted(first, ["vote"])
+    writer.wait_progress(50)
+    writer.stop()
+    assert not writer.broken
+    assert not writer.lost(Redis(client, ADDRESS))
+    assert not cluster.failures()
+
+
+def is_served(client):
+    try:
+        Redis(client, ADDRESS, timeout=1).call("PING")
+    except OSError:
+        return False
+    return True
