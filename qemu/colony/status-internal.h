@@ -4,7 +4,8 @@
  * One file each:
  *
  *   report.c           who leads, and how it is with the VM
- *   status-why.c       the sentences: why it is so, what each node does
+ *   status-words.c     the sentences: what each node does
+ *   status-why.c       and why it is so with the VM
  *   status-warnings.c  what else is not as it should be
  *   status-text.c      for humans
  *   status-json.c      for programs
@@ -78,11 +79,15 @@ const char *status_role_name(StatusRole role);
 const char *status_health_name(ColonyHealth health);
 
 /* status-why.c; what is returned is the caller's */
-void status_tell_node(const ColonyStatus *status, StatusNode *node);
 char *status_why_unprotected(const ColonyStatus *status);
 char *status_why_held(const ColonyStatus *status);
 char *status_why_leaderless(const ColonyStatus *status);
 char *status_why_unknown(const ColonyStatus *status);
+
+/* status-words.c; what is returned is the caller's, if it is not const */
+void status_tell_node(const ColonyStatus *status, StatusNode *node);
+/* What runs there: QEMU or apusd. */
+const char *status_program(const StatusNode *node);
 char *status_task_text(const ColonyStatus *status, const StatusNode *node);
 /* Words of the group of @node, with names instead of numbers. */
 char *status_with_names(const ColonyStatus *status, const StatusNode *node,
