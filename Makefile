@@ -216,7 +216,7 @@ help: ## this text
 clean: ## removes what was built, keeps the configuration and the sources
 	rm -rf build/bin build/core build/qemu build/stock/bin build/stock/qemu \
 	    build/guest build/check build/fuzz build/bench build/docs build/doctrees \
-	    build/man build/deb
+	    build/man build/deb build/upgrade
 
 distclean: ## removes build/, as in a fresh clone
 	rm -rf build

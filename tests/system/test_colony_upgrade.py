@@ -86,13 +86,14 @@ def named(build):
     return version, None if version == '0.1' else version
 
 
-@pytest.mark.parametrize('before, after', [
-    ('present', 'next'), ('next', 'present'),
-    ('old', 'present'), ('present', 'old')])
-def test_an_upgrade(lab, client, before, after):
+@pytest.mark.parametrize('before, after, preset', [
+    ('present', 'next', 'hybrid'), ('next', 'present', 'hybrid'),
+    ('old', 'present', 'hybrid'), ('present', 'old', 'hybrid'),
+    ('old', 'present', 'plover')])
+def test_an_upgrade(lab, client, before, after, preset):
     """And the way back."""
     before, after = build_of(lab, before), build_of(lab, after)
-    nodes, crowd = start(lab, client, before)
+    nodes, crowd = start(lab, client, before, preset=preset)
     old, new = named(before), named(after)
     status = nodes.status()
     leader, secondary = status['leader'], status['secondary']
