@@ -136,6 +136,31 @@ static void a_beat_asks_for_it(Nodes *f, gconstpointer unused G_GNUC_UNUSED)
     g_assert_cmpuint(f->node[1].disconnects, ==, 0);
 }
 
+static void a_snapshot_asks_for_it(Nodes *f,
+    gconstpointer unused G_GNUC_UNUSED)
+{
+    ApusTransport *transport = f->node[1].transport;
+    ApusMessage message = append(f, 1, 3, 5, 0);
+
+    message.type = APUS_MESSAGE_SNAPSHOT;
+    message.install = (ApusInstall) {
+        .snapshot = {
+            .index = 9,
+            .term = 4,
+            .members = f->members,
+        },
+    };
+    for (unsigned i = 0; i < f->members.count; i++) {
+        message.install.snapshot.members.member[i].can_run = TRUE;
+    }
+    transport->ops->send(transport, &message);
+    g_assert_false(is_ready(f, 1, 3));
+    nodes_until(f, granted(f, 1, 3) == 5);
+    g_assert_true(is_ready(f, 1, 3));
+    g_assert_cmpint(f->node[3].last.type, ==, APUS_MESSAGE_SNAPSHOT);
+    must_arrive(f, 1, 3, 5);
+}
+
 static void a_leader_has_it_at_each_follower(Nodes *f,
     gconstpointer unused G_GNUC_UNUSED)
 {
@@ -437,6 +462,7 @@ int main(int argc, char **argv)
         bytes[i] = i * 2654435761u >> 11;
     }
     ADD(a_beat_asks_for_it);
+    ADD(a_snapshot_asks_for_it);
     ADD(a_leader_has_it_at_each_follower);
     ADD(a_leader_of_the_past_does_not_get_it);
     ADD(who_was_elected_again_keeps_its_connection);

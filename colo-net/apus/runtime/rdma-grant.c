@@ -5,10 +5,11 @@
  * link at a time, and for one term. A leader that has no grant for its term
  * sends its beat instead, without entries, as mail. The core has that to
  * answer, with a newer term if there is one; and it shows that its sender
- * leads, so who does not lead a term of the past is granted the lane. fence()
- * takes it away before a vote is given. Whatever an older leader writes after
- * that is kept out by the adapter, and its link ends; and nothing that it wrote
- * before and that was not yet taken out of the lane is ever taken.
+ * leads, as does a SNAPSHOT, which is mail in any case; so who does not lead a
+ * term of the past is granted the lane. fence() takes it away before a vote is
+ * given. Whatever an older leader writes after that is kept out by the adapter,
+ * and its link ends; and nothing that it wrote before and that was not yet taken
+ * out of the lane is ever taken.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -25,13 +26,13 @@ gboolean rdma_connection_send(MeshConnection *mesh, const ApusMessage *message,
     ApusMessage sent = *message;
     MeshFrame frame;
 
+    if (rdma_is_of_leader(message) && connection->term != message->term) {
+        /* What waits is of a term in which we do not lead any more. */
+        connection->term = message->term;
+        rdma_lane_forget(&connection->lane[RDMA_LOG].out);
+        connection->lane[RDMA_LOG].full = FALSE;
+    }
     if (message->type == APUS_MESSAGE_APPEND) {
-        if (connection->term != message->term) {
-            /* What waits is of a term in which we do not lead any more. */
-            connection->term = message->term;
-            rdma_lane_forget(&connection->lane[RDMA_LOG].out);
-            connection->lane[RDMA_LOG].full = FALSE;
-        }
         if (connection->granted == message->term) {
             lane = RDMA_LOG;
         } else {

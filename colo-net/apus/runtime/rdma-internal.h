@@ -45,7 +45,7 @@ typedef struct {
     RdmaLane lane[VERBS_LANES];
     gboolean spoke; /* since the last look at whether the other one lives */
 
-    uint64_t term; /* of the newest APPEND; 0: none yet */
+    uint64_t term; /* in which we led last, as this one heard; 0: never */
     uint64_t granted; /* the other's log lane is ours for this term; 0: no */
     uint64_t grants; /* our log lane is the other's for this term; 0: no */
 } RdmaConnection;
@@ -134,6 +134,13 @@ gboolean rdma_connection_send(MeshConnection *connection,
 gboolean rdma_connection_ready(const MeshConnection *connection);
 /* The other side has granted us its log lane for @term, or has not (0). */
 void rdma_granted(RdmaConnection *connection, uint64_t term);
+/* Only a leader says such a thing. */
+static inline gboolean rdma_is_of_leader(const ApusMessage *message)
+{
+    return message->type == APUS_MESSAGE_APPEND ||
+           message->type == APUS_MESSAGE_SNAPSHOT;
+}
+
 /* May @message come in @lane? FALSE: the connection was closed. */
 gboolean rdma_admits(RdmaConnection *connection, unsigned lane,
                      const ApusMessage *message);

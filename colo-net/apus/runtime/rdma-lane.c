@@ -204,7 +204,7 @@ static size_t take_frames(RdmaConnection *connection, unsigned lane,
             !goes_on(connection, lane)) {
             return size;
         }
-        if (lane == RDMA_MAIL && message.type == APUS_MESSAGE_APPEND) {
+        if (lane == RDMA_MAIL && rdma_is_of_leader(&message)) {
             rdma_grant_ask(connection, message.term);
         }
     }
