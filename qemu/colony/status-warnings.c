@@ -169,12 +169,25 @@ static void warn_own(ColonyStatus *status, const StatusNode *node)
 
 /* --- syncs, disks, verification ------------------------------------------ */
 
+/* Asked for, and not had: @what goes over TCP. */
+static void warn_rdma(ColonyStatus *status, const StatusNode *node,
+                      JsonObject *part, const char *what)
+{
+    const char *error = colony_json_string(part, "rdma-error");
+
+    if (error) {
+        warn(status, "rdma", node, g_strdup_printf(
+            "%s of %s: not by RDMA: %s", what, node->node->name, error));
+    }
+}
+
 static void warn_sync(ColonyStatus *status, const StatusNode *node)
 {
     JsonObject *plover = colony_json_object(node->report, "plover");
     const char *error = colony_json_string(plover, "error");
     double age = status_number(plover, "age", 0);
 
+    warn_rdma(status, node, plover, "syncs");
     if (node != status->leader || !status->secondary) {
         return;
     }
@@ -198,6 +211,8 @@ static void warn_disk(ColonyStatus *status, const StatusNode *node,
 {
     const char *error = colony_json_string(disk, "error");
     const char *id = colony_json_string(disk, "disk");
+
+    warn_rdma(status, node, disk, id ? id : "a disk");
 
     /* While it is brought up to date, and written back, that is normal. */
     if (colony_json_boolean(disk, "partial", FALSE) &&

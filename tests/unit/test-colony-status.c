@@ -522,6 +522,16 @@ static const Situation situations[] = {
         .health = COLONY_PROTECTED, .leader = "a", .secondary = "b",
         .warning = "sync-failed", .says = "not completed: b has no memory",
     }, {
+        .name = "syncs-not-by-rdma",
+        .changes = { { 'b', "plover.rdma-error", "\"no device\"" } },
+        .health = COLONY_PROTECTED, .leader = "a", .secondary = "b",
+        .warning = "rdma", .says = "syncs of b: not by RDMA: no device",
+    }, {
+        .name = "disk-not-by-rdma",
+        .changes = { { 'a', "gannet.0.rdma-error", "\"no device\"" } },
+        .health = COLONY_PROTECTED, .leader = "a", .secondary = "b",
+        .warning = "rdma", .says = "of a: not by RDMA: no device",
+    }, {
         .name = "guest-does-not-power-off",
         .changes = { { 'a', "supervisor.wanted", "\"down\"" } },
         .health = COLONY_PROTECTED, .leader = "a", .secondary = "b",
