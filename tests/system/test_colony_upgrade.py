@@ -10,7 +10,9 @@ import pytest
 
 from colony_test import builds
 from colony_test.crowd import Crowd
+from colony_test.guest import ADDRESS
 from colony_test.nodes import Nodes
+from colony_test.redis import Redis
 from colony_test.service import disk_images, redis_guest
 
 pytestmark = pytest.mark.soak
@@ -164,6 +166,32 @@ def test_a_newer_one_leads_an_older_one(lab, client, older):
     crowd.wait_each()
     crowd.stop()
     crowd.judge()
+
+
+@pytest.mark.parametrize('older', ['present', 'old'])
+def test_power_is_lost_in_the_middle(lab, client, older):
+    """Hosts of two releases find out together whose disks are the newest."""
+    older = build_of(lab, older)
+    newer = build_of(lab, 'next' if older == builds.PRESENT else 'present')
+    nodes, crowd = start(lab, client, older)
+    crowd.stop()
+    crowd.judge()
+    Redis(client, ADDRESS).call('SET', 'key', 'value')
+    status = nodes.status()
+    nodes.install(newer, status['secondary'])
+    status = nodes.wait_protected()
+    for supervisor in nodes.supervisors.values():
+        supervisor.kill()
+    for name in nodes.places:
+        nodes.kill_process(status, name)
+    for supervisor in nodes.supervisors.values():
+        supervisor.start()
+    nodes.wait_served(client)
+    assert Redis(client, ADDRESS).wait_loaded().call('GET', 'key') == b'value'
+    status = nodes.wait_protected(timeout=120)
+    programs = nodes.programs(status)
+    assert sorted(programs.values(), key=str) == sorted(
+        [named(older), named(older), named(newer)], key=str)
 
 
 def test_other_devices_are_refused(lab, client):
