@@ -98,6 +98,7 @@ struct VerbsLink {
     struct ibv_qp *qp;
     unsigned inline_most;
     gboolean armed;
+    enum ibv_wc_status broken; /* why a write failed, first of all */
     gboolean flushed; /* work requests came back undone, without a reason */
 
     VerbsIn in[VERBS_LANES];

@@ -116,6 +116,13 @@ static size_t bytes_kept(unsigned lane, gboolean own)
     return own || lane > 0 ? 0 : RESERVE * VERBS_RECORD_UNIT;
 }
 
+/* What has come is still handed out, but nothing goes any more. */
+static gboolean is_ending(const VerbsLink *link)
+{
+    return link->failed || link->disconnected || link->flushed ||
+           link->broken != IBV_WC_SUCCESS;
+}
+
 static gboolean has_room(const VerbsLink *link, unsigned lane, size_t size,
                          gboolean own)
 {
@@ -156,7 +163,7 @@ gboolean verbs_link_say(VerbsLink *link, VerbsRecordKind kind,
 {
     VerbsPiece piece = { data, size };
 
-    return has_room(link, 0, size, TRUE) &&
+    return !is_ending(link) && has_room(link, 0, size, TRUE) &&
            record(link, 0, kind, &piece, 1, size);
 }
 
@@ -167,7 +174,7 @@ VerbsSent verbs_send(VerbsLink *link, unsigned lane, const VerbsPiece *pieces,
     size_t size = 0;
 
     g_assert(lane < VERBS_LANES && !link->detached);
-    if (link->failed || link->state > LINK_OPEN) {
+    if (is_ending(link) || link->state > LINK_OPEN) {
         return VERBS_GONE;
     }
     if (link->state < LINK_OPEN) {
@@ -197,7 +204,7 @@ size_t verbs_lane_room(const VerbsLink *link, unsigned lane)
 {
     const VerbsOut *out = &link->out[lane];
 
-    if (link->failed || link->state != LINK_OPEN || !out->granted ||
+    if (is_ending(link) || link->state != LINK_OPEN || !out->granted ||
         slots(link) < slots_kept(FALSE) + 2) {
         return 0;
     }
@@ -207,11 +214,11 @@ size_t verbs_lane_room(const VerbsLink *link, unsigned lane)
 
 /* --- completions ---------------------------------------------------------- */
 
-static void send_failed(VerbsLink *link, const struct ibv_wc *wc)
+static void send_failed(VerbsLink *link)
 {
-    const char *status = ibv_wc_status_str(wc->status);
+    const char *status = ibv_wc_status_str(link->broken);
 
-    switch (wc->status) {
+    switch (link->broken) {
     case IBV_WC_REM_ACCESS_ERR:
     case IBV_WC_REM_INV_REQ_ERR:
     case IBV_WC_REM_OP_ERR:
@@ -246,7 +253,9 @@ static void completed(VerbsLink *link, const struct ibv_wc *wc, uint64_t now)
                         "it tried to write where it may not (%s)",
                         ibv_wc_status_str(wc->status));
     } else if (wc->status != IBV_WC_SUCCESS) {
-        send_failed(link, wc);
+        if (link->broken == IBV_WC_SUCCESS) {
+            link->broken = wc->status;
+        }
     } else if (wc->wr_id > 0) {
         link->completed = wc->wr_id;
     } else {
@@ -271,7 +280,7 @@ static gboolean look_at_completions(VerbsLink *link, uint64_t now)
     for (int i = 0; i < n; i++) {
         completed(link, &wc[i], now);
     }
-    if (link->consumed >= BATCH && !link->failed && !link->flushed) {
+    if (link->consumed >= BATCH && !is_ending(link)) {
         if (!verbs_queue_receive(link, link->consumed)) {
             verbs_link_fail(link, VERBS_END_LOCAL, "cannot post receives");
         }
@@ -339,15 +348,13 @@ static void look_at_deadline(VerbsLink *link, uint64_t now)
 /* Its user has left: what was sent goes first. */
 static void drain(VerbsLink *link, uint64_t now)
 {
-    if (link->state == LINK_OPEN && !link->failed && !link->flushed &&
-        !link->disconnected && link->posted > link->completed &&
-        verbs_queue_mark(link)) {
+    if (link->state == LINK_OPEN && !is_ending(link) &&
+        link->posted > link->completed && verbs_queue_mark(link)) {
         link->state = LINK_DRAINS;
         link->deadline = now + 2 * link->host->config.ack_timeout;
     } else if (link->state < LINK_DRAINS ||
                (link->state == LINK_DRAINS &&
-                (link->failed || link->flushed ||
-                 link->posted == link->completed))) {
+                (is_ending(link) || link->posted == link->completed))) {
         verbs_link_finish(link);
     }
 }
@@ -355,15 +362,17 @@ static void drain(VerbsLink *link, uint64_t now)
 /* @more may be there, which comes first. */
 static void look_at_end(VerbsLink *link, gboolean more)
 {
-    if (link->flushed && !link->failed) {
+    if (link->state == LINK_LEAVES && link->disconnected) {
+        verbs_link_finish(link);
+    } else if (is_ending(link) && more && !link->failed) {
+        link->host->urgent = TRUE;
+    } else if (link->broken != IBV_WC_SUCCESS) {
+        send_failed(link);
+    } else if (link->flushed && !link->failed) {
         /* The adapter may say why. */
         verbs_device_work(link->device);
         verbs_link_fail(link, VERBS_END_INTRUDER,
                         "the queue pair was broken by what it wrote");
-    } else if (link->disconnected && link->state == LINK_LEAVES) {
-        verbs_link_finish(link);
-    } else if (link->disconnected && more) {
-        link->host->urgent = TRUE;
     } else if (link->disconnected) {
         verbs_link_fail(link, VERBS_END_CLOSED, "it has closed");
     }
@@ -383,7 +392,7 @@ gboolean verbs_link_work(VerbsLink *link, uint64_t now)
         link->host->urgent = TRUE;
     }
     look_at_end(link, worked);
-    if (link->state == LINK_OPEN && !link->failed && !link->detached) {
+    if (link->state == LINK_OPEN && !is_ending(link) && !link->detached) {
         verbs_gates_tell(link);
         say_credit(link);
         tell_room(link);

@@ -780,6 +780,13 @@ unsigned fake_verbs_held(VerbsLink *link)
     return g_queue_get_length(&qp_of(link)->wire);
 }
 
+void fake_verbs_lose(VerbsLink *link)
+{
+    LOCK();
+
+    write_free(g_queue_pop_head(&qp_of(link)->wire));
+}
+
 void fake_verbs_fail_next(VerbsLink *link, enum ibv_wc_status status)
 {
     LOCK();

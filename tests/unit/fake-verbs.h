@@ -32,6 +32,8 @@ void fake_verbs_hold(VerbsLink *link);
  */
 void fake_verbs_release(VerbsLink *link, unsigned n);
 unsigned fake_verbs_held(VerbsLink *link);
+/* The first of them gets lost, which a real fabric does not do. */
+void fake_verbs_lose(VerbsLink *link);
 
 /* What becomes of the next write that goes off from @link: */
 /* it fails with @status, which breaks its queue pair; */

@@ -6,6 +6,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 
 #include "colo-net/verbs/internal.h"
@@ -133,6 +134,151 @@ static void what_is_on_the_way_is_bounded(
     verbs_pair_until(&f->pair, f->pair.b.rooms > 0);
     verbs_pair_until(&f->pair, g_queue_get_length(&f->pair.a.got) == sent);
     g_assert_cmpuint(f->pair.b.closed, ==, 0);
+}
+
+static void what_was_sent_is_waited_for_before_a_close(
+    Fixture *f, gconstpointer unused G_GNUC_UNUSED)
+{
+    VerbsSide *a = &f->pair.a, *b = &f->pair.b;
+    VerbsLink *link;
+
+    verbs_pair_connect(&f->pair);
+    link = b->link;
+    fake_verbs_hold(link);
+    verbs_side_say(b, 0, "good bye");
+    verbs_link_close(link);
+    b->link = NULL;
+    verbs_pair_settle(&f->pair);
+    g_assert_cmpuint(a->closed, ==, 0);
+    g_assert_cmpuint(verbs_host_deadline(b->host), >, 0);
+    fake_verbs_release(link, 2);
+    verbs_pair_until(&f->pair, a->closed > 0);
+    verbs_side_expect_text(a, 0, "good bye");
+    verbs_side_expect_end(a, VERBS_END_CLOSED);
+}
+
+/* But not for ever. */
+static void what_is_never_confirmed_is_left_behind(
+    Fixture *f, gconstpointer unused G_GNUC_UNUSED)
+{
+    verbs_pair_connect(&f->pair);
+    fake_verbs_hold(f->pair.b.link);
+    verbs_side_say(&f->pair.b, 0, "good bye");
+    verbs_link_close(f->pair.b.link);
+    f->pair.b.link = NULL;
+    verbs_pair_until(&f->pair, f->pair.a.closed > 0);
+    g_assert_true(g_queue_is_empty(&f->pair.a.got));
+    verbs_pair_until(&f->pair, f->pair.b.host->links->len == 0);
+}
+
+/* More than is looked at in one round, and the other side has gone. */
+static void all_is_read_before_the_end(Fixture *f,
+                                       gconstpointer unused G_GNUC_UNUSED)
+{
+    VerbsSide *a = &f->pair.a, *b = &f->pair.b;
+    unsigned sent = 0;
+
+    verbs_pair_stop(&f->pair);
+    f->config.lanes[0].size = 1 << 20;
+    verbs_pair_start(&f->pair, &f->config, &f->config, HERE);
+    verbs_pair_connect(&f->pair);
+    for (unsigned idle = 0; idle < 3;) {
+        if (verbs_side_say(b, 0, "x") == VERBS_SENT) {
+            sent++;
+        } else {
+            idle = verbs_host_work(b->host, FALSE) ? 0 : idle + 1;
+        }
+    }
+    g_assert_cmpuint(sent, >, 10000);
+    verbs_link_close(b->link);
+    b->link = NULL;
+    while (verbs_host_work(b->host, TRUE) ||
+           verbs_host_deadline(b->host) == 1) {
+        continue;
+    }
+    verbs_pair_until(&f->pair, a->closed > 0);
+    g_assert_cmpuint(g_queue_get_length(&a->got), ==, sent);
+}
+
+/* --- sleeping ------------------------------------------------------------- */
+
+static gboolean is_ready(const VerbsSide *side)
+{
+    struct pollfd fd = { verbs_host_fd(side->host), POLLIN, 0 };
+
+    return poll(&fd, 1, 0) == 1;
+}
+
+/* Until it has nothing to do and may sleep. */
+static void fall_asleep(VerbsSide *side)
+{
+    unsigned rounds = 0;
+
+    while (verbs_host_work(side->host, is_ready(side)) ||
+           !verbs_host_arm(side->host)) {
+        g_assert_cmpuint(++rounds, <, 100);
+    }
+    g_assert_false(is_ready(side));
+}
+
+static void who_sleeps_is_woken(Fixture *f,
+                                gconstpointer unused G_GNUC_UNUSED)
+{
+    VerbsCounters counters;
+    uint64_t before;
+
+    verbs_pair_connect(&f->pair);
+    verbs_pair_settle(&f->pair);
+    verbs_host_counters(f->pair.a.host, &counters);
+    before = counters.events;
+    for (unsigned i = 0; i < 5; i++) {
+        fall_asleep(&f->pair.a);
+        verbs_side_say(&f->pair.b, 0, "wake up");
+        g_assert_true(is_ready(&f->pair.a));
+        g_assert_true(verbs_host_work(f->pair.a.host, TRUE));
+        verbs_side_expect_text(&f->pair.a, 0, "wake up");
+    }
+    verbs_host_counters(f->pair.a.host, &counters);
+    g_assert_cmpuint(counters.events - before, ==, 5);
+}
+
+/* It has come while nobody had asked for an event. */
+static void nothing_is_slept_over(Fixture *f,
+                                  gconstpointer unused G_GNUC_UNUSED)
+{
+    verbs_pair_connect(&f->pair);
+    verbs_pair_settle(&f->pair);
+    for (unsigned i = 0; i < 5; i++) {
+        verbs_side_say(&f->pair.b, 0, "wake up");
+        g_assert_true(!verbs_host_arm(f->pair.a.host) ||
+                      is_ready(&f->pair.a));
+        verbs_host_work(f->pair.a.host, is_ready(&f->pair.a));
+        verbs_side_expect_text(&f->pair.a, 0, "wake up");
+        fall_asleep(&f->pair.a);
+        verbs_side_say(&f->pair.b, 0, "and again");
+        verbs_host_work(f->pair.a.host, TRUE);
+        verbs_side_expect_text(&f->pair.a, 0, "and again");
+    }
+}
+
+/* For a while after something came, or for ever. */
+static void who_polls_does_not_sleep(Fixture *f,
+                                     gconstpointer unused G_GNUC_UNUSED)
+{
+    uint64_t came;
+
+    verbs_pair_stop(&f->pair);
+    f->config.poll = 20000000;
+    verbs_pair_start(&f->pair, &f->config, &f->config, HERE);
+    verbs_pair_connect(&f->pair);
+    verbs_pair_settle(&f->pair);
+    verbs_side_say(&f->pair.b, 0, "x");
+    came = verbs_now();
+    g_assert_true(verbs_host_work(f->pair.a.host, FALSE));
+    while (!verbs_host_arm(f->pair.a.host)) {
+        verbs_host_work(f->pair.a.host, FALSE);
+    }
+    g_assert_cmpuint(verbs_now() - came, >=, f->config.poll);
 }
 
 /* --- records that are none ------------------------------------------------ */
@@ -315,6 +461,28 @@ static void a_caller_that_says_nothing_is_late(
     g_assert_cmpuint(a->opened, ==, 0);
 }
 
+/* Lanes are what a caller has to begin with. */
+static void a_caller_that_begins_with_something_else_is_garbage(
+    Fixture *f, gconstpointer unused G_GNUC_UNUSED)
+{
+    VerbsSide *b = &f->pair.b;
+    VerbsCredit credit;
+
+    verbs_pair_call(&f->pair, "x");
+    while (b->link->state != LINK_CONNECT) {
+        verbs_host_work(b->host, TRUE);
+    }
+    fake_verbs_hold(b->link);
+    verbs_pair_until(&f->pair, b->opened > 0);
+    fake_verbs_lose(b->link);
+    b->link->out[0].ring.written = 0;
+    credit = credit_of(b->link);
+    forge(b, 0, VERBS_RECORD_DATA, &credit, "x", 1);
+    fake_verbs_release(b->link, 1);
+    expect_garbage(f);
+    g_assert_cmpuint(f->pair.a.opened, ==, 0);
+}
+
 /* Someone who was never granted the lane writes into it. */
 static void an_intruder_is_kept_out(Fixture *f,
                                     gconstpointer unused G_GNUC_UNUSED)
@@ -437,6 +605,82 @@ static void a_new_grant_sees_nothing_of_the_old_one(
         verbs_pair_until(&f->pair, !b->granted);
         g_assert_true(g_queue_is_empty(&a->got));
     }
+    g_assert_cmpuint(a->closed + b->closed, ==, 0);
+}
+
+/* What was announced for the old grant says nothing of the new one. */
+static void old_announcements_are_not_of_the_new_grant(
+    Fixture *f, gconstpointer unused G_GNUC_UNUSED)
+{
+    VerbsSide *a = &f->pair.a, *b = &f->pair.b;
+    g_autoptr(GError) error = NULL;
+
+    verbs_pair_connect(&f->pair);
+    for (unsigned i = 0; i < 10; i++) {
+        VerbsLink *link = a->link;
+
+        grant(f, i);
+        a->keep = i % 2;
+        verbs_side_say(b, 1, "first");
+        verbs_side_say(b, 1, "second");
+        if (a->keep) {
+            /* Both are announced, and one was handed out. */
+            verbs_host_work(a->host, TRUE);
+            verbs_side_expect_text(a, 1, "first");
+        }
+        verbs_revoke(link, 1);
+        if (a->keep) {
+            g_assert_false(verbs_grant(link, 1, i, &error));
+            g_clear_error(&error);
+            verbs_done(link, 1);
+            a->keep = FALSE;
+        }
+        g_assert_true(verbs_grant(link, 1, 100 + i, &error));
+        verbs_pair_until(&f->pair, b->ticket == 100 + i);
+        g_assert_true(g_queue_is_empty(&a->got));
+        verbs_side_say(b, 1, "third");
+        verbs_pair_until(&f->pair, !g_queue_is_empty(&a->got));
+        verbs_side_expect_text(a, 1, "third");
+        verbs_revoke(link, 1);
+        verbs_pair_until(&f->pair, !b->granted);
+    }
+    g_assert_cmpuint(a->closed + b->closed, ==, 0);
+}
+
+/* What cannot be told yet is not told by halves, in a record's header. */
+static void a_revocation_waits_to_be_told(Fixture *f,
+                                          gconstpointer unused G_GNUC_UNUSED)
+{
+    g_autoptr(GBytes) data = verbs_record_make(1, PAIR_RING / 8);
+    VerbsSide *a = &f->pair.a, *b = &f->pair.b;
+    struct sockaddr_storage bound;
+    g_autoptr(GError) error = NULL;
+
+    verbs_side_listen(b, HERE, &bound);
+    verbs_pair_connect(&f->pair);
+    grant(f, 1);
+    g_assert_true(verbs_grant(b->link, 1, 1, &error));
+    verbs_pair_until(&f->pair, a->granted);
+    verbs_side_say(b, 1, "x");
+    verbs_pair_settle(&f->pair);
+    verbs_side_expect_text(a, 1, "x");
+    while (verbs_side_send(a, 0, data) == VERBS_SENT) {
+        continue;
+    }
+    while (verbs_side_say(a, 0, "x") == VERBS_SENT) {
+        continue;
+    }
+    while (a->link->in[1].told == a->link->in[1].number) {
+        verbs_revoke(a->link, 1);
+        if (a->link->in[1].told == 0) {
+            g_assert_true(verbs_grant(a->link, 1, 2, &error));
+        }
+        if (a->link->in[1].told > 0 && !a->link->in[1].granted) {
+            break;
+        }
+    }
+    g_assert_cmpint(verbs_side_say(a, 1, "log"), ==, VERBS_SENT);
+    verbs_pair_settle(&f->pair);
     g_assert_cmpuint(a->closed + b->closed, ==, 0);
 }
 
@@ -775,6 +1019,13 @@ int main(int argc, char **argv)
     ADD(a_host_that_vanishes_breaks_the_link);
     ADD(what_is_on_the_way_is_bounded);
     ADD_SILENT(what_is_on_the_way_is_bounded);
+    ADD(what_was_sent_is_waited_for_before_a_close);
+    ADD_SILENT(what_was_sent_is_waited_for_before_a_close);
+    ADD(what_is_never_confirmed_is_left_behind);
+    ADD_SILENT(all_is_read_before_the_end);
+    ADD(who_sleeps_is_woken);
+    ADD(nothing_is_slept_over);
+    ADD(who_polls_does_not_sleep);
     ADD(a_damaged_record_ends_the_link);
     ADD_SILENT(a_torn_record_is_taken_when_it_is_whole);
     ADD_SILENT(a_record_that_stays_torn_is_garbage);
@@ -783,6 +1034,7 @@ int main(int argc, char **argv)
     ADD_SILENT(records_out_of_place_end_the_link);
     ADD(an_answer_without_lanes_is_garbage);
     ADD(a_caller_that_says_nothing_is_late);
+    ADD(a_caller_that_begins_with_something_else_is_garbage);
     ADD(an_intruder_is_kept_out);
     ADD(a_refusal_is_noticed_however_it_is_told);
     ADD_SILENT(a_refusal_is_noticed_however_it_is_told);
@@ -791,6 +1043,9 @@ int main(int argc, char **argv)
     ADD_SILENT(half_a_record_is_none_after_a_revocation);
     ADD(a_new_grant_sees_nothing_of_the_old_one);
     ADD_SILENT(a_new_grant_sees_nothing_of_the_old_one);
+    ADD(old_announcements_are_not_of_the_new_grant);
+    ADD(a_revocation_waits_to_be_told);
+    ADD_SILENT(a_revocation_waits_to_be_told);
     ADD(grants_are_told_when_there_is_room);
     ADD_SILENT(grants_are_told_when_there_is_room);
     ADD(records_of_two_lanes_keep_their_order);
