@@ -8,8 +8,8 @@
  * leads, as does a SNAPSHOT, which is mail in any case; so who does not lead a
  * term of the past is granted the lane. fence() takes it away before a vote is
  * given. Whatever an older leader writes after that is kept out by the adapter,
- * and its link ends; and what it wrote before, but was not taken out of the lane
- * by then, is never taken.
+ * and its link ends. What it wrote before, but was not taken out of the lane by
+ * then, is never taken.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
