@@ -28,7 +28,8 @@ gboolean colony_check_host_vm(const char *file, const ColonyConfig *config)
 {
     gboolean good = TRUE;
 
-    good &= check_access(file, "[vm] emulator", config->emulator, X_OK, "");
+    good &= check_access(file, "[vm] emulator", config->emulator, X_OK,
+                         "; install colony-qemu, or write emulator=");
     good &= check_access(file, "[vm] kernel", config->kernel, R_OK, "");
     good &= check_access(file, "[vm] initrd", config->initrd, R_OK, "");
     good &= check_access(file, "[vm] firmware", config->firmware, R_OK, "");

@@ -139,6 +139,9 @@ class Machine:
         pid = self._process.pid
         children = pathlib.Path(f"/proc/{pid}/task/{pid}/children")
         self._init = children.read_text().split()[0]
+        # "up" is said just before it enters its own system.
+        root = pathlib.Path(f"/proc/{self._init}/root")
+        wait(lambda: not root.samefile("/"))
 
     def _enter(self, words):
         return ["nsenter", "--target", self._init, "--mount", "--uts", "--ipc",
