@@ -3,7 +3,6 @@
 colony run: a VM is protected, and stays so, without anybody's doing.
 """
 
-import random
 import sys
 
 import pytest
@@ -366,27 +365,6 @@ def test_who_is_left_goes_on_alone_by_force(lab, client, start_nodes):
     nodes.kill_process(nodes.wait_protected(), left)
     wait_pair(nodes, 'd', left)
     assert Redis(client, ADDRESS).call('GET', 'key') == b'value'
-
-
-@pytest.mark.soak
-def test_failure_after_failure(lab, client, start_nodes):
-    """Of three that can run the VM; each time only "protected" is awaited."""
-    nodes = start_nodes(redis_guest(disk=True), can_run=3,
-                        disks=[disk_images(lab, 3)])
-    crowd = Crowd(client)
-    crowd.wait_each()
-    dice = random.Random(1)
-    for _ in range(15):
-        status = nodes.status()
-        victim = dice.choice('abc')
-        pid = nodes.kill_process(status, victim)
-        nodes.wait_status(
-            lambda status, victim=victim, pid=pid:
-            status['health'] == 'protected' and nodes.report(
-                status, victim)['process'].get('pid', pid) != pid)
-        crowd.wait_each()
-    crowd.stop()
-    crowd.judge()
 
 
 @pytest.mark.soak
