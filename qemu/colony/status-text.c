@@ -113,8 +113,8 @@ static void add_sync(Text *text, JsonObject *plover)
         "ms", "pause", colony_json_int(pause, "median", 0) / 1e3,
         colony_json_int(pause, "p99", 0) / 1e3,
         colony_json_int(pause, "max", 0) / 1e3);
-    add(text, LABEL "%.0f written for each sync, of which %.0f differed "
-        "(%.0f %% were the same)", "pages", united / syncs, differ / syncs,
+    add(text, LABEL "%.0f written for each sync, %.0f of them differed "
+        "(%.0f %% the same)", "pages", united / syncs, differ / syncs,
         united > 0 ? 100 * (united - differ) / united : 100);
 }
 
