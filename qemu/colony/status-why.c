@@ -179,9 +179,14 @@ char *status_why_unknown(const ColonyStatus *status)
     for (unsigned i = 0; i < status->count; i++) {
         answers += status->nodes[i].report != NULL;
     }
-    return g_strdup_printf("%u of %u nodes %s%s; %s", answers, status->count,
+    if (!answers) {
+        return g_strdup_printf("none of the %u nodes answers; does colony run "
+                               "there? %s", status->count, missing);
+    }
+    return g_strdup_printf("%u of %u nodes %s, which cannot tell; %s", answers,
+                           status->count,
                            status_plural(answers, "answers", "answer"),
-                           answers ? ", which cannot tell" : "", missing);
+                           missing);
 }
 
 /* Whose disks could be taken; NULL: that is not one node. */

@@ -380,7 +380,8 @@ static const Situation situations[] = {
             { 'c', "", "timed out" },
         },
         .health = COLONY_UNKNOWN,
-        .why = "0 of 3 nodes answer; a: timed out; b: timed out; c: timed out",
+        .why = "none of the 3 nodes answers; does colony run there? a: timed "
+               "out; b: timed out; c: timed out",
         .warning = "missing",
     }, {
         .name = "never-started",

@@ -71,7 +71,7 @@ static const Case cases[] = {
             { 'a', "", NULL }, { 'b', "", NULL }, { 'c', "", NULL },
         },
         .exit = 3,
-        .out = "web: UNKNOWN\n  0 of 3 nodes answer; a: *refused*",
+        .out = "web: UNKNOWN\n  none of the 3 nodes answers; *refused*",
     }, {
         .name = "status-json", .verb = colony_verb_status,
         .words = "FILE --json",
