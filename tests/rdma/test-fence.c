@@ -27,13 +27,14 @@
 #define ADDRESS "10.0.0.1"
 #define PORT 7472
 
-enum { SECONDS = 20, MAIL = 0, LOG = 1, LEADERS = 2, ROUNDS = 10 };
+enum { SECONDS = 25, MAIL = 0, LOG = 1, LEADERS = 2, ROUNDS = 10 };
 
 enum {
     DO_WAIT_GRANT = 'g',
     DO_SEND = 's', /* one record; the answer is a VerbsSent */
     DO_SEND_ALL = 'a', /* records until no more can be sent */
     DO_WAIT_LOSS = 'l', /* of the grant: TRUE if a write was refused */
+    DO_WAIT_END = 'e', /* of the link: likewise */
 };
 
 static const VerbsConfig config = {
@@ -139,7 +140,7 @@ static uint64_t newest_in_memory(void)
 typedef struct {
     VerbsHost *host;
     VerbsLink *link;
-    gboolean open, granted, lost, fenced;
+    gboolean open, granted, lost, ended, fenced;
     uint64_t sent;
 } Leader;
 
@@ -175,7 +176,7 @@ static void leader_closed(void *opaque, VerbsLink *link G_GNUC_UNUSED,
     Leader *leader = opaque;
 
     leader->fenced = end == VERBS_END_FENCED;
-    leader->lost = leader->open = leader->granted = TRUE;
+    leader->ended = leader->lost = leader->open = leader->granted = TRUE;
 }
 
 static uint8_t leader_obey(Leader *leader, char letter)
@@ -193,6 +194,9 @@ static uint8_t leader_obey(Leader *leader, char letter)
             sent = send_record(leader->link, ++leader->sent);
         }
         return sent;
+    case DO_WAIT_END:
+        work_until(leader->host, &leader->ended);
+        return leader->fenced;
     default:
         work_until(leader->host, &leader->lost);
         return leader->fenced;
@@ -372,19 +376,25 @@ static uint64_t refusals(Follower *follower)
 
 /* --- what must be true -------------------------------------------------- */
 
+static void wait_until_in_memory(uint64_t number)
+{
+    gint64 deadline = g_get_monotonic_time() + SECONDS * G_USEC_PER_SEC;
+
+    while (newest_in_memory() < number) {
+        g_assert_cmpint(g_get_monotonic_time(), <, deadline);
+        sched_yield();
+    }
+}
+
 /* Otherwise the next tests would prove nothing. */
 static void test_granted_write_is_found_in_memory(
     Follower *follower, gconstpointer unused G_GNUC_UNUSED)
 {
-    gint64 deadline = g_get_monotonic_time() + SECONDS * G_USEC_PER_SEC;
-
     start_leader(follower, 0);
     grant(follower, 0, 1);
     g_assert_cmpuint(newest_in_memory(), ==, 0);
     g_assert_cmpint(have(follower, 0, DO_SEND), ==, VERBS_SENT);
-    while (newest_in_memory() != FIRST(1)) {
-        g_assert_cmpint(g_get_monotonic_time(), <, deadline);
-    }
+    wait_until_in_memory(FIRST(1));
     work_until(follower->host, &follower->received);
     g_assert_cmpuint(follower->newest, ==, FIRST(1));
     end_leader(follower, 0);
@@ -408,7 +418,7 @@ static void test_deposed_leader_writes_nowhere(
     grant(follower, 1, 2);
     /* It does not know that yet, and its write is on its way. */
     g_assert_cmpint(have(follower, 0, DO_SEND), ==, VERBS_SENT);
-    g_assert_true(have(follower, 0, DO_WAIT_LOSS));
+    g_assert_true(have(follower, 0, DO_WAIT_END));
     g_assert_cmpuint(newest_in_memory(), ==, 0);
     /* Nor does that disturb who has been granted it. */
     g_assert_cmpint(have(follower, 1, DO_SEND), ==, VERBS_SENT);
@@ -429,12 +439,11 @@ static void test_nothing_lands_once_revoked(
         uint64_t newest;
         uint8_t answer;
 
+        alarm(SECONDS);
         start_leader(follower, 0);
         grant(follower, 0, i);
         g_assert_cmpint(write(follower->socket[0], &letter, 1), ==, 1);
-        while (newest_in_memory() < enough) {
-            sched_yield();
-        }
+        wait_until_in_memory(enough);
         verbs_revoke(follower->link[0], LOG);
         newest = newest_in_memory();
         g_assert_cmpint(read(follower->socket[0], &answer, 1), ==, 1);

@@ -53,12 +53,12 @@ static void check_syncs(const Setup *setup, unsigned syncs)
 
 static void test_memory_is_the_same_after_each_sync(void)
 {
-    check_syncs(&(Setup) { .page_size = 4096 }, 100);
+    check_syncs(&(Setup) { .page_size = 4096 }, 40);
 }
 
 static void test_so_it_is_with_threads_that_hash(void)
 {
-    check_syncs(&(Setup) { .page_size = 4096, .workers = 2 }, 50);
+    check_syncs(&(Setup) { .page_size = 4096, .workers = 2 }, 20);
 }
 
 static void test_messages_may_be_longer_than_the_ring(void)
