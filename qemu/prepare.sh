@@ -157,6 +157,7 @@ link colo-net colo-net
 link plover-sync plover-sync
 link gannet-blk gannet-blk
 link tests/qtest qtest
+link tests tests
 for schema in apus.json colony.json gannet.json; do
     test -L "$tree/qapi/$schema" ||
         ln -s "../../../qemu/qapi/$schema" "$tree/qapi/$schema"

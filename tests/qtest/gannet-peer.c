@@ -18,6 +18,9 @@
 #include "crypto/init.h"
 #include "crypto/tlscredspsk.h"
 #include "qom/object_interfaces.h"
+#ifdef CONFIG_RDMA
+#include "tests/unit/fake-verbs.h"
+#endif
 #include "gannet-side.h"
 
 #define PATIENT 5000 /* ms: no timeout is meant to pass */
@@ -478,6 +481,163 @@ static void without_tls_there_is_no_way_in(void)
     pair_free(pair);
 }
 
+/* --- RDMA, over a fabric that is only memory ------------------------------ */
+
+#ifdef CONFIG_RDMA
+
+/* What a connection does, a link that carries it does. */
+static const struct {
+    const char *name;
+    void (*run)(void);
+} over_rdma[] = {
+    { "both_sides_learn", both_sides_learn_who_the_other_is },
+    { "intents", intents_may_be_a_mebibyte },
+    { "secondary_refuses", a_secondary_that_refuses_is_quoted },
+    { "primary_refuses", a_primary_that_refuses_is_quoted },
+    { "receive_objects", what_receive_objects_to_is_quoted },
+    { "held_back", a_stream_held_back_is_no_sign_of_death },
+    { "finishing", finishing_sends_what_there_is },
+    { "finishing_late", finishing_has_a_deadline },
+    { "shutting_down", shutting_down_waits_for_nobody },
+    { "comes_back", a_primary_that_comes_back_at_once_is_served },
+    { "second_primary", a_second_primary_is_refused },
+    { "listener_goes", a_listener_that_goes_ends_the_connection },
+    { "listener_goes_in_wait", a_listener_that_goes_ends_waits },
+    { "yank", yank_ends_it },
+    { "tls", tls_carries_the_stream },
+};
+
+static void begin_rdma(const char *primary, const char *secondary)
+{
+    fake_verbs_begin();
+    pair_over_rdma(primary, secondary);
+}
+
+static void end_rdma(void)
+{
+    pair_over_rdma(NULL, NULL);
+    fake_verbs_end();
+}
+
+static void run_over_rdma(gconstpointer data)
+{
+    begin_rdma("127.0.0.1", "127.0.0.2");
+    over_rdma[GPOINTER_TO_UINT(data)].run();
+    end_rdma();
+}
+
+static void check_rdma(GannetPeer *peer, const char *pattern)
+{
+    g_autofree char *why = NULL;
+
+    g_assert_true(gannet_peer_rdma(peer, &why) == !pattern);
+    if (!pattern) {
+        g_assert_null(why);
+    } else if (!why || !g_pattern_match_simple(pattern, why)) {
+        g_error("'%s' is not '%s'", why, pattern);
+    }
+}
+
+static void the_stream_goes_by_rdma(void)
+{
+    Pair *pair;
+
+    begin_rdma("127.0.0.1", "127.0.0.2");
+    pair = pair_up(false, PATIENT);
+    check_stream(pair, 400);
+    check_rdma(pair->peer, NULL);
+    check_rdma(pair->secondary->peer, NULL);
+    pair_free(pair);
+    end_rdma();
+}
+
+static void fall_back(const char *primary, const char *secondary,
+                      const char *why)
+{
+    Pair *pair;
+
+    begin_rdma(primary, secondary);
+    pair = pair_up(false, PATIENT);
+    check_stream(pair, 20);
+    check_rdma(primary ? pair->peer : pair->secondary->peer, why);
+    pair_free(pair);
+    end_rdma();
+}
+
+static void without_rdma_on_one_side_it_goes_over_the_socket(void)
+{
+    fall_back(NULL, "127.0.0.1", "the primary has no rdma=*");
+    fall_back("127.0.0.1", NULL, "the secondary offers none*");
+    fall_back("127.0.0.1", "192.0.2.1", "the secondary offers none*");
+}
+
+static void a_link_that_cannot_be_made_is_told(void)
+{
+    static const char *const calls[] = {
+        "create_id", "resolve_addr", "connect", "accept", "reg_mr",
+    };
+
+    for (unsigned i = 0; i < ARRAY_SIZE(calls); i++) {
+        Pair *pair;
+
+        begin_rdma("127.0.0.1", "127.0.0.2");
+        fake_verbs_fail_call(calls[i], 0, EIO);
+        pair = pair_up(false, PATIENT);
+        check_rdma(pair->peer, "*");
+        check_rdma(pair->secondary->peer, "*");
+        check_stream(pair, 20);
+        pair_free(pair);
+        end_rdma();
+    }
+}
+
+static void a_link_that_breaks_ends_the_connection(void)
+{
+    Pair *pair;
+
+    begin_rdma("127.0.0.1", "127.0.0.2");
+    pair = pair_up(false, PATIENT);
+    fake_verbs_fail_call("post_send", g_test_rand_int_range(0, 20), EIO);
+    for (unsigned i = 0; i < 20; i++) {
+        side_send_write(pair->primary, 0, 64 << 10);
+        side_send_mark(pair->secondary, i + 1);
+    }
+    side_wait_closed(pair->primary, "*");
+    side_wait_closed(pair->secondary, "*");
+    /* And another one can be made. */
+    pair_disconnect(pair);
+    pair_connect(pair);
+    side_wait(pair->primary, &pair->primary->connects, 2);
+    check_rdma(pair->peer, NULL);
+    pair_free(pair);
+    end_rdma();
+}
+
+static void add_rdma(void)
+{
+    for (unsigned i = 0; i < ARRAY_SIZE(over_rdma); i++) {
+        g_autofree char *path = g_strdup_printf("/gannet-peer/rdma/%s",
+                                                over_rdma[i].name);
+
+        g_test_add_data_func(path, GUINT_TO_POINTER(i), run_over_rdma);
+    }
+    g_test_add_func("/gannet-peer/rdma/stream", the_stream_goes_by_rdma);
+    g_test_add_func("/gannet-peer/rdma/fall-back",
+                    without_rdma_on_one_side_it_goes_over_the_socket);
+    g_test_add_func("/gannet-peer/rdma/cannot-be-made",
+                    a_link_that_cannot_be_made_is_told);
+    g_test_add_func("/gannet-peer/rdma/breaks",
+                    a_link_that_breaks_ends_the_connection);
+}
+
+#else
+
+static void add_rdma(void)
+{
+}
+
+#endif
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -509,5 +669,6 @@ int main(int argc, char **argv)
     TEST(tls_carries_the_stream);
     TEST(tls_keeps_others_out);
     TEST(without_tls_there_is_no_way_in);
+    add_rdma();
     return g_test_run();
 }

@@ -323,6 +323,23 @@ static bool connected_or_closed(Side *side)
     return side->connects;
 }
 
+static struct sockaddr_storage rdma[2];
+static bool has_rdma[2];
+
+static void set_rdma(int side, const char *text)
+{
+    has_rdma[side] = text;
+    if (text) {
+        g_assert_true(verbs_address_parse(&rdma[side], text, NULL));
+    }
+}
+
+void pair_over_rdma(const char *primary, const char *secondary)
+{
+    set_rdma(0, primary);
+    set_rdma(1, secondary);
+}
+
 Pair *pair_new(bool tcp, uint32_t timeout_ms)
 {
     Pair *pair = g_new0(Pair, 1);
@@ -342,6 +359,7 @@ void pair_listen(Pair *pair)
         .address = pair->address,
         .tls_creds = pair->tls_server,
         .timeout_ms = pair->timeout_ms,
+        .rdma = has_rdma[1] ? &rdma[1] : NULL,
     };
 
     pair->listener = gannet_listener_new(&config, &side_ops, pair->secondary,
@@ -355,6 +373,7 @@ void pair_connect(Pair *pair)
         .tls_creds = pair->tls_client,
         .node_name = pair->node_name,
         .timeout_ms = pair->timeout_ms,
+        .rdma = has_rdma[0] ? &rdma[0] : NULL,
     };
     GannetPeer *peer;
 

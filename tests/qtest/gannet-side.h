@@ -79,6 +79,12 @@ typedef struct Pair {
     GannetPeer *peer; /* the primary's */
 } Pair;
 
+/*
+ * All that are made from now on use RDMA links over the fake fabric, on
+ * addresses that are NULL for sides without.
+ */
+void pair_over_rdma(const char *primary, const char *secondary);
+
 Pair *pair_new(bool tcp, uint32_t timeout_ms);
 void pair_free(Pair *pair);
 void pair_listen(Pair *pair);
