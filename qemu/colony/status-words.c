@@ -212,7 +212,15 @@ const char *status_program(const StatusNode *node)
 }
 
 /* There is a report, but its process says nothing. */
-static char *tell_process(const StatusNode *node)
+static gboolean is_wanted(const StatusNode *node, const char *state)
+{
+    JsonObject *supervisor = node ? colony_json_object(node->report,
+                                                       "supervisor") : NULL;
+
+    return !g_strcmp0(colony_json_string(supervisor, "wanted"), state);
+}
+
+static char *tell_process(const ColonyStatus *status, const StatusNode *node)
 {
     const char *program = status_program(node);
     const char *error = colony_json_string(node->process, "error");
@@ -223,10 +231,10 @@ static char *tell_process(const StatusNode *node)
     }
 
     if (status_process_is(node, "absent")) {
-        JsonObject *supervisor = colony_json_object(node->report,
-                                                    "supervisor");
-
-        if (!g_strcmp0(colony_json_string(supervisor, "wanted"), "down")) {
+        if (is_wanted(node, "down") && is_wanted(status->leader, "up")) {
+            return g_strdup_printf("was not told to take part: colony up %s",
+                                   status->config->path);
+        } else if (is_wanted(node, "down")) {
             return g_strdup("is off, as it should be");
         }
         what = "does not run";
@@ -314,7 +322,7 @@ void status_tell_node(const ColonyStatus *status, StatusNode *node)
         g_autofree char *task = status_task_text(status, node);
 
         node->text = task && !status_process_is(node, "silent")
-            ? g_steal_pointer(&task) : tell_process(node);
+            ? g_steal_pointer(&task) : tell_process(status, node);
     } else {
         node->text = tell_member(status, node);
     }

@@ -81,6 +81,25 @@ static const Situation situations[] = {
         .changes = { { 'b', "process.ended", "4" } },
         .health = COLONY_PROTECTED, .leader = "a", .secondary = "b",
     }, {
+        .name = "witness-was-not-told",
+        .changes = {
+            { 'c', NO_GROUP, "\"absent\"" }, { 'a', DEAD, "c" },
+            { 'c', "supervisor.wanted", "\"down\"" },
+        },
+        .health = COLONY_UNPROTECTED, .leader = "a", .secondary = "b",
+        .why = "c cannot vote now: should a die, the others would be no "
+               "majority",
+    }, {
+        .name = "secondary-was-not-told",
+        .changes = {
+            { 'a', ALONE, "\"the secondary, member 2, has died\"" },
+            { 'b', NO_GROUP, "\"absent\"" }, { 'a', DEAD, "b" },
+            { 'b', "supervisor.wanted", "\"down\"" },
+        },
+        .health = COLONY_UNPROTECTED, .leader = "a",
+        .why = "the secondary, b, has died; b: was not told to take part: "
+               "colony up /etc/web.conf",
+    }, {
         .name = "secondary-cannot-be-started",
         .changes = {
             { 'a', ALONE, "\"the secondary, member 2, has died\"" },
