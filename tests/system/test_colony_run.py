@@ -43,6 +43,8 @@ def test_the_vm_does_not_notice_that_supervisors_die(client, start_nodes):
     crowd.wait_each()
     for supervisor in nodes.supervisors.values():
         supervisor.start()
+    nodes.wait_status(lambda status: all(
+        nodes.report(status, name).get('apus') for name in nodes.supervisors))
     after = nodes.wait_protected()
     assert after['term'] == before['term']
     for name in nodes.supervisors:
@@ -373,6 +375,7 @@ def test_newer_disks_that_were_given_up_are_copied_anew(
     nodes = on_disk(lab, start_nodes)
     before = nodes.status()
     newer, older = before['leader'], before['secondary']
+    witness = nodes.supervisors['c'].host
     nodes.supervisors[older].kill()
     nodes.kill_process(before, older)
     nodes.wait_status(lambda status: status['health'] == 'unprotected' and
@@ -381,17 +384,17 @@ def test_newer_disks_that_were_given_up_are_copied_anew(
     for name in newer, 'c':
         nodes.supervisors[name].kill()
         nodes.kill_process(before, name)
-    # The switch forgets where the guest was.
+    # As a switch does, the lab's forgets where the guest was.
     nodes.supervisors[newer].host.cut()
-    nodes.supervisors[newer].host.restore()
     for name in older, 'c':
         nodes.supervisors[name].start()
     nodes.wait_status(lambda status: all(
         nodes.report(status, name).get('start', {}).get('process') == 'idle'
-        for name in (older, 'c')))
-    nodes.run_anyhow('up', '--disk-of', older, '--force')
+        for name in (older, 'c')), host=witness)
+    nodes.run('up', '--disk-of', older, '--force', host=witness)
     nodes.wait_served(client)
     assert Redis(client, ADDRESS).wait_loaded().call('GET', 'key') is None
+    nodes.supervisors[newer].host.restore()
     nodes.supervisors[newer].start()
     nodes.wait_protected(leader=older)
     assert nodes.supervisors[newer].messages.count('copied anew: disk0') == 1
