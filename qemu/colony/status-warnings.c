@@ -167,6 +167,20 @@ static void warn_own(ColonyStatus *status, const StatusNode *node)
     }
 }
 
+/* The VM runs, and this node does not get on without an operator. */
+static void warn_stuck(ColonyStatus *status, const StatusNode *node)
+{
+    const char *error = colony_json_string(node->task, "error");
+
+    if (status->leader && error &&
+        colony_json_boolean(node->task, "force", FALSE)) {
+        g_autofree char *text = status_with_names(status, node, error);
+
+        warn(status, "stuck", node, g_strdup_printf("%s: %s", node->node->name,
+                                                    text));
+    }
+}
+
 /* --- syncs, disks, verification ------------------------------------------ */
 
 /* Asked for, and not had: @what goes over TCP. */
@@ -307,6 +321,7 @@ void status_warn_all(ColonyStatus *status)
         }
         warn_member(status, node);
         warn_process(status, node);
+        warn_stuck(status, node);
         warn_guest(status, node);
         warn_sync(status, node);
         warn_disks(status, node);

@@ -90,6 +90,17 @@ static const Situation situations[] = {
         .why = "c cannot vote now: should a die, the others would be no "
                "majority",
     }, {
+        .name = "witness-has-lost-its-directory",
+        .changes = {
+            { 'c', NO_GROUP, "\"absent\"" }, { 'a', DEAD, "c" },
+            { 'c', "task", "{\"kind\": \"cold\", \"error\": \"c has no state "
+              "of the group\", \"force\": true}" },
+        },
+        .health = COLONY_UNPROTECTED, .leader = "a", .secondary = "b",
+        .why = "c cannot vote now: should a die, the others would be no "
+               "majority",
+        .warning = "stuck", .says = "c has no state of the group",
+    }, {
         .name = "secondary-was-not-told",
         .changes = {
             { 'a', ALONE, "\"the secondary, member 2, has died\"" },
