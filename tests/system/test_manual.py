@@ -201,7 +201,8 @@ def test_what_is_printed_may_differ_in_numbers_only():
 # --- messages ----------------------------------------------------------------
 
 # Of others: the kernel.
-FOREIGN = ('Cannot allocate memory',)
+FOREIGN = ('Cannot allocate memory', 'Address already in use',
+           'Failed to get "write" lock')
 SOURCE = paths.TOP / 'qemu/colony'
 REFERENCE = 'reference/colony-errors.rst'
 # No messages but screens, tables, help, names and other languages.
