@@ -22,6 +22,7 @@
 #define SILENT_LEADER_US (3 * G_TIME_SPAN_SECOND)
 #define SILENT_US (30 * G_TIME_SPAN_SECOND)
 #define STABLE_US (10 * G_TIME_SPAN_SECOND) /* then failures are forgotten */
+#define USEFUL_US G_TIME_SPAN_SECOND /* then, too, if the group counts on it */
 
 /* --- how things are ------------------------------------------------------- */
 
@@ -271,13 +272,13 @@ static void note_silence(ColonyStarter *starter)
                            colony_situation_is_left_out(supervisor);
 }
 
-/* Who was given the VM was started well, however soon it ends. */
+/* Who counted in the group was started well, however soon it ends. */
 static void note_success(ColonyStarter *starter)
 {
     const ColonyView *view = colony_supervisor_view(starter->supervisor);
 
-    if (view->known && (view->part == COLONY_PART_LEADER ||
-                        view->part == COLONY_PART_SECONDARY)) {
+    if (view->known && view->leader && !view->amnesiac &&
+        g_get_monotonic_time() - starter->launched > USEFUL_US) {
         starter->failures = 0;
     }
 }

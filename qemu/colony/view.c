@@ -93,6 +93,7 @@ static void digest_qemu(ColonyView *view)
     view->part = parse_part(colony_json_string(apus, "part"));
     view->protected = colony_json_boolean(apus, "protected", FALSE);
     view->failed = !g_strcmp0(colony_json_string(apus, "state"), "failed");
+    view->amnesiac = colony_json_boolean(apus, "amnesiac", FALSE);
     view->term = colony_json_int(apus, "term", 0);
     view->leader = colony_json_int(apus, "leader", 0);
     view->secondary = colony_json_int(apus, "secondary", 0);
@@ -109,6 +110,7 @@ static void digest_apusd(ColonyView *view)
     view->known = apus != NULL;
     view->part = apus ? COLONY_PART_WITNESS : COLONY_PART_UNKNOWN;
     view->failed = !g_strcmp0(colony_json_string(apus, "state"), "failed");
+    view->amnesiac = colony_json_boolean(apus, "amnesiac", FALSE);
     view->term = colony_json_int(apus, "term", 0);
     view->leader = colony_json_int(role, "leader", 0);
     view->secondary = colony_json_int(role, "secondary", 0);

@@ -31,6 +31,7 @@ typedef struct ColonyView {
     gboolean protected, running, failed; /* the member's storage has failed */
     guint64 term;
     unsigned leader, secondary; /* members; 0: not known, nobody */
+    gboolean amnesiac; /* it has forgotten what it acknowledged */
     gboolean hopeless; /* nobody who is left can be elected */
     const char *run_state; /* of query-status, never NULL */
 } ColonyView;

@@ -3,6 +3,7 @@
 colony run: a VM is protected, and stays so, without anybody's doing.
 """
 
+import re
 import sys
 
 import pytest
@@ -233,6 +234,22 @@ def test_a_candidate_that_freezes_is_given_up(client, start_nodes):
     crowd.wait_each()
     crowd.stop()
     crowd.judge()
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize('name', 'bc')
+def test_who_counted_is_started_again_at_once(start_nodes, name):
+    """However often it is killed: only who does not start has to wait."""
+    nodes = start_nodes()
+    events = nodes.watch()
+    for number in range(5):
+        nodes.kill_process(nodes.status(), name)
+        events.wait(rf'"{name}".*COLONY_STARTED', 30, nth=number + 1)
+        nodes.wait_status(lambda status: status['health'] == 'protected' and
+                          nodes.report(status, name)['process']['uptime'] > 3)
+    attempts = [int(match[1]) for _, line in events.lines
+                if (match := re.search(r'"start".*"attempt": ?(\d+)', line))]
+    assert max(attempts) <= 2, attempts
 
 
 @pytest.mark.soak
