@@ -470,6 +470,6 @@ int main(int argc, char **argv)
     ADD("write-without-grant-is-not-sent",
         test_write_without_grant_is_not_sent);
     ADD("deposed-leader-writes-nowhere", test_deposed_leader_writes_nowhere);
-    ADD("nothing-lands-once-revoked", test_nothing_lands_once_revoked);
+    ADD("soak/nothing-lands-once-revoked", test_nothing_lands_once_revoked);
     return g_test_run();
 }
