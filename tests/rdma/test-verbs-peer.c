@@ -272,12 +272,7 @@ static void revoke_under_fire(Fixture *f, gboolean kill_first)
         verbs_link_close(b->link);
         b->link = NULL;
     }
-    while (!g_queue_is_empty(&b->got)) {
-        VerbsGot *got = g_queue_pop_head(&b->got);
-
-        g_bytes_unref(got->data);
-        g_free(got);
-    }
+    verbs_side_forget(b);
     b->bytes = 0;
     verbs_pair_settle(&f->pair);
 }

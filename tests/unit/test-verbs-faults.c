@@ -596,12 +596,7 @@ static void a_new_grant_sees_nothing_of_the_old_one(
             g_assert_cmpuint(g_queue_get_length(&a->got), ==, n);
         }
         verbs_revoke(a->link, 1);
-        while (!g_queue_is_empty(&a->got)) {
-            VerbsGot *got = g_queue_pop_head(&a->got);
-
-            g_bytes_unref(got->data);
-            g_free(got);
-        }
+        verbs_side_forget(a);
         verbs_pair_until(&f->pair, !b->granted);
         g_assert_true(g_queue_is_empty(&a->got));
     }

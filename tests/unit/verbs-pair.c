@@ -151,12 +151,17 @@ static void got_free(gpointer data)
     g_free(got);
 }
 
+void verbs_side_forget(VerbsSide *side)
+{
+    g_queue_clear_full(&side->got, got_free);
+}
+
 void verbs_side_stop(VerbsSide *side)
 {
     verbs_host_free(side->host);
     side->host = NULL;
     side->link = NULL;
-    g_queue_clear_full(&side->got, got_free);
+    verbs_side_forget(side);
     g_clear_pointer(&side->text, g_free);
 }
 

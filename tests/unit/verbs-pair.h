@@ -80,6 +80,8 @@ VerbsSent verbs_side_say(VerbsSide *side, unsigned lane, const char *text);
 /* The oldest that was received; has to be there. */
 void verbs_side_expect(VerbsSide *side, unsigned lane, GBytes *data);
 void verbs_side_expect_text(VerbsSide *side, unsigned lane, const char *text);
+/* All that was received. */
+void verbs_side_forget(VerbsSide *side);
 void verbs_side_expect_end(VerbsSide *side, VerbsEnd end);
 
 #endif

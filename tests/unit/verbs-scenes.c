@@ -191,6 +191,44 @@ static void who_does_not_read_is_not_written_over(VerbsPair *pair)
     g_assert_true(g_queue_is_empty(&pair->a.got));
 }
 
+static unsigned fill(VerbsSide *side, size_t longest)
+{
+    unsigned sent = 0;
+    size_t size = longest;
+
+    for (;;) {
+        g_autoptr(GBytes) data = verbs_record_make(size, size);
+
+        while (verbs_side_send(side, 0, data) == VERBS_SENT) {
+            sent++;
+        }
+        if (size == 0) {
+            return sent;
+        }
+        size /= 2;
+    }
+}
+
+/* Neither has read when both are full: credits still have room. */
+static void both_may_be_full_at_once(VerbsPair *pair)
+{
+    static const size_t longest[] = { PAIR_RING / 4, 1 };
+
+    verbs_pair_connect(pair);
+    for (unsigned i = 0; i < G_N_ELEMENTS(longest); i++) {
+        unsigned a, b;
+
+        pair->a.rooms = pair->b.rooms = 0;
+        a = fill(&pair->a, longest[i]);
+        b = fill(&pair->b, longest[i]);
+        verbs_pair_until(pair, g_queue_get_length(&pair->a.got) == b &&
+                         g_queue_get_length(&pair->b.got) == a);
+        verbs_pair_until(pair, pair->a.rooms > 0 && pair->b.rooms > 0);
+        verbs_side_forget(&pair->a);
+        verbs_side_forget(&pair->b);
+    }
+}
+
 static void a_record_that_is_kept_stays(VerbsPair *pair)
 {
     verbs_pair_connect(pair);
@@ -378,6 +416,7 @@ static const struct {
     SCENE(records_of_all_sizes_go_both_ways),
     SCENE(granted_lanes_work_like_open_ones),
     SCENE(who_does_not_read_is_not_written_over),
+    SCENE(both_may_be_full_at_once),
     SCENE(a_record_that_is_kept_stays),
     SCENE(a_record_is_kept_when_the_link_ends),
     SCENE(who_is_not_trusted_says_one_thing),
