@@ -341,6 +341,27 @@ static VerbsWait doze(VerbsStream *stream, unsigned side, int life,
     return ready > 0 && fds[LIFE].revents ? VERBS_WAIT_LIFE : VERBS_WAIT_READY;
 }
 
+/*
+ * Give the lock back. Who was awake may have taken the event that the other
+ * sleeps for, and nobody has asked for the next one: do it, and look what has
+ * come meanwhile.
+ */
+static void leave(VerbsStream *stream)
+{
+    unsigned tries = 2;
+
+    while ((stream->waits[READER] || stream->waits[WRITER]) && !stream->why &&
+           !verbs_host_arm(stream->host)) {
+        if (!tries--) {
+            wake(stream, READER);
+            wake(stream, WRITER);
+            break;
+        }
+        verbs_host_work(stream->host, FALSE);
+    }
+    pthread_mutex_unlock(&stream->lock);
+}
+
 VerbsWait verbs_stream_wait(VerbsStream *stream, VerbsStreamFor what, int life,
                             uint64_t deadline)
 {
@@ -377,7 +398,7 @@ VerbsWait verbs_stream_wait(VerbsStream *stream, VerbsStreamFor what, int life,
             result = doze(stream, side, life, deadline, &events);
         }
     }
-    pthread_mutex_unlock(&stream->lock);
+    leave(stream);
     return result;
 }
 
@@ -404,7 +425,7 @@ int verbs_stream_is_open(VerbsStream *stream, GError **errp)
     pthread_mutex_lock(&stream->lock);
     result = stream->why || is_shut(stream) ? failed(stream, errp)
                                             : stream->open;
-    pthread_mutex_unlock(&stream->lock);
+    leave(stream);
     return result;
 }
 
@@ -464,7 +485,7 @@ gssize verbs_stream_write(VerbsStream *stream, const VerbsPiece *pieces,
         n = cut(pieces, n, verbs_lane_longest(stream->link, LANE), out, &total);
     }
     result = total || stream->why ? send_record(stream, out, n, errp) : 0;
-    pthread_mutex_unlock(&stream->lock);
+    leave(stream);
     return result < 0 ? result : (gssize)total;
 }
 
@@ -474,7 +495,7 @@ int verbs_stream_end(VerbsStream *stream, GError **errp)
 
     pthread_mutex_lock(&stream->lock);
     result = send_record(stream, NULL, 0, errp);
-    pthread_mutex_unlock(&stream->lock);
+    leave(stream);
     return result;
 }
 
@@ -520,7 +541,7 @@ gssize verbs_stream_peek(VerbsStream *stream, const uint8_t **data,
         *data = stream->kept + stream->used;
         result = stream->size - stream->used;
     }
-    pthread_mutex_unlock(&stream->lock);
+    leave(stream);
     return result;
 }
 
@@ -530,7 +551,7 @@ void verbs_stream_skip(VerbsStream *stream, size_t size)
     if (size) {
         skip(stream, size);
     }
-    pthread_mutex_unlock(&stream->lock);
+    leave(stream);
 }
 
 gssize verbs_stream_read(VerbsStream *stream, void *data, size_t size,
@@ -545,7 +566,7 @@ gssize verbs_stream_read(VerbsStream *stream, void *data, size_t size,
         memcpy(data, stream->kept + stream->used, result);
         skip(stream, result);
     }
-    pthread_mutex_unlock(&stream->lock);
+    leave(stream);
     return result;
 }
 

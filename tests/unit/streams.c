@@ -65,12 +65,13 @@ void streams_free(Streams *streams)
     verbs_stream_free(streams->end[1]);
 }
 
+/* Who was not woken looks once more at the deadline: that is no waking up. */
 static void await(VerbsStream *stream, VerbsStreamFor what)
 {
-    VerbsWait wait = verbs_stream_wait(stream, what, -1,
-                                       streams_in(STREAMS_PATIENCE));
+    uint64_t deadline = streams_in(STREAMS_PATIENCE);
+    VerbsWait wait = verbs_stream_wait(stream, what, -1, deadline);
 
-    if (wait != VERBS_WAIT_READY) {
+    if (wait != VERBS_WAIT_READY || streams_in(0) >= deadline) {
         g_error("a stream hangs");
     }
 }
