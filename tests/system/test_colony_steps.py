@@ -80,6 +80,7 @@ class Truth(threading.Thread):
 
     def judge(self, since, until, holds):
         """Of all told between the two times, what holds() is true?"""
+        assert self.samples
         for begin, end, status in self.samples:
             if begin > since + STALE and end < until:
                 assert holds(status), (begin - since, until - end, status)
@@ -93,7 +94,7 @@ class Life:
         self.client = client
         self.nodes = start_nodes(redis_guest(disk=True), preset=preset,
                                  disks=[disk_images(lab)], trace=TRACE)
-        self.events = self.nodes.watch()
+        self.nodes.watch()          # for whoever reads of a failure
         self.crowd = self.writer = None
         self.connect()
 
