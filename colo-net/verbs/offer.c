@@ -36,8 +36,10 @@ static const uint8_t magic[MAGIC_SIZE] = {
 
 static gboolean refuse(const char *text, const char *why, GError **errp)
 {
+    g_autofree char *valid = g_utf8_make_valid(text, strnlen(text, 80));
+
     g_set_error(errp, VERBS_ERROR, VERBS_ERROR_ADDRESS,
-                "'%.80s' is no address for RDMA: %s", text, why);
+                "'%s' is no address for RDMA: %s", valid, why);
     return FALSE;
 }
 

@@ -77,6 +77,11 @@ ssize_t gannet_stream_read(GannetChannel *channel, struct iovec *iov,
     if (got == VERBS_STREAM_LATER) {
         return qatomic_read(&channel->over) ? 0 : QIO_CHANNEL_ERR_BLOCK;
     }
+    /* Who closes the socket closes the link, and either may be seen first. */
+    if (got < 0 && !socket_lives(channel)) {
+        g_error_free(error);
+        return 0;
+    }
     if (got < 0) {
         fail(errp, error);
         return -1;

@@ -583,9 +583,9 @@ static void a_link_that_cannot_be_made_is_told(void)
         begin_rdma("127.0.0.1", "127.0.0.2");
         fake_verbs_fail_call(calls[i], 0, EIO);
         pair = pair_up(false, PATIENT);
+        check_stream(pair, 20);
         check_rdma(pair->peer, "*");
         check_rdma(pair->secondary->peer, "*");
-        check_stream(pair, 20);
         pair_free(pair);
         end_rdma();
     }
