@@ -359,11 +359,24 @@ static void drain(VerbsLink *link, uint64_t now)
     }
 }
 
+/* Closed in order, with records behind one that is still in use. */
+static gboolean waits_for_user(const VerbsLink *link)
+{
+    gboolean waits = FALSE;
+
+    for (unsigned i = 0; i < VERBS_LANES; i++) {
+        waits |= link->in[i].kept && link->in[i].pending > 0;
+    }
+    return waits && link->disconnected && !link->failed && !link->detached;
+}
+
 /* @more may be there, which comes first. */
 static void look_at_end(VerbsLink *link, gboolean more)
 {
     if (link->state == LINK_LEAVES && link->disconnected) {
         verbs_link_finish(link);
+    } else if (waits_for_user(link)) {
+        return; /* verbs_done() goes on with it */
     } else if (is_ending(link) && more && !link->failed) {
         link->host->urgent = TRUE;
     } else if (link->broken != IBV_WC_SUCCESS) {

@@ -414,7 +414,8 @@ void verbs_stream_shutdown(VerbsStream *stream)
 static int failed(VerbsStream *stream, GError **errp)
 {
     g_set_error(errp, VERBS_ERROR, VERBS_ERROR_LINK, "the RDMA link: %s",
-                stream->why ? stream->why : "it was shut down here");
+                stream->why ? stream->why :
+                is_shut(stream) ? "it was shut down here" : "it is broken");
     return VERBS_STREAM_ERROR;
 }
 
@@ -452,8 +453,8 @@ static int send_record(VerbsStream *stream, const VerbsPiece *pieces,
         stream->full = TRUE;
         return VERBS_STREAM_LATER;
     default:
+        /* Why is told when everything that has come was read. */
         verbs_host_work(stream->host, TRUE);
-        end(stream, "it is broken"); /* unless that has told more */
         return failed(stream, errp);
     }
 }

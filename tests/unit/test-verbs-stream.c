@@ -398,6 +398,34 @@ static void the_end_comes_after_everything(void)
     streams_free(&streams);
 }
 
+/* Who has not looked at all of it yet when the other side goes. */
+static void an_end_in_order_loses_nothing(void)
+{
+    g_autoptr(GError) error = NULL;
+    const uint8_t *data;
+    Streams streams;
+    char byte;
+
+    streams_open(&streams);
+    for (unsigned i = 0; i < 3; i++) {
+        write_some(streams.end[0], i * 700, 700);
+    }
+    g_assert_cmpint(verbs_stream_end(streams.end[0], NULL), ==, 0);
+    must_be_ready(streams.end[1], VERBS_STREAM_READS);
+    g_assert_cmpint(verbs_stream_peek(streams.end[1], &data, NULL), ==, 700);
+    /* Who waits for room sees that it has gone. */
+    fill(streams.end[1], 0, 512);
+    g_clear_pointer(&streams.end[0], verbs_stream_free);
+    wait_ms(streams.end[1], VERBS_STREAM_WRITES, -1, 20);
+    check_bytes(data, 0, 700);
+    verbs_stream_skip(streams.end[1], 700);
+    read_some(streams.end[1], 700, 1400);
+    must_be_ready(streams.end[1], VERBS_STREAM_READS);
+    g_assert_cmpint(verbs_stream_read(streams.end[1], &byte, 1, &error), ==, 0);
+    g_assert_no_error(error);
+    streams_free(&streams);
+}
+
 /* However many records there were, what comes is a part of them. */
 static void a_cut_after_each_record_is_seen(void)
 {
@@ -534,6 +562,7 @@ static const struct {
     TEST(a_shutdown_wakes_who_reads_and_who_writes),
     TEST(the_life_line_ends_a_wait),
     TEST(the_end_comes_after_everything),
+    TEST(an_end_in_order_loses_nothing),
     TEST(a_cut_after_each_record_is_seen),
     TEST(who_does_not_know_the_secret_is_not_let_in),
     TEST(who_answers_without_the_secret_is_not_believed),
