@@ -144,7 +144,6 @@ bool gannet_channel_init(GannetChannel *channel, QIOChannelSocket *socket,
 
 void gannet_channel_destroy(GannetChannel *channel)
 {
-    verbs_stream_free(channel->stream);
     object_unref(OBJECT(channel->ioc));
     object_unref(OBJECT(channel->socket));
     g_free(channel->record);

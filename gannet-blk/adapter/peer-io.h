@@ -55,7 +55,7 @@ typedef struct GannetChannel {
 /* Takes a reference to @socket. */
 bool gannet_channel_init(GannetChannel *channel, QIOChannelSocket *socket,
                          Error **errp);
-/* Closes it. Nobody may use it any more. */
+/* Closes it, but for its stream. Nobody may use it any more. */
 void gannet_channel_destroy(GannetChannel *channel);
 
 /* Put TLS over it, as the client of @hostname, or (NULL) as the server. */

@@ -382,25 +382,31 @@ static bool serve(GannetPeer *peer)
     return served;
 }
 
-static void close_channel(GannetPeer *peer)
+/* What is to be freed when everybody knows: an adapter may take long for it. */
+static VerbsStream *close_channel(GannetPeer *peer)
 {
+    VerbsStream *stream;
+
     WITH_QEMU_LOCK_GUARD(&peer->lock) {
         if (!peer->has_channel) {
-            return;
+            return NULL;
         }
         peer->has_channel = false;
+        stream = g_steal_pointer(&peer->channel.stream);
     }
     gannet_channel_destroy(&peer->channel);
+    return stream;
 }
 
 static void *receive_thread(void *opaque)
 {
     GannetPeer *peer = opaque;
+    g_autoptr(VerbsStream) stream = NULL;
     bool served;
 
     trace_gannet_peer_begin(peer->name);
     served = serve(peer);
-    close_channel(peer);
+    stream = close_channel(peer);
     trace_gannet_peer_closed(peer->name, peer->reason);
     if (served) {
         peer->ops->closed(peer->opaque, peer, peer->reason);

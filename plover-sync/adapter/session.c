@@ -14,6 +14,7 @@
 #include "qemu/error-report.h"
 #include "qemu/lockable.h"
 #include "qemu/main-loop.h"
+#include "qemu/thread.h"
 #include "colony/plover-sync/core/window.h"
 #include "session.h"
 #include "trace.h"
@@ -94,10 +95,31 @@ void plover_session_greeted(const PloverSession *session)
     }
 }
 
+static void *free_rdma(void *opaque)
+{
+    plover_rdma_free(opaque);
+    return NULL;
+}
+
+/*
+ * To take a link down may take the adapter long, and the VM waits for us: we
+ * have the BQL, and may be in the middle of a takeover. Nobody else knows of it
+ * any more.
+ */
+static void end_rdma(PloverRdma *rdma)
+{
+    QemuThread thread;
+
+    if (rdma) {
+        qemu_thread_create(&thread, "plover-end", free_rdma, rdma,
+                           QEMU_THREAD_DETACHED);
+    }
+}
+
 void plover_session_clear(PloverSession *session)
 {
     plover_link_free(session->link);
-    plover_rdma_free(session->rdma);
+    end_rdma(session->rdma);
     if (session->pool) {
         plover_pool_free(session->pool);
     }
