@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "line.h"
+#include "situation.h"
 #include "supervisor-internal.h"
 
 #define SHORT_MS 10000
@@ -207,9 +208,25 @@ static void serve_replace(ColonySupervisor *supervisor, ColonyRequest *request,
     pass_on(supervisor, request, "apus-replace", more, SHORT_MS);
 }
 
+/* May the VM be nowhere but in this node's process? */
+static gboolean may_be_alone(const ColonySupervisor *supervisor)
+{
+    const ColonyView *view = colony_supervisor_view(supervisor);
+
+    switch (colony_situation_process(supervisor)) {
+    case COLONY_PROCESS_NONE:
+    case COLONY_PROCESS_IDLE:
+    case COLONY_PROCESS_OUTDATED:
+        return FALSE;
+    default:
+        return !view->known || view->part != COLONY_PART_SECONDARY ||
+               !colony_view_counts(view, view->leader);
+    }
+}
+
 /* Its end is seen, and another is started: of what is installed by now. */
 static void serve_restart(ColonySupervisor *supervisor, ColonyRequest *request,
-                          JsonObject *arguments G_GNUC_UNUSED)
+                          JsonObject *arguments)
 {
     if (colony_supervisor_view(supervisor)->part == COLONY_PART_LEADER) {
         refuse(request, COLONY_CONTROL_ERROR_REFUSED,
@@ -220,6 +237,14 @@ static void serve_restart(ColonySupervisor *supervisor, ColonyRequest *request,
     if (!colony_machine_is_running(supervisor->machine)) {
         refuse(request, COLONY_CONTROL_ERROR_REFUSED,
                "there is no process on this node");
+        return;
+    }
+    if (may_be_alone(supervisor) &&
+        !colony_json_boolean(arguments, "force", FALSE)) {
+        refuse(request, COLONY_CONTROL_ERROR_DANGEROUS,
+               "its QEMU does not answer, or hears no leader: it may be the "
+               "only one that has the VM; with --force it is ended, and what "
+               "is in its memory may be lost");
         return;
     }
     colony_starter_renew(supervisor->starter);

@@ -74,12 +74,22 @@ static int restart_node(const ColonyConfig *config, const ColonyNode *node,
         .pid = get_pid(status, node),
         .protects = colony_status_health(status) == COLONY_PROTECTED,
     };
+    JsonObject *arguments = NULL;
 
-    if (!force && node != colony_status_leader(status) &&
-        !may_go(status, node)) {
+    if (node == colony_status_leader(status)) {
+        g_printerr("%s: %s leads: let another one, with colony switchover, "
+                   "which starts this one's QEMU again, too\n",
+                   g_get_prgname(), node->name);
         return COLONY_EXIT_FAILED;
     }
-    if (!colony_operate_call(config, node, "restart", NULL, CALL_MS)) {
+    if (!force && !may_go(status, node)) {
+        return COLONY_EXIT_FAILED;
+    }
+    if (force) {
+        arguments = json_object_new();
+        json_object_set_boolean_member(arguments, "force", TRUE);
+    }
+    if (!colony_operate_call(config, node, "restart", arguments, CALL_MS)) {
         return COLONY_EXIT_FAILED;
     }
     return seconds <= 0 || colony_operate_wait(config, seconds, is_done,

@@ -8,6 +8,7 @@
 
 #include <string.h>
 
+#include "qemu/colony/situation.h"
 #include "qemu/colony/supervisor-internal.h"
 
 struct ColonyRequest {
@@ -19,6 +20,9 @@ typedef struct World {
     ColonySupervisor supervisor;
     ColonyView view;
     gboolean running;
+    ColonyProcess process;
+    gboolean hears; /* the leader */
+    unsigned renewed;
     gint64 now;
     ColonyRequest request;
     JsonObject *arguments;
@@ -128,6 +132,20 @@ void colony_starter_found(ColonyStarter *starter G_GNUC_UNUSED,
 
 void colony_starter_renew(ColonyStarter *starter G_GNUC_UNUSED)
 {
+    world->renewed++;
+}
+
+ColonyProcess colony_situation_process(
+    const ColonySupervisor *supervisor G_GNUC_UNUSED)
+{
+    return world->process;
+}
+
+gboolean colony_view_counts(const ColonyView *view G_GNUC_UNUSED,
+                            unsigned member)
+{
+    g_assert_cmpuint(member, ==, 7);
+    return world->hears;
 }
 
 void colony_protector_now(ColonyProtector *protector G_GNUC_UNUSED,
@@ -243,6 +261,68 @@ static void test_later(World *it, gconstpointer unused G_GNUC_UNUSED)
     g_assert_cmpstr(it->request.error, ==, "this node does not lead");
 }
 
+/* A process that @it has is told to restart. */
+static void restart(World *it, gboolean known, ColonyPart part,
+                    ColonyProcess process, const char *error)
+{
+    it->view.known = known;
+    it->view.part = part;
+    it->view.leader = 7;
+    it->process = process;
+    it->now += 100 * G_TIME_SPAN_SECOND;
+    ask(it, "restart");
+    if (error) {
+        g_assert_nonnull(it->request.error);
+        g_assert_nonnull(strstr(it->request.error, error));
+    } else {
+        g_assert_cmpstr(it->request.error, ==, NULL);
+    }
+    g_assert_cmpuint(it->renewed, ==, !error);
+}
+
+static void test_restart_idle(World *it, gconstpointer unused G_GNUC_UNUSED)
+{
+    restart(it, TRUE, COLONY_PART_WITNESS, COLONY_PROCESS_IDLE, NULL);
+}
+
+static void test_restart_secondary(World *it,
+                                   gconstpointer unused G_GNUC_UNUSED)
+{
+    it->hears = TRUE;
+    restart(it, TRUE, COLONY_PART_SECONDARY, COLONY_PROCESS_VM, NULL);
+}
+
+static void test_restart_heir(World *it, gconstpointer unused G_GNUC_UNUSED)
+{
+    restart(it, TRUE, COLONY_PART_SECONDARY, COLONY_PROCESS_VM,
+            "may be the only one");
+}
+
+static void test_restart_silent(World *it, gconstpointer unused G_GNUC_UNUSED)
+{
+    restart(it, FALSE, COLONY_PART_UNKNOWN, COLONY_PROCESS_VM,
+            "does not answer");
+}
+
+static void test_restart_boots(World *it, gconstpointer unused G_GNUC_UNUSED)
+{
+    restart(it, TRUE, COLONY_PART_WITNESS, COLONY_PROCESS_BOOTS,
+            "may be the only one");
+}
+
+static void test_restart_forced(World *it, gconstpointer unused G_GNUC_UNUSED)
+{
+    json_object_set_boolean_member(it->arguments, "force", TRUE);
+    restart(it, FALSE, COLONY_PART_UNKNOWN, COLONY_PROCESS_VM, NULL);
+}
+
+static void test_restart_leader(World *it, gconstpointer unused G_GNUC_UNUSED)
+{
+    json_object_set_boolean_member(it->arguments, "force", TRUE);
+    restart(it, TRUE, COLONY_PART_LEADER, COLONY_PROCESS_VM,
+            "this node leads");
+}
+
 static void add(const char *name, gconstpointer data,
                 void (*test)(World *it, gconstpointer data))
 {
@@ -277,5 +357,12 @@ int main(int argc, char **argv)
     add("not-for-ever", NULL, test_deadline);
     add("nor-is-it-left-without-an-answer", NULL, test_ends);
     add("only-once", NULL, test_later);
+    add("restart/idle", NULL, test_restart_idle);
+    add("restart/secondary", NULL, test_restart_secondary);
+    add("restart/secondary-without-a-leader", NULL, test_restart_heir);
+    add("restart/silent", NULL, test_restart_silent);
+    add("restart/boots", NULL, test_restart_boots);
+    add("restart/forced", NULL, test_restart_forced);
+    add("restart/leader", NULL, test_restart_leader);
     return g_test_run();
 }

@@ -191,7 +191,11 @@ static const Case cases[] = {
     }, {
         .name = "restart-by-force", .verb = colony_verb_restart,
         .words = "FILE b --force", .changes = { { 'c', ABSENT, NULL } },
-        .exit = 0, .out = "b: restart {}\n",
+        .exit = 0, .out = "b: restart {\"force\":true}\n",
+    }, {
+        .name = "restart-the-leader", .verb = colony_verb_restart,
+        .words = "FILE a --force", .exit = 1, .out = "",
+        .err = "*: a leads: let another one, with colony switchover*",
     }, {
         .name = "reprotect", .verb = colony_verb_reprotect,
         .words = "FILE --node b --wait=2", .exit = 0,
