@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "check-host.h"
+#include "key-file.h"
 
 /* @path may be NULL: nothing is needed then. @remedy: "; ..." */
 static gboolean check_access(const char *file, const char *what,
@@ -105,4 +106,15 @@ gboolean colony_check_host_tls(const char *file, const ColonyConfig *config)
         good &= check_access(file, "[tls] directory", path, R_OK, "");
     }
     return good;
+}
+
+gboolean colony_check_host_key(const char *file, const ColonyConfig *config)
+{
+    g_autoptr(GError) error = NULL;
+
+    if (!colony_key_file_check(config->key_file, &error)) {
+        g_printerr("%s: %s\n", file, error->message);
+        return FALSE;
+    }
+    return TRUE;
 }

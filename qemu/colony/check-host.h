@@ -20,5 +20,7 @@ gboolean colony_check_host_disks(const char *file, const ColonyConfig *config,
 /* Bridges, and tap devices. */
 gboolean colony_check_host_nics(const char *file, const ColonyConfig *config);
 gboolean colony_check_host_tls(const char *file, const ColonyConfig *config);
+/* The group's key, without [tls]. */
+gboolean colony_check_host_key(const char *file, const ColonyConfig *config);
 
 #endif

@@ -230,6 +230,15 @@ static void add_credentials(GPtrArray *argv, const ColonyConfig *config)
     }
 }
 
+/* QEMU reads the file: the key is on no command line. */
+static void add_key(GPtrArray *argv, const ColonyConfig *config)
+{
+    GString *text = g_string_new("secret,id=key0");
+
+    set(text, "file", config->key_file);
+    add_text(argv, "-object", text);
+}
+
 static void set_member(GString *text, unsigned place, const ColonyNode *node)
 {
     g_autofree char *id = g_strdup_printf("members.%u.id", place);
@@ -268,6 +277,8 @@ static void add_group(GPtrArray *argv, const ColonyConfig *config,
     }
     if (config->tls_directory) {
         set(text, "tls-creds", "tls-server");
+    } else if (config->key_file) {
+        set(text, "key-secret", "key0");
     }
     for (guint i = 0; i < config->nodes->len; i++) {
         set_member(text, i, config->nodes->pdata[i]);
@@ -448,6 +459,8 @@ char **colony_command_qemu(const ColonyConfig *config, const ColonyNode *node,
     add_monitor(argv, node);
     if (config->tls_directory) {
         add_credentials(argv, config);
+    } else if (config->key_file) {
+        add_key(argv, config);
     }
     add_disks(argv, config, node);
     for (guint i = 0; i < config->nics->len; i++) {
@@ -524,6 +537,8 @@ static void set_own(GKeyFile *file, const ColonyConfig *config,
 
         g_key_file_set_string(file, "group", "tls", "psk");
         g_key_file_set_string(file, "group", "key-file", key);
+    } else if (config->key_file) {
+        g_key_file_set_string(file, "group", "key-file", config->key_file);
     }
 }
 

@@ -357,8 +357,14 @@ static void check_policy(const ColonyConfig *config, ColonyIni *ini)
     if (!g_strcmp0(config->transport, "rdma") && config->tls_directory) {
         colony_ini_refuse(ini, "policy", "transport", CONFLICT, "has no TLS: "
                           "nothing that goes by RDMA is encrypted; remove "
-                          "the line, or [tls] if nobody else is in the "
-                          "nodes' network");
+                          "the line, or have key-file= instead of [tls] if "
+                          "nobody else is in the nodes' network");
+    }
+    if (config->key_file && config->tls_directory) {
+        colony_ini_refuse(ini, "policy", "key-file", CONFLICT, "is too much: "
+                          "keys.psk of [tls] is the group's key; remove the "
+                          "line, or [tls] if nobody else is in the nodes' "
+                          "network");
     }
     if (config->log_size & (config->log_size - 1)) {
         colony_ini_refuse(ini, "policy", "log-size",

@@ -110,6 +110,7 @@ static const ColonyKey policy_keys[] = {
               .fallback = "tcp", .choices = transports),
     CONFIG_KEY("durability", durability, option, .fallback = "memory",
                .choices = durabilities),
+    CONFIG_KEY("key-file", key_file, path, .added = TRUE),
     { NULL },
 };
 

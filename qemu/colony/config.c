@@ -83,6 +83,7 @@ void colony_config_free(ColonyConfig *config)
     g_ptr_array_unref(config->nodes);
     g_free(config->transport);
     g_free(config->durability);
+    g_free(config->key_file);
     g_free(config->tls_directory);
     g_free(config->metrics_host);
     g_free(config);

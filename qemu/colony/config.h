@@ -87,7 +87,8 @@ typedef struct ColonyConfig {
     guint64 log_size; /* bytes of the group's log in memory */
     char *transport; /* "tcp", "rdma": of the group, pages and blocks */
     char *durability; /* of the group */
-    /* [tls]; NULL: the network is trusted */
+    char *key_file; /* by which members know each other; NULL: none, or [tls] */
+    /* [tls]; NULL: nothing is encrypted */
     char *tls_directory; /* ca-cert.pem, cert.pem, key.pem */
     /* [metrics] */
     char *metrics_host; /* NULL: off */

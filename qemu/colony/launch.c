@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "command.h"
+#include "key-file.h"
 #include "store.h"
 #include "supervisor-internal.h"
 
@@ -130,7 +131,9 @@ static void launch_qemu(ColonySupervisor *supervisor, GError **error)
     g_auto(GStrv) argv = NULL;
     g_autofree char *qmp = colony_path_qmp(supervisor->node);
 
-    if (!colony_taps_make(supervisor->taps, error) ||
+    /* QEMU takes any; apusd looks for itself. */
+    if (!colony_key_file_check(supervisor->config->key_file, error) ||
+        !colony_taps_make(supervisor->taps, error) ||
         !make_metadata(supervisor->config, supervisor->node, error)) {
         return;
     }

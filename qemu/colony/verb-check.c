@@ -56,6 +56,26 @@ static const ColonyNode *first_on_host(const ColonyConfig *config,
     g_assert_not_reached();
 }
 
+/* What keeps others out, and what does not. */
+static void show_trust(const ColonyConfig *config, const char *file)
+{
+    if (config->tls_directory) {
+        return;
+    }
+    if (config->key_file) {
+        printf("%s: note: key-file= says who takes part in the group, and "
+               "encrypts nothing; nobody else may be in the nodes' network\n",
+               file);
+    } else if (!strcmp(config->transport, "rdma")) {
+        printf("%s: note: with transport=rdma, nothing is encrypted, and "
+               "without key-file=, anybody can pass for a node; nobody else "
+               "may be in the nodes' network\n", file);
+    } else {
+        printf("%s: note: without [tls], anybody on the nodes' network can "
+               "pass for one of them\n", file);
+    }
+}
+
 /* What is possible, and seldom meant. */
 static void show_advice(const ColonyConfig *config, const char *file)
 {
@@ -73,10 +93,7 @@ static void show_advice(const ColonyConfig *config, const char *file)
                    "it\n", file, first->name, node->name);
         }
     }
-    if (!config->tls_directory) {
-        printf("%s: note: without [tls], anybody on the nodes' network can "
-               "pass for one of them\n", file);
-    }
+    show_trust(config, file);
 }
 
 static gboolean check_host(const char *file, const ColonyConfig *config,
@@ -90,6 +107,7 @@ static gboolean check_host(const char *file, const ColonyConfig *config,
         good &= colony_check_host_nics(file, config);
     }
     good &= colony_check_host_tls(file, config);
+    good &= colony_check_host_key(file, config);
     return good;
 }
 

@@ -152,6 +152,7 @@ static gboolean has_all(const ColonyConfig *config)
                                         g_ptr_array_index(config->nodes, i));
     }
     good &= colony_check_host_tls(config->path, config);
+    good &= colony_check_host_key(config->path, config);
     return good;
 }
 

@@ -148,6 +148,101 @@ static void who_only_votes_needs_little(Fixture *fixture, gconstpointer data)
     g_assert_cmpstr(errors, ==, "");
 }
 
+/* --- the group's key ------------------------------------------------------ */
+
+/* Of node c, which needs nothing but a key; @text: of the key's file. */
+static int check_key(const Fixture *fixture, const char *text, int mode,
+                     char **output, char **errors)
+{
+    g_autofree char *path = g_build_filename(fixture->folder, "key", NULL);
+    g_autofree char *line = g_strdup_printf("interval=1s\nkey-file=%s", path);
+    g_autofree char *conf = conf_changed(conf_usual, "interval=1s", line);
+    int status;
+
+    if (text) {
+        g_assert_true(g_file_set_contents(path, text, -1, NULL));
+        g_assert_cmpint(g_chmod(path, mode), ==, 0);
+    }
+    status = check(fixture, conf, "c", output, errors);
+    g_unlink(path);
+    return status;
+}
+
+#define DIGITS "0123456789abcdefABCDEF9876543210"
+
+static void a_key_is_looked_at(Fixture *fixture, gconstpointer data)
+{
+    static const struct {
+        const char *text;
+        int mode;
+        const char *wrong; /* NULL: nothing */
+    } cases[] = {
+        { DIGITS, 0600, NULL },
+        { DIGITS DIGITS " \r\n", 0640, NULL },
+        { DIGITS DIGITS DIGITS DIGITS "\n", 0400, NULL },
+        { NULL, 0, "No such file or directory" },
+        { DIGITS, 0604, "has mode 0604, so that others could read" },
+        { DIGITS, 0620, "has mode 0620, so that others could read" },
+        { "", 0600, "is no key; it has to be 32 to 128 hexadecimal digits" },
+        { "01234567", 0600, "is no key; " },
+        { DIGITS "0", 0600, "is no key; " },
+        { DIGITS "0g", 0600, "is no key; " },
+        { " " DIGITS, 0600, "is no key; " },
+        { "qemu:" DIGITS "0", 0600, "is no key; " },
+        { DIGITS DIGITS DIGITS DIGITS "00", 0600, "is no key; " },
+    };
+
+    (void)data;
+    for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+        g_autofree char *output = NULL, *errors = NULL;
+        int status = check_key(fixture, cases[i].text, cases[i].mode, &output,
+                               &errors);
+
+        if (cases[i].wrong) {
+            g_autofree char *start = g_strdup_printf(
+                "%s: [policy] key-file: %s/key: %s", fixture->file,
+                fixture->folder, cases[i].wrong);
+
+            g_assert_cmpint(status, ==, COLONY_EXIT_FAILED);
+            g_assert_true(g_str_has_prefix(errors, start));
+        } else {
+            g_assert_cmpstr(errors, ==, "");
+            g_assert_cmpint(status, ==, 0);
+            g_assert_nonnull(strstr(output, "note: key-file= says who takes "
+                                    "part in the group, and encrypts "
+                                    "nothing"));
+            g_assert_null(strstr(output, "can pass for"));
+        }
+    }
+}
+
+static void a_key_is_in_a_file(Fixture *fixture, gconstpointer data)
+{
+    g_autofree char *output = NULL, *errors = NULL;
+    g_autofree char *line = g_strdup_printf("interval=1s\nkey-file=%s",
+                                            fixture->folder);
+    g_autofree char *conf = conf_changed(conf_usual, "interval=1s", line);
+
+    (void)data;
+    g_assert_cmpint(check(fixture, conf, "c", &output, &errors), ==,
+                    COLONY_EXIT_FAILED);
+    g_assert_nonnull(strstr(errors, ": is no regular file\n"));
+}
+
+static void rdma_without_a_key_is_told(Fixture *fixture, gconstpointer data)
+{
+    g_autofree char *output = NULL, *errors = NULL;
+    g_autofree char *conf = conf_changed(conf_usual, "interval=1s",
+                                         "interval=1s\ntransport=rdma");
+
+    (void)data;
+    g_assert_cmpint(check(fixture, conf, NULL, &output, &errors), ==, 0);
+    g_assert_nonnull(strstr(output, "note: with transport=rdma, nothing is "
+                            "encrypted, and without key-file=, anybody can "
+                            "pass for a node"));
+    g_assert_null(strstr(output, "[tls]"));
+}
+
 /* With the file itself as the other one, and with one that is changed. */
 static int check_beside(Fixture *fixture, const char *text, char **errors)
 {
@@ -249,6 +344,9 @@ int main(int argc, char **argv)
     TEST(a_stranger_is_refused);
     TEST(what_a_host_lacks_is_told);
     TEST(who_only_votes_needs_little);
+    TEST(a_key_is_looked_at);
+    TEST(a_key_is_in_a_file);
+    TEST(rdma_without_a_key_is_told);
     TEST(two_of_the_same_collide);
     TEST(two_on_other_hosts_do_not);
     TEST(a_port_is_one_whatever_it_is_for);

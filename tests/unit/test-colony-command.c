@@ -547,6 +547,29 @@ static void all_may_go_by_rdma(void)
     colony_config_free(config);
 }
 
+static void a_key_is_given_as_a_file(void)
+{
+    ColonyConfig *config = config_new();
+    ColonyStartOptions options = { .generation = 1, .id = "a",
+                                   .leader = node_at(config, 0) };
+    g_auto(GStrv) argv = NULL;
+    g_autofree char *witness = NULL;
+
+    config->key_file = g_strdup("/etc/colony/a,b.key");
+    add_disk(config, "data", "raw", "virtio");
+    argv = qemu(config, 0, COLONY_START_WAIT);
+    witness = colony_command_apusd_config(config, node_at(config, 2),
+                                          &options);
+    g_assert_cmpstr(value_of(argv, "-object", "", 0), ==,
+                    "secret,id=key0,file=/etc/colony/a,,b.key");
+    g_assert_true(has_word(argv, "apus-group,", ",key-secret=key0,"));
+    g_assert_false(has_word(argv, "apus-group,", "tls-creds"));
+    g_assert_false(has_word(argv, "driver=gannet,", "tls"));
+    g_assert_nonnull(strstr(witness, "\nkey-file=/etc/colony/a,b.key\n"));
+    g_assert_null(strstr(witness, "tls="));
+    colony_config_free(config);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -564,6 +587,7 @@ int main(int argc, char **argv)
     TEST(ipv6_addresses_have_brackets);
     TEST(the_witness);
     TEST(all_may_go_by_rdma);
+    TEST(a_key_is_given_as_a_file);
 #undef TEST
     return g_test_run();
 }

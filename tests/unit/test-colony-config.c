@@ -57,6 +57,7 @@ static void little_has_to_be_said(void)
     g_assert_cmpuint(config->log_size, ==, 64 << 20);
     g_assert_cmpstr(config->durability, ==, "memory");
     g_assert_cmpstr(config->transport, ==, "tcp");
+    g_assert_null(config->key_file);
     g_assert_null(config->tls_directory);
     g_assert_null(config->metrics_host);
     g_assert_cmpuint(b->id, ==, 2);
@@ -109,6 +110,22 @@ static void all_of_a_policy_can_be_said(void)
     g_assert_cmpstr(config->tls_directory, ==, "/etc/tls");
     g_assert_cmpstr(config->metrics_host, ==, "::");
     g_assert_cmpuint(config->metrics_port, ==, 9100);
+}
+
+static void a_group_may_have_a_key(void)
+{
+    static const char *const transports[] = { "tcp", "rdma" };
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(transports); i++) {
+        g_autofree char *keys = g_strdup_printf(
+            "interval=1s\ntransport=%s\nkey-file=/etc/colony/key\n",
+            transports[i]);
+        g_autoptr(ColonyConfig) config = conf_accepted_change("interval=1s\n",
+                                                              keys);
+
+        g_assert_cmpstr(config->transport, ==, transports[i]);
+        g_assert_cmpstr(config->key_file, ==, "/etc/colony/key");
+    }
 }
 
 static void all_of_a_node_can_be_said(void)
@@ -268,6 +285,8 @@ static void all_else_counts(void)
         { "preset=hybrid", "unprotected=hold" },
         { "preset=hybrid", "reprotect=no" },
         { "preset=hybrid", "transport=rdma" },
+        { "preset=hybrid", "key-file=/k" },
+        { "preset=hybrid", "key-file=/l" },
         { "preset=hybrid", "[metrics]" },
         { "preset=hybrid", "[tls]\ndirectory=/t" },
         { "[node a]", "[node z]" },
@@ -438,6 +457,7 @@ int main(int argc, char **argv)
     TEST(little_has_to_be_said);
     TEST(all_of_a_vm_can_be_said);
     TEST(all_of_a_policy_can_be_said);
+    TEST(a_group_may_have_a_key);
     TEST(all_of_a_node_can_be_said);
     TEST(each_node_that_can_run_has_a_file_of_each_disk);
     TEST(cards_have_addresses_of_their_own);
