@@ -168,6 +168,33 @@ static void descriptors_are_not_forgotten(Rig *rig,
     g_assert_cmpuint(rig->armed, ==, 0);
 }
 
+static void count_ready(void *opaque, uint32_t events G_GNUC_UNUSED)
+{
+    Rig *rig = opaque;
+
+    rig->readies++;
+}
+
+/* A system call for each round would cost more than what it looks at. */
+static void who_is_busy_seldom_looks_at_descriptors(Rig *rig,
+    gconstpointer unused G_GNUC_UNUSED)
+{
+    uint64_t begun = apus_clock();
+    ApusWatch *watch;
+
+    apus_watch_free(rig->watch);
+    rig->watch = NULL;
+    watch = apus_loop_watch(rig->loop, rig->fd, EPOLLIN, count_ready, rig);
+    tell(rig);
+    rig->busy = G_MAXUINT;
+    apus_timer_set(rig->timer, begun + 20 * MS);
+    apus_loop_run(rig->loop);
+    g_assert_cmpuint(rig->readies, >, 0);
+    /* The first one, one for the timer, and one in each millisecond. */
+    g_assert_cmpuint(rig->readies, <=, (apus_clock() - begun) / MS + 2);
+    apus_watch_free(watch);
+}
+
 static void timers_are_not_forgotten(Rig *rig, gconstpointer busy)
 {
     if (busy) {
@@ -211,6 +238,8 @@ int main(int argc, char **argv)
     ADD("asleep-it-is-woken-by-a-descriptor",
         asleep_it_is_woken_by_a_descriptor, NULL);
     ADD("descriptors-are-not-forgotten", descriptors_are_not_forgotten, NULL);
+    ADD("who-is-busy-seldom-looks-at-descriptors",
+        who_is_busy_seldom_looks_at_descriptors, NULL);
     ADD("timers-are-not-forgotten", timers_are_not_forgotten, NULL);
     ADD("timers-are-not-forgotten/busy", timers_are_not_forgotten, "busy");
     ADD("wakes-are-not-forgotten", wakes_are_not_forgotten, NULL);

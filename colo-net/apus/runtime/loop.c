@@ -24,8 +24,12 @@
 #define NANOSECONDS 1000000000ull
 #define MAX_EVENTS 64 /* taken from the kernel at once */
 
-/* As long as pollers have work descriptors are looked at once in, in ns. */
-#define LOOK_EVERY 100000u
+/*
+ * As long as the loop does not sleep because of pollers descriptors are looked
+ * at once in, in ns: while there is nothing to do, and while there is.
+ */
+#define LOOK_IDLE 100000u
+#define LOOK_BUSY 1000000u
 
 struct ApusWatch {
     ApusLoop *loop;
@@ -456,15 +460,20 @@ static gboolean pollers_may_sleep(ApusLoop *loop)
     return TRUE;
 }
 
+static gboolean look_is_due(const ApusLoop *loop, gboolean busy)
+{
+    return next_timer(loop) <= loop->now ||
+           loop->now >= loop->looked_at + (busy ? LOOK_BUSY : LOOK_IDLE);
+}
+
 /* FALSE: there is nothing for them to do, and the loop may sleep. */
 static gboolean use_pollers(ApusLoop *loop)
 {
     do {
-        gboolean some = pollers_work(loop);
+        gboolean busy = pollers_work(loop) || is_called(loop);
 
-        loop->looked = next_timer(loop) <= loop->now ||
-                       loop->now >= loop->looked_at + LOOK_EVERY;
-        if (some || loop->looked || is_called(loop)) {
+        loop->looked = look_is_due(loop, busy);
+        if (busy || loop->looked) {
             return TRUE;
         }
     } while (!pollers_may_sleep(loop));
