@@ -21,11 +21,6 @@ static gboolean device_open(VerbsDevice *device, GError **errp)
         verbs_system_error(errp, "cannot open the RDMA device", errno);
         return FALSE;
     }
-    device->pd = calls->alloc_pd(device->context);
-    if (!device->pd) {
-        verbs_system_error(errp, "cannot use the RDMA device", errno);
-        return FALSE;
-    }
     device->channel = calls->create_comp_channel(device->context);
     if (!device->channel) {
         verbs_system_error(errp, "cannot have completion events", errno);
@@ -72,9 +67,6 @@ void verbs_device_free(VerbsDevice *device)
     if (device->channel) {
         verbs_host_unwatch(device->host, device->channel->fd);
         calls->destroy_comp_channel(device->channel);
-    }
-    if (device->pd) {
-        calls->dealloc_pd(device->pd);
     }
     if (device->context) {
         verbs_host_unwatch(device->host, device->context->async_fd);

@@ -22,13 +22,13 @@ enum {
      */
     RESERVE = 24,
     INLINE = 256, /* bytes, if the device can do it */
+    MIRROR_LEAST = 1 << 20, /* bytes that anybody's lane may have */
 };
 
 typedef struct {
     VerbsHost *host;
     struct ibv_device *identity;
     struct ibv_context *context;
-    struct ibv_pd *pd;
     struct ibv_comp_channel *channel;
     unsigned links;
     gboolean gone; /* removed, or in error */
@@ -94,6 +94,7 @@ struct VerbsLink {
 
     struct rdma_cm_id *id;
     VerbsDevice *device;
+    struct ibv_pd *pd; /* its own: its keys are good for nobody else */
     struct ibv_cq *cq;
     struct ibv_qp *qp;
     unsigned inline_most;

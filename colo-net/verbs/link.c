@@ -50,6 +50,16 @@ void verbs_link_put_descriptor(VerbsLink *link,
     verbs_descriptor_put(data, &descriptor);
 }
 
+/*
+ * We make a mirror of each lane of the other side, who may have proved nothing
+ * yet: it does not decide how much memory that is.
+ */
+static gboolean is_of_our_size(const VerbsLink *link, unsigned lane,
+                               size_t size)
+{
+    return size <= MAX(4 * link->host->config.lanes[lane].size, MIRROR_LEAST);
+}
+
 gboolean verbs_link_take_descriptor(VerbsLink *link, const uint8_t *data,
                                     size_t size)
 {
@@ -57,6 +67,15 @@ gboolean verbs_link_take_descriptor(VerbsLink *link, const uint8_t *data,
 
     if (!verbs_descriptor_get(data, size, &descriptor)) {
         return FALSE;
+    }
+    for (unsigned i = 0; i < VERBS_LANES; i++) {
+        if (!is_of_our_size(link, i, descriptor.lanes[i].size)) {
+            verbs_link_fail(link, VERBS_END_GARBAGE, "its ring has %zu KiB, "
+                            "ours %zu: they have to be of like size",
+                            descriptor.lanes[i].size / 1024,
+                            link->host->config.lanes[i].size / 1024);
+            return FALSE;
+        }
     }
     link->events = descriptor.events;
     link->receives = descriptor.receives;

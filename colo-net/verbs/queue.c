@@ -7,6 +7,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 
 #include "colo-net/verbs/internal.h"
 
@@ -41,7 +42,7 @@ struct ibv_mr *verbs_register(VerbsLink *link, void *memory, size_t size,
     struct ibv_mr *mr;
 
     errno = 0;
-    mr = link->host->calls->reg_mr(link->device->pd, memory, size, access);
+    mr = link->host->calls->reg_mr(link->pd, memory, size, access);
     if (!mr) {
         g_autofree char *what = g_strdup_printf(
             "cannot register %zu bytes of memory for RDMA", size);
@@ -62,9 +63,19 @@ void verbs_unregister(VerbsLink *link, struct ibv_mr **mr)
     }
 }
 
+/* Nobody can tell it from those of other links. */
+static gboolean seed_make(VerbsLink *link, GError **errp)
+{
+    if (getrandom(&link->seed, sizeof(link->seed), 0) !=
+        sizeof(link->seed)) {
+        verbs_system_error(errp, "there are no random numbers", errno);
+        return FALSE;
+    }
+    return TRUE;
+}
+
 static gboolean lanes_make(VerbsLink *link, GError **errp)
 {
-    link->seed = (uint64_t)g_random_int() << 32 | g_random_int();
     for (unsigned i = 0; i < VERBS_LANES; i++) {
         const VerbsLane *lane = &link->host->config.lanes[i];
         VerbsIn *in = &link->in[i];
@@ -156,7 +167,7 @@ static gboolean pair_make(VerbsLink *link, GError **errp)
         };
 
         errno = 0;
-        link->qp = link->host->calls->create_qp(link->device->pd, &attr);
+        link->qp = link->host->calls->create_qp(link->pd, &attr);
         if (link->qp) {
             link->inline_most = MIN(attr.cap.max_inline_data, sizes[i]);
             return TRUE;
@@ -222,6 +233,11 @@ gboolean verbs_queue_make(VerbsLink *link, GError **errp)
     }
     link->device->links++;
     errno = 0;
+    link->pd = link->host->calls->alloc_pd(link->device->context);
+    if (!link->pd) {
+        verbs_system_error(errp, "cannot use the RDMA device", errno);
+        return FALSE;
+    }
     link->cq = link->host->calls->create_cq(
         link->device->context, SENDS + RECEIVES, link, link->device->channel,
         0);
@@ -230,7 +246,7 @@ gboolean verbs_queue_make(VerbsLink *link, GError **errp)
         return FALSE;
     }
     if (!pair_make(link, errp) || !pair_change(link, IBV_QPS_INIT, errp) ||
-        !lanes_make(link, errp)) {
+        !seed_make(link, errp) || !lanes_make(link, errp)) {
         return FALSE;
     }
     if (!verbs_queue_receive(link, receives(link))) {
@@ -262,6 +278,10 @@ void verbs_queue_free(VerbsLink *link)
     if (link->cq) {
         calls->destroy_cq(link->cq);
         link->cq = NULL;
+    }
+    if (link->pd) {
+        calls->dealloc_pd(link->pd);
+        link->pd = NULL;
     }
     if (link->device) {
         link->device->links--;

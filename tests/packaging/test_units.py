@@ -59,7 +59,8 @@ def test_qemu_can_run_in_it():
     assert "MemoryDenyWriteExecute" not in unit  # TCG
     assert "PrivateNetwork" not in unit and "PrivateDevices" not in unit
     assert "CAP_NET_ADMIN" in unit["AmbientCapabilities"]
-    for device in ("/dev/kvm", "/dev/net/tun", "/dev/vhost-net", "block-*"):
+    for device in ("/dev/kvm", "/dev/net/tun", "/dev/vhost-net", "block-*",
+                   "/dev/infiniband/rdma_cm", "char-infiniband_verbs"):
         assert f"DeviceAllow={device} rw" in text
 
 

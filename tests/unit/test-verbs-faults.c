@@ -507,6 +507,56 @@ static void an_intruder_is_kept_out(Fixture *f,
     verbs_side_expect_end(b, VERBS_END_FENCED);
 }
 
+/* Someone has found out key and place of a lane that another was granted. */
+static void a_key_of_another_link_opens_nothing(
+    Fixture *f, gconstpointer unused G_GNUC_UNUSED)
+{
+    g_autofree uint8_t *before = NULL;
+    VerbsSide *a = &f->pair.a, *b = &f->pair.b;
+    VerbsLink *granted;
+    VerbsOut *out;
+    VerbsIn *in;
+
+    verbs_pair_connect(&f->pair);
+    grant(f, 1);
+    granted = a->link;
+    in = &granted->in[1];
+    before = g_memdup2(in->memory, PAIR_RING);
+    a->opened = b->opened = 0;
+    verbs_pair_connect(&f->pair);
+    g_assert_true(a->link != granted);
+    out = &b->link->out[1];
+    out->address = (uintptr_t)in->memory;
+    out->rkey = in->mr->rkey;
+    out->granted = TRUE;
+    g_assert_cmpint(verbs_side_say(b, 1, "let me in"), ==, VERBS_SENT);
+    verbs_pair_until(&f->pair, a->closed > 0 && b->closed > 0);
+    g_assert_cmpmem(before, PAIR_RING, in->memory, PAIR_RING);
+    verbs_link_close(granted);
+}
+
+/* A lane of 256 MiB would have us lock as much. */
+static void a_stranger_does_not_say_how_much_is_locked(
+    Fixture *f, gconstpointer unused G_GNUC_UNUSED)
+{
+    VerbsDescriptor descriptor = {
+        .lanes = { { .size = VERBS_RING_MAX }, { .size = PAIR_RING } },
+    };
+    uint8_t data[VERBS_DESCRIPTOR_SIZE];
+    VerbsCounters before, after;
+    VerbsLink *link;
+
+    verbs_pair_connect(&f->pair);
+    link = f->pair.a.link;
+    verbs_host_counters(f->pair.a.host, &before);
+    verbs_descriptor_put(data, &descriptor);
+    g_assert_false(verbs_link_take_descriptor(link, data, sizeof(data)));
+    verbs_pair_until(&f->pair, f->pair.a.closed > 0);
+    verbs_side_expect_end(&f->pair.a, VERBS_END_GARBAGE);
+    verbs_host_counters(f->pair.a.host, &after);
+    g_assert_cmpuint(after.memory, <=, before.memory);
+}
+
 /* Adapters differ in what they say, and to whom. */
 static void a_refusal_is_noticed_however_it_is_told(
     Fixture *f, gconstpointer unused G_GNUC_UNUSED)
@@ -1031,6 +1081,8 @@ int main(int argc, char **argv)
     ADD(a_caller_that_says_nothing_is_late);
     ADD(a_caller_that_begins_with_something_else_is_garbage);
     ADD(an_intruder_is_kept_out);
+    ADD(a_key_of_another_link_opens_nothing);
+    ADD(a_stranger_does_not_say_how_much_is_locked);
     ADD(a_refusal_is_noticed_however_it_is_told);
     ADD_SILENT(a_refusal_is_noticed_however_it_is_told);
     ADD(a_write_that_was_on_the_way_is_refused);

@@ -218,6 +218,7 @@ gboolean apus_core_force(ApusCore *core, uint64_t now, GError **errp)
         return FALSE;
     }
     apus_core_set_term(core, core->term + 1, core->config.id);
+    core->ops->fence(core->opaque, core->term);
     core->granting = APUS_NOBODY;
     apus_core_step_down(core);
     core->generation = next_generation(core);
