@@ -20,7 +20,7 @@ typedef struct ColonyRecord {
     guint64 generation; /* how often the group was founded; 0: never */
     char *id; /* of this founding, by whoever began it; NULL: none */
     char *boot; /* the node where the VM booted then */
-    guint64 disks; /* the lowest generation of its disks; G_MAXINT64: ? */
+    guint64 disks; /* newer ones than of this generation were given up */
     char **absent; /* nodes that this one knows to have never been members */
     gboolean founding; /* the member may not have been made yet */
     gboolean forget; /* a member that is there is of a founding before */

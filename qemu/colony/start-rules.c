@@ -143,7 +143,8 @@ static ColonyDecision found(const ColonySituation *nodes, unsigned count,
         .what = COLONY_DO_FOUND,
         .node = boot,
         .generation = newest_generation(nodes, count) + 1,
-        .disks = nodes[boot].lowest,
+        /* What nobody has seen is not given up without a word. */
+        .disks = insist->disk_of >= 0 ? nodes[boot].lowest : G_MAXINT64,
     };
 }
 

@@ -72,7 +72,11 @@ typedef struct ColonyDecision {
     ColonyDo what;
     unsigned node;
     guint64 generation; /* of FOUND */
-    guint64 disks; /* of FOUND: ->lowest of the node where the VM boots */
+    /*
+     * Of FOUND: ->lowest of the node where the VM boots, if an operator has
+     * named it, so that what is newer elsewhere is lost; or else G_MAXINT64.
+     */
+    guint64 disks;
     const char *why; /* a sentence with %s for the node's name; or NULL */
 } ColonyDecision;
 

@@ -200,9 +200,10 @@ def test_what_is_printed_may_differ_in_numbers_only():
 
 # --- messages ----------------------------------------------------------------
 
-# Of others: the kernel.
+# Of others: the kernel, and gannet.
 FOREIGN = ('Cannot allocate memory', 'Address already in use',
-           'Failed to get "write" lock')
+           'Failed to get "write" lock',
+           'the primary is of generation 4, this disk of 5')
 SOURCE = paths.TOP / 'qemu/colony'
 REFERENCE = 'reference/colony-errors.rst'
 # No messages but screens, tables, help, names and other languages.

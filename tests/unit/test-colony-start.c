@@ -345,7 +345,8 @@ static void check(const ColonySituation *nodes, unsigned self,
     case COLONY_DO_FOUND:
         ++*founders;
         g_assert_true(own->wanted && about->can_run);
-        g_assert_cmpuint(decision.disks, ==, about->lowest);
+        g_assert_cmpuint(decision.disks, ==, how->disk_of ? about->lowest
+                                                          : G_MAXINT64);
         g_assert_cmpint(about->store, ==, COLONY_STORE_CLEAN);
         for (unsigned i = 0; i < NODES; i++) {
             g_assert_cmpuint(decision.generation, >, nodes[i].generation);
