@@ -4,6 +4,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
+#include <poll.h>
 #include <string.h>
 #include <time.h>
 
@@ -17,6 +18,8 @@
 /* Answers take about so long; who sleeps has to be woken. */
 #define POLL_NS 50000
 #define US 1000 /* in ns */
+/* How often it is looked, while nobody waits, whether we are to end. */
+#define LOOK_US 1000
 
 struct PloverRdma {
     struct sockaddr_storage address;
@@ -24,6 +27,7 @@ struct PloverRdma {
     const PloverIo *io;
     PloverLife life;
     void *opaque;
+    int64_t looked_at;
     VerbsStream *stream;
     char *why_not;
 };
@@ -93,6 +97,23 @@ static gboolean wait_for(PloverRdma *rdma, VerbsStreamFor what,
     g_set_error_literal(errp, PLOVER_LINK_ERROR, PLOVER_LINK_ERROR_IO,
                         lacks[what]);
     return FALSE;
+}
+
+/*
+ * Who shuts the connection down wants an end of this, too, although the other
+ * side goes on. (That it has ended is seen when it says nothing more.)
+ */
+static gboolean is_shut_down(PloverRdma *rdma, GError **errp)
+{
+    struct pollfd pfd = { .fd = rdma->life.fd };
+    int64_t now = rdma_now(rdma);
+
+    if (now - rdma->looked_at < LOOK_US) {
+        return FALSE;
+    }
+    rdma->looked_at = now;
+    return poll(&pfd, 1, 0) > 0 && pfd.revents & POLLHUP &&
+           !rdma->life.check(rdma->opaque, errp);
 }
 
 /* --- making it ------------------------------------------------------------ */
@@ -179,6 +200,9 @@ static gboolean rdma_send(void *opaque, const PloverPiece *pieces, size_t n,
     VerbsPiece left[PLOVER_PIECES_MAX];
     VerbsPiece *next = left;
 
+    if (is_shut_down(rdma, errp)) {
+        return FALSE;
+    }
     g_assert(n <= G_N_ELEMENTS(left));
     for (size_t i = 0; i < n; i++) {
         left[i] = (VerbsPiece) { pieces[i].data, pieces[i].size };
@@ -214,6 +238,9 @@ static gssize rdma_peek(void *opaque, const uint8_t **data, int64_t deadline,
     PloverRdma *rdma = opaque;
     gssize size;
 
+    if (is_shut_down(rdma, errp)) {
+        return -1;
+    }
     do {
         size = verbs_stream_peek(rdma->stream, data, errp);
     } while (size == VERBS_STREAM_LATER &&

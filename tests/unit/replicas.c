@@ -201,8 +201,11 @@ static void *serve(void *opaque)
 
         ok = plover_secondary_serve(replicas->secondary, &applied, &why,
                                     &stats, &replicas->error);
-        replicas->stats = stats;
-        replicas->applied += applied;
+        if (stats.epoch) {
+            /* Else nobody has asked for one. */
+            replicas->stats = stats;
+            replicas->applied += applied;
+        }
         if (why) {
             g_assert_true(ok);
             g_assert_false(applied);

@@ -6,6 +6,8 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "tests/unit/fake-verbs.h"
 #include "tests/unit/replicas.h"
@@ -208,6 +210,79 @@ static void the_end_of_the_connection_is_the_end(void)
     fake_verbs_end();
 }
 
+static int64_t real_now(void *opaque G_GNUC_UNUSED)
+{
+    return g_get_monotonic_time();
+}
+
+static gboolean socket_lives(void *opaque, GError **errp)
+{
+    char byte;
+
+    if (recv(*(int *)opaque, &byte, 1, MSG_DONTWAIT) < 0 && errno == EAGAIN) {
+        return TRUE;
+    }
+    g_set_error(errp, PLOVER_LINK_ERROR, PLOVER_LINK_ERROR_IO, "closed");
+    return FALSE;
+}
+
+static void *accept_link(void *opaque)
+{
+    g_autoptr(GError) error = NULL;
+
+    plover_rdma_accept(opaque, &error);
+    g_assert_no_error(error);
+    return NULL;
+}
+
+/* A failover does not wait for a leader that is deposed, and sends on. */
+static void a_shut_down_does_not_wait_for_who_sends_on(void)
+{
+    static const PloverIo io = { .now = real_now };
+    static const char bytes[1000];
+    const PloverPiece piece = { bytes, sizeof(bytes) };
+    g_autoptr(GError) error = NULL;
+    struct sockaddr_storage address;
+    PloverRdma *rdma[2];
+    VerbsOffer offer;
+    GThread *thread;
+    int fds[2];
+    char byte;
+
+    fake_verbs_begin();
+    g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), ==, 0);
+    g_assert_true(verbs_address_parse(&address, "127.0.0.1", NULL));
+    for (int i = 0; i < 2; i++) {
+        const PloverLife life = { .fd = fds[i], .check = socket_lives };
+
+        rdma[i] = plover_rdma_new(&address, REPLICAS_TIMEOUT, &io, &life,
+                                  &fds[i]);
+    }
+    g_assert_true(plover_rdma_offer(rdma[1], &offer, NULL));
+    thread = g_thread_new("secondary", accept_link, rdma[1]);
+    plover_rdma_call(rdma[0], &offer, &error);
+    g_assert_no_error(error);
+    g_thread_join(thread);
+
+    for (int i = 0; i < 100; i++) {
+        g_assert_true(plover_rdma_io.send(rdma[0], &piece, 1,
+                                          PLOVER_NO_DEADLINE, NULL));
+    }
+    g_assert_cmpint(plover_rdma_io.receive(rdma[1], &byte, 1,
+                                           PLOVER_NO_DEADLINE, NULL), ==, 1);
+    shutdown(fds[1], SHUT_RDWR);
+    g_usleep(2000);
+    g_assert_cmpint(plover_rdma_io.receive(rdma[1], &byte, 1,
+                                           PLOVER_NO_DEADLINE, &error),
+                    ==, -1);
+    g_assert_nonnull(error);
+    for (int i = 0; i < 2; i++) {
+        plover_rdma_free(rdma[i]);
+        close(fds[i]);
+    }
+    fake_verbs_end();
+}
+
 static void play_over_a_link(gconstpointer data)
 {
     const SyncScene *scene = data;
@@ -231,6 +306,7 @@ int main(int argc, char **argv)
     TEST(no_link_in_time_is_told);
     TEST(a_write_that_fails_ends_the_session);
     TEST(the_end_of_the_connection_is_the_end);
+    TEST(a_shut_down_does_not_wait_for_who_sends_on);
     for (const SyncScene *scene = sync_scenes; scene->name; scene++) {
         g_autofree char *path = g_strdup_printf("/plover/sync-rdma/%s",
                                                 scene->name);
