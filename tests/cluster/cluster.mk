@@ -7,10 +7,15 @@
 # The same with ASan and UBSan, and with TSan: build/cluster/node-asan, ...
 cluster_node = build/cluster/node$(if $(filter plain,$(1)),,-$(1))
 
+# Built without RDMA there are no queue pairs.
+cluster_sources := $(filter-out \
+    tests/cluster/$(if $(filter rdma,$(WITHOUT)),part.c,part-none.c),\
+    $(wildcard tests/cluster/*.c))
+
 # cluster_variant(variant)
 define cluster_variant
 $(call cluster_node,$(1)): $(patsubst %.c,build/core/$(1)/%.o,\
-    $(wildcard tests/cluster/*.c)) \
+    $(cluster_sources)) \
     $(core_libraries:%=build/core/$(1)/lib%.a) tests/cluster/cluster.mk
 	@mkdir -p $$(@D)
 	$$(if $$(V),,@echo "  LINK    $$@"; )$$(CC) $$(core_flags_$(1)) -o $$@ \

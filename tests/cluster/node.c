@@ -13,6 +13,7 @@
  *   role ID              submit a ROLE that names this secondary; 0: nobody
  *   replace OLD MEMBER   apus_replace(); 0 or none: not this one
  *   disk honest|full|lies   see powercut.h
+ *   part ID on|off       see part.h
  *   status               answered by an event "status"
  *   stop                 stop, and end
  *
@@ -34,6 +35,7 @@
 #include "colo-net/apus/runtime/loop.h"
 #include "load.h"
 #include "options.h"
+#include "part.h"
 #include "powercut.h"
 #include "protect.h"
 #include "tape.h"
@@ -212,6 +214,21 @@ static gboolean command_status(Node *node, GError **errp)
     return TRUE;
 }
 
+static gboolean command_part(Node *node, const char *words, GError **errp)
+{
+    const ApusMembers *members = &node->options.members;
+    g_auto(GStrv) both = g_strsplit(words, " ", 2);
+    int place = both[0] ? apus_members_find(members, atoi(both[0])) : -1;
+
+    if (place < 0 || !both[1]) {
+        g_set_error(errp, APUS_ERROR, APUS_ERROR_CONFIG,
+                    "part ID on|off, with the id of a member");
+        return FALSE;
+    }
+    return part_set(members->member[place].address,
+                    strcmp(both[1], "on") == 0, errp);
+}
+
 static gboolean execute(Node *node, const char *name, const char *words,
                         GError **errp)
 {
@@ -236,6 +253,8 @@ static gboolean execute(Node *node, const char *name, const char *words,
         return power_cut_set(node->power, strcmp(words, "full") == 0 ?
                              POWER_CUT_FULL : strcmp(words, "lies") == 0 ?
                              POWER_CUT_LIES : POWER_CUT_HONEST, errp);
+    } else if (strcmp(name, "part") == 0) {
+        return command_part(node, words, errp);
     } else if (strcmp(name, "status") == 0) {
         return command_status(node, errp);
     } else if (strcmp(name, "stop") == 0) {
@@ -354,6 +373,9 @@ static gboolean start(Node *node, GError **errp)
     };
     Options *options = &node->options;
 
+    if (options->config.transport == APUS_TRANSPORT_RDMA) {
+        part_begin();
+    }
     if (options->found &&
         !apus_found(&options->config, &options->members, options->leader,
                     options->joins, errp)) {
@@ -369,6 +391,7 @@ static void finish(Node *node)
     apus_stop(node->apus, STOP_TIMEOUT);
     trace_event(node->trace, "stopped", "open=%u", load_pending(node->load));
     apus_free(node->apus);
+    part_end();
     protect_free(node->protect);
     load_free(node->load);
     vm_free(node->vm);

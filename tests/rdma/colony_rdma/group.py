@@ -106,6 +106,35 @@ class Member(member.Member):
         """Lose the state directory."""
         self.host.run(['rm', '-r', self.directory])
 
+    def part(self, other, parted=True):
+        """
+        Break the links with @other, and make no new ones; both are to be
+        told.  See tests/cluster/part.h.
+        """
+        word = 'on' if parted else 'off'
+        assert self.run.ask(f'part {other.number} {word}') is None
+
+
+class Parting:
+    """
+    Members of one guest, through whose links no cable goes, see nothing of each
+    other while in this context: their queue pairs are put into error.
+    """
+
+    def __init__(self, some, others):
+        self._pairs = [(one, other) for one in some for other in others]
+
+    def _part(self, parted):
+        for one, other in self._pairs:
+            one.part(other, parted)
+            other.part(one, parted)
+
+    def __enter__(self):
+        self._part(True)
+
+    def __exit__(self, *_):
+        self._part(False)
+
 
 class Apusd(apusd.Apusd):
     """A witness that is an apusd, in a guest."""
