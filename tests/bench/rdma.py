@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """
 make bench-rdma: commits of APUS and syncs of PLOVER over RDMA beside the same
-over TCP, in one guest whose kernel has RDMA in software.
+over TCP, in one guest whose kernel has RDMA in software; and the system calls
+of the thread that commits.
 
 That costs what a kernel's network costs, and more, so the times say nothing
 about RDMA hardware.  What carries over is counted: how many writes a commit
@@ -21,7 +22,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / 'rdma'))
 from colony_bench import TOP, machine, stats                     # noqa: E402
 from colony_bench.commits import Life, Point                # noqa: E402
 from colony_bench.report import Report                      # noqa: E402
-from colony_rdma import image, programs                     # noqa: E402
+from colony_rdma import image, programs, syscalls           # noqa: E402
 from colony_rdma.guest import Guest                         # noqa: E402
 from colony_test import sandbox                             # noqa: E402
 from colony_test.lab import Lab                             # noqa: E402
@@ -40,6 +41,15 @@ COUNTED = ('writes', 'reads')
 DIRTY = (100, 1000)
 ADDRESSES = ('10.0.0.1', '10.0.0.2', '10.0.0.3')
 PATIENCE = 60
+# For system calls: entries of so many bytes, so many under way, while members
+# sleep when nothing comes for busy-poll us: the default's, or never.
+CALLS_SIZE = 64
+CALLS_INFLIGHT = (1, 16)
+BUSY_POLL = {'default': 50, 'never sleeps': 1000000}
+# The thread of the leader, in apus-bench; what it calls, in groups.
+LEADER = 'apus-1'
+PROVIDER = ('sys_write /dev/infiniband/uverbs', 'sys_ioctl /dev/infiniband/')
+GROUPS = {'sys_epoll_wait': 'looks', 'sys_epoll_pwait2': 'sleeps'}
 
 
 class Settings:
@@ -84,6 +94,33 @@ def lives(size):
             *(Life(subject, size) for subject in BARE.values())]
 
 
+def group_of(call):
+    """What kind of system call of a leader that is."""
+    if call.startswith(PROVIDER):
+        return "the provider's"
+    return GROUPS.get(call, 'others')
+
+
+def count_calls(guest, inflight, busy_poll):
+    """
+    Of a leader under load: what apus-bench found, and words for a system call
+    -> times for each commit.
+    """
+    process = guest.spawn([
+        'apus-bench', '--transport=rdma', f'--hosts={",".join(ADDRESSES)}',
+        '--directory=/tmp', '--json', f'--size={CALLS_SIZE}',
+        f'--inflight={inflight}', f'--busy-poll={busy_poll}', '--warmup=2',
+        '--duration=7'])
+    time.sleep(3)
+    before = syscalls.look(guest)
+    time.sleep(2)
+    after = syscalls.look(guest)
+    found, = finish(process, 10)
+    rate = found['operations'] / found['seconds']
+    return found, {call: times / rate for call, times in
+                   syscalls.per_second(before, after, LEADER).items()}
+
+
 class Bench:
     """Results, collected over the rounds."""
 
@@ -92,6 +129,7 @@ class Bench:
         self.points = {}    # (life, in flight) -> Point
         self.counts = {}    # the same -> what is counted -> of each round
         self.syncs = {}     # (subject, pages) -> what each round found
+        self.calls = {}     # (inflight, busy-poll) -> group -> per commit
         self._started = time.monotonic()
 
     def say(self, text):
@@ -124,6 +162,22 @@ class Bench:
         self.syncs.setdefault((subject, dirty), []).append(found)
         self.say(f'round {number}, syncs of {dirty} pages over {subject}: '
                  f'{found["sync"]["median"]:,.0f} us')
+
+    def calls_of_leaders(self, guest):
+        """Count system calls in a guest for that alone."""
+        syscalls.begin(guest)
+        for name, busy_poll in BUSY_POLL.items():
+            for inflight in CALLS_INFLIGHT:
+                found, calls = count_calls(guest, inflight, busy_poll)
+                groups = dict.fromkeys(
+                    ["the provider's", *GROUPS.values(), 'others'], 0)
+                for call, times in calls.items():
+                    groups[group_of(call)] += times
+                groups['writes'] = found['writes'] / found['operations']
+                self.calls[inflight, name] = groups
+                told = ', '.join(f'{times:.3f} {call}' for call, times in
+                                 sorted(calls.items()))
+                self.say(f'system calls, {inflight} under way, {name}: {told}')
 
     def _add(self, life, found):
         key = life, found['inflight']
@@ -175,6 +229,15 @@ def add_syncs(report, bench):
                                            for found in rounds]))
 
 
+def add_calls(report, bench):
+    """The rows of system calls."""
+    for (inflight, busy_poll), groups in bench.calls.items():
+        for group, times in groups.items():
+            report.value('rdma', 'commit', 'system-calls', 'per commit',
+                         {'busy-poll': busy_poll, 'inflight': inflight,
+                          'what': group}, times)
+
+
 def add_text(report, settings):
     """The rows as text."""
     meta = report.meta
@@ -207,6 +270,10 @@ def add_text(report, settings):
     report.table('Counted at the leader (rdma: what it wrote into the memory '
                  'of two others, and what they wrote into its own; tcp: '
                  'system calls)', 'counted', lines, ('subject', 'what'))
+    report.table(f'System calls of the thread that leads, entries of '
+                 f'{CALLS_SIZE} bytes over RDMA, for each commit, beside the '
+                 'writes', 'system-calls', ('busy-poll', 'inflight'),
+                 ('what',))
 
 
 def main():
@@ -221,12 +288,20 @@ def main():
     bench = Bench(settings)
     with Lab() as lab:
         initrd = image.build(lab.folder / 'initrd', PROGRAMS)
-        guest = Guest(lab.add_host('host'), 'guest', initrd,
-                      [f'{address}/24' for address in ADDRESSES])
+
+        def boot(name, **options):
+            return Guest(lab.add_host(f'{name}-host'), name, initrd,
+                         [f'{address}/24' for address in ADDRESSES],
+                         **options)
+        guest = boot('guest')
         for number in range(settings.rounds):
             bench.round(guest, number + 1)
+        guest.close()
+        # As on real machines, who wants to know the time need not call.
+        bench.calls_of_leaders(boot('counting', kernel='tsc=reliable'))
     add_rows(report, bench)
     add_syncs(report, bench)
+    add_calls(report, bench)
     add_text(report, settings)
     bench.say(f'written: {report.write()}')
 

@@ -32,12 +32,13 @@ class Guest:
     addresses  of its RDMA device, as 10.0.0.1/24
     on_network whether the device is on a NIC that is connected to the host's
                network; otherwise its addresses reach each other, only
+    kernel     more words for the kernel's command line
 
     Like a Host it can spawn() and run(): in the guest.
     """
 
     def __init__(self, host, name, initrd, addresses, on_network=False,
-                 smp=3, memory=1024):
+                 smp=3, memory=1024, kernel=''):
         self.host = host
         self.name = name
         self.addresses = [address.partition('/')[0] for address in addresses]
@@ -52,7 +53,8 @@ class Guest:
             '-smp', smp, '-m', memory, '-no-reboot',
             '-kernel', image.KERNEL, '-initrd', initrd, '-append',
             'console=ttyS0 quiet panic=-1 no_timer_check nokaslr '
-            f'mitigations=off colony.rdma={",".join(addresses)}',
+            f'mitigations=off colony.rdma={",".join(addresses)} '
+            f'{kernel}',
             *(self._nic(host) if on_network else ()),
             '-chardev',
             f'socket,id=control,path={control},server=on,wait=off',
