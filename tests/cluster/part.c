@@ -2,7 +2,9 @@
  * Parted from a peer although the network is there: RDMA only
  *
  * In the place of the verbs calls that make, find and end queue pairs there
- * are ours, which know with whom each one is.
+ * are ours, which know whom each one calls. Of a caller only a port of the
+ * moment is known, and of hosts with several addresses any: so each link is
+ * broken by the side that has called.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -20,7 +22,7 @@
 
 typedef struct {
     struct ibv_qp *qp;
-    char *host;
+    char *address; /* of the other side, as far as known */
 } Pair;
 
 /* Verbs calls carry nothing of ours, so there is one of these. */
@@ -29,31 +31,34 @@ static struct {
     const VerbsCalls *real; /* NULL: nothing has begun */
     VerbsCalls calls;
     GPtrArray *pairs; /* of Pair */
-    GPtrArray *away; /* hosts */
+    GPtrArray *away; /* addresses */
 } parting;
 
-static char *host_of(const char *address)
+static char *text_of(const struct sockaddr *address)
 {
-    const char *end = strrchr(address, ':');
-    size_t size = end ? (size_t)(end - address) : strlen(address);
+    gboolean is_6 = address->sa_family == AF_INET6;
+    socklen_t size = is_6 ? sizeof(struct sockaddr_in6)
+                          : sizeof(struct sockaddr_in);
+    char host[NI_MAXHOST], port[NI_MAXSERV];
 
-    if (size > 2 && address[0] == '[') {
-        return g_strndup(address + 1, size - 2);
+    if (getnameinfo(address, size, host, sizeof(host), port, sizeof(port),
+                    NI_NUMERICHOST | NI_NUMERICSERV) != 0) {
+        return g_strdup("unknown");
     }
-    return g_strndup(address, size);
+    return g_strdup_printf(is_6 ? "[%s]:%s" : "%s:%s", host, port);
 }
 
-static gboolean is_away(const char *host, guint *place)
+static gboolean is_away(const char *address, guint *place)
 {
-    return g_ptr_array_find_with_equal_func(parting.away, host, g_str_equal,
-                                            place);
+    return g_ptr_array_find_with_equal_func(parting.away, address,
+                                            g_str_equal, place);
 }
 
 static void pair_free(void *opaque)
 {
     Pair *pair = opaque;
 
-    g_free(pair->host);
+    g_free(pair->address);
     g_free(pair);
 }
 
@@ -62,15 +67,11 @@ static void pair_free(void *opaque)
 static int resolve_addr(struct rdma_cm_id *id, struct sockaddr *source,
                         struct sockaddr *destination, int timeout_ms)
 {
-    socklen_t size = destination->sa_family == AF_INET6 ?
-                     sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
-    char host[NI_MAXHOST] = "";
+    g_autofree char *address = text_of(destination);
     gboolean away;
 
-    getnameinfo(destination, size, host, sizeof(host), NULL, 0,
-                NI_NUMERICHOST);
     g_mutex_lock(&parting.lock);
-    away = is_away(host, NULL);
+    away = is_away(address, NULL);
     g_mutex_unlock(&parting.lock);
     if (away) {
         errno = ENETUNREACH;
@@ -82,11 +83,11 @@ static int resolve_addr(struct rdma_cm_id *id, struct sockaddr *source,
 static struct ibv_qp *create_qp(struct ibv_pd *pd,
                                 struct ibv_qp_init_attr *attr)
 {
-    g_autofree char *host = host_of(verbs_link_name(attr->qp_context));
+    const char *address = verbs_link_name(attr->qp_context);
     struct ibv_qp *qp = NULL;
 
     g_mutex_lock(&parting.lock);
-    if (is_away(host, NULL)) {
+    if (is_away(address, NULL)) {
         errno = ENETUNREACH;
     } else {
         qp = parting.real->create_qp(pd, attr);
@@ -94,7 +95,7 @@ static struct ibv_qp *create_qp(struct ibv_pd *pd,
     if (qp) {
         Pair *pair = g_new(Pair, 1);
 
-        *pair = (Pair) { .qp = qp, .host = g_steal_pointer(&host) };
+        *pair = (Pair) { .qp = qp, .address = g_strdup(address) };
         g_ptr_array_add(parting.pairs, pair);
     }
     g_mutex_unlock(&parting.lock);
@@ -144,21 +145,21 @@ void part_end(void)
 }
 
 /* Whatever state it is in. */
-static gboolean break_pairs(const char *host, GError **errp)
+static gboolean break_pairs(const char *address, GError **errp)
 {
     for (guint i = 0; i < parting.pairs->len; i++) {
         Pair *pair = g_ptr_array_index(parting.pairs, i);
         struct ibv_qp_attr attr = { .qp_state = IBV_QPS_ERR };
         int error;
 
-        if (strcmp(pair->host, host) != 0) {
+        if (strcmp(pair->address, address) != 0) {
             continue;
         }
         error = parting.real->modify_qp(pair->qp, &attr, IBV_QP_STATE);
         if (error) {
             g_set_error(errp, APUS_ERROR, APUS_ERROR_IO,
                         "a queue pair with %s cannot be put into error: %s",
-                        host, g_strerror(error));
+                        address, g_strerror(error));
             return FALSE;
         }
     }
@@ -167,7 +168,6 @@ static gboolean break_pairs(const char *host, GError **errp)
 
 gboolean part_set(const char *address, gboolean parted, GError **errp)
 {
-    g_autofree char *host = host_of(address);
     gboolean done = TRUE;
     guint place;
 
@@ -177,12 +177,12 @@ gboolean part_set(const char *address, gboolean parted, GError **errp)
         return FALSE;
     }
     g_mutex_lock(&parting.lock);
-    if (is_away(host, &place)) {
+    if (is_away(address, &place)) {
         g_ptr_array_remove_index_fast(parting.away, place);
     }
     if (parted) {
-        done = break_pairs(host, errp);
-        g_ptr_array_add(parting.away, g_steal_pointer(&host));
+        done = break_pairs(address, errp);
+        g_ptr_array_add(parting.away, g_strdup(address));
     }
     g_mutex_unlock(&parting.lock);
     return done;

@@ -1,10 +1,9 @@
 /*
  * Parted from a peer although the network is there: RDMA only
  *
- * All queue pairs with it are moved to the error state, at once, and no other
- * is made: calls to its host are told that it cannot be reached, calls from
- * there come to nothing. So members of one host, through whose links no cable
- * goes, can be parted. Both sides are to be told.
+ * Queue pairs that call it are moved to the error state, at once, and no other
+ * is made: it cannot be reached. So members of one host, through whose links
+ * no cable goes, can be parted. Both sides are to be told.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -19,9 +18,9 @@ void part_begin(void);
 void part_end(void);
 
 /*
- * From whoever is at @address, HOST:PORT with a number for HOST; all at this
- * host count as one. Fails with APUS_ERROR_CONFIG without part_begin(), and
- * where Colony is built without RDMA.
+ * From who listens at @address, HOST:PORT in numbers. Fails with
+ * APUS_ERROR_CONFIG without part_begin(), and where Colony is built without
+ * RDMA.
  */
 gboolean part_set(const char *address, gboolean parted, GError **errp);
 
