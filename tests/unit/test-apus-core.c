@@ -147,6 +147,38 @@ static void a_resigning_leader_is_followed_by_its_secondary(void)
     apus_world_free(&world);
 }
 
+/* The guest is off: its secondary, which is none any more, has to hear it. */
+static void a_leader_goes_when_all_know_what_is_committed(void)
+{
+    g_autoptr(GByteArray) payload = g_byte_array_new();
+    ApusRole role = {
+        .leader = 1, .leader_incarnation = 101, .stopped = TRUE,
+    };
+    World world = { 0 };
+    uint64_t last;
+
+    apus_world_new(&world);
+    apus_world_run(&world, 300 * WORLD_MS);
+    apus_world_protect(&world, 1, 2);
+    apus_world_run(&world, 50 * WORLD_MS);
+    apus_role_append(payload, &role);
+    g_assert_true(apus_core_submit(world.member[1].core, APUS_ENTRY_ROLE,
+                                   payload->data, payload->len, NULL,
+                                   world.now, NULL));
+    last = world.member[1].status.commit + 1;
+    while (world.member[1].status.commit < last) {
+        apus_world_run(&world, WORLD_MS / 10);
+    }
+    apus_core_resign(world.member[1].core, world.now);
+    apus_world_run(&world, 5 * WORLD_MS);
+    apus_world_kill(&world, 1);
+    apus_world_run(&world, 500 * WORLD_MS);
+    g_assert_cmpuint(world.member[2].status.commit, ==, last);
+    g_assert_cmpuint(world.member[3].status.commit, ==, last);
+    g_assert_true(world.member[2].status.role.stopped);
+    apus_world_free(&world);
+}
+
 static void assert_not_handed_over(World *world, ApusId id, ApusError code)
 {
     g_autoptr(GError) error = NULL;
@@ -352,6 +384,8 @@ int main(int argc, char **argv)
     g_test_add_func("/apus-core/a-resigning-leader-is-followed-by-its-"
                     "secondary",
                     a_resigning_leader_is_followed_by_its_secondary);
+    g_test_add_func("/apus-core/a-leader-goes-when-all-know-what-is-committed",
+                    a_leader_goes_when_all_know_what_is_committed);
     g_test_add_func("/apus-core/leadership-is-handed-over-without-a-wait",
                     leadership_is_handed_over_without_a_wait);
     g_test_add_func("/apus-core/leadership-is-handed-over-to-who-can-lead-"

@@ -106,21 +106,6 @@ void apus_core_lead(ApusCore *core)
     }
 }
 
-void apus_core_resign(ApusCore *core, uint64_t now)
-{
-    ApusMessage message = { .type = APUS_MESSAGE_RESIGN };
-
-    core->now = MAX(core->now, now);
-    if (!apus_core_leads(core)) {
-        return;
-    }
-    apus_core_step_down(core);
-    core->campaign_at = core->now + 2 * core->config.timeout;
-    for (unsigned i = 0; i < core->peers; i++) {
-        apus_core_send(core, &core->peer[i], &message);
-    }
-}
-
 /* --- what a majority has ------------------------------------------------- */
 
 static int descending(const void *a, const void *b)
@@ -327,6 +312,30 @@ static void send_append(ApusCore *core, Peer *peer, uint64_t last)
                                 MIN(sent, message.append.beat.safe));
     }
     apus_core_send(core, peer, &message);
+}
+
+void apus_core_resign(ApusCore *core, uint64_t now)
+{
+    ApusMessage message = { .type = APUS_MESSAGE_RESIGN };
+
+    core->now = MAX(core->now, now);
+    if (!apus_core_leads(core)) {
+        return;
+    }
+    for (unsigned i = 0; i < core->peers; i++) {
+        Peer *peer = &core->peer[i];
+
+        /* Nobody else may ever be able to tell it, if that was the end. */
+        if (peer->connected && !peer->probing &&
+            peer->told_commit < core->commit) {
+            send_append(core, peer, peer->next - 1);
+        }
+    }
+    apus_core_step_down(core);
+    core->campaign_at = core->now + 2 * core->config.timeout;
+    for (unsigned i = 0; i < core->peers; i++) {
+        apus_core_send(core, &core->peer[i], &message);
+    }
 }
 
 static gboolean window_open(const ApusCore *core, const Peer *peer)
