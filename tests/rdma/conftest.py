@@ -7,11 +7,12 @@ marker "soak" and run only with -m soak; see README.rst.
 import concurrent.futures
 import re
 import shutil
+import subprocess
 import warnings
 
 import pytest
 
-from colony_rdma import image, programs
+from colony_rdma import emulator, image, programs
 from colony_rdma.guest import Guest, GuestGone
 from colony_test import paths, sandbox
 from colony_test.lab import Lab
@@ -114,3 +115,27 @@ def boot(request, machines):
     yield start
     for each in guests:
         each.close()
+
+
+@pytest.fixture(scope='module')
+def with_qemu(machines):
+    """A guest that has QEMU in it, and apusd."""
+    folder = machines.lab.folder
+    small = folder / emulator.QEMU
+    subprocess.run(['objcopy', '--strip-debug',
+                    programs.TOOLS / emulator.QEMU, small], check=True)
+    guest = Guest(machines.lab.add_host('with-qemu'), 'with-qemu',
+                  image.build(folder / 'initrd-qemu',
+                              [small, programs.TOOLS / 'apusd']),
+                  [f'10.0.0.{number}/24' for number in (1, 2, 3)])
+    guest.put('/tmp/firmware', emulator.firmware())
+    yield guest
+    guest.close()
+
+
+@pytest.fixture
+def qemu_guest(request, with_qemu):
+    """That one, for a test."""
+    request.node.colony_guests = [with_qemu]
+    yield with_qemu
+    with_qemu.kill_all()

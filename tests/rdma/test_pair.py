@@ -4,104 +4,15 @@ Two QEMUs with x-plover in one guest: their syncs, and what is written to their
 disks, go over its RDMA device.
 """
 
-import itertools
 import json
 import re
-import subprocess
-import time
 
 import pytest
 
-from colony_rdma import image, programs
-from colony_rdma.guest import Guest
-from colony_test.paths import patient
+from colony_rdma.emulator import Machine
 
-QEMU = 'qemu-system-x86_64'
-SECONDS = 120       # emulated by an emulated CPU
 SYNCS = 5
 DISK = 8 << 20
-PAGES = 8           # that its guest writes to
-
-
-def firmware():
-    """A guest: each of some pages has a counter, which it raises for ever."""
-    code = bytes.fromhex('fa b8 00 10 8e d8')           # cli; ds = 0x1000
-    for page in range(PAGES):
-        code += bytes((0xff, 0x06)) + (page * 4096).to_bytes(2, 'little')
-    code += bytes((0xeb, 256 - 4 * PAGES - 2))          # to the first
-    reset = bytes.fromhex('ea 00 00 00 f0')             # jmp f000:0000
-    return code.ljust(0xfff0, b'\0') + reset.ljust(16, b'\0')
-
-
-class Machine:
-    """A QEMU in a guest, and its monitor."""
-
-    def __init__(self, guest, address, *options):
-        self._ids = itertools.count(1)
-        self.process = guest.spawn(
-            [QEMU, '-nodefaults', '-display', 'none', '-machine', 'pc',
-             '-accel', 'tcg', '-global', 'apic.vapic=off', '-m', '16',
-             '-bios', '/tmp/firmware', '-qmp', 'stdio', '-object',
-             f'plover,id=plover0,sync-timeout=30000,rdma={address}',
-             *options], stdin=subprocess.PIPE)
-        self.process.wait_output(b'"QMP"', patient(SECONDS))
-        self.ask('qmp_capabilities')
-        self.ask('migrate-set-capabilities', capabilities=[
-            {'capability': name, 'state': True}
-            for name in ('x-colo', 'x-plover', 'events')])
-
-    def ask(self, command, **arguments):
-        """What @command returns."""
-        number = next(self._ids)
-        self.process.stdin.write(json.dumps(
-            {'execute': command, 'arguments': arguments,
-             'id': number}).encode() + b'\n')
-        self.process.wait_output(b'"id": %d' % number, patient(SECONDS))
-        for line in self.process.output.decode().splitlines():
-            if line.startswith('{') and json.loads(line).get('id') == number:
-                return json.loads(line)['return']
-        raise AssertionError(self.process.output.decode())
-
-    def plover(self, **wanted):
-        """query-plover, as soon as it has all that is wanted, or more."""
-        end = time.monotonic() + patient(SECONDS)
-        while True:
-            found = self.ask('query-plover')
-            if all(found[name] >= value if isinstance(value, int)
-                   else found[name] == value
-                   for name, value in wanted.items()):
-                return found
-            assert time.monotonic() < end, found
-
-    def event(self, name):
-        """The data of an event that came or comes."""
-        self.process.wait_output(name.encode(), patient(SECONDS))
-        return next(json.loads(line)['data'] for line in
-                    self.process.output.decode().splitlines()
-                    if f'"event": "{name}"' in line)
-
-
-@pytest.fixture(scope='module')
-def with_qemu(machines):
-    """A guest that has QEMU in it."""
-    folder = machines.lab.folder
-    small = folder / QEMU
-    subprocess.run(['objcopy', '--strip-debug', programs.TOOLS / QEMU, small],
-                   check=True)
-    guest = Guest(machines.lab.add_host('with-qemu'), 'with-qemu',
-                  image.build(folder / 'initrd-qemu', [small]),
-                  [f'10.0.0.{number}/24' for number in (1, 2, 3)])
-    guest.put('/tmp/firmware', firmware())
-    yield guest
-    guest.close()
-
-
-@pytest.fixture
-def qemu_guest(request, with_qemu):
-    """That one, for a test."""
-    request.node.colony_guests = [with_qemu]
-    yield with_qemu
-    with_qemu.kill_all()
 
 
 def disk(guest, number, text, **gannet):
