@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """
 A group whose members are two QEMUs and an apusd, in one guest: they elect a
-leader, and its successor, over its RDMA device.
+leader and its successors, and order what comes from the network, over its RDMA
+device.
 """
 
 import json
+import subprocess
 import time
 
 import pytest
@@ -16,6 +18,8 @@ from colony_test.paths import patient
 SETTINGS = {'heartbeat': 100, 'timeout': 2000, 'log-size': 16,
             'transport': 'rdma'}
 PORT = 7000
+NETWORK = 9000      # and a member's number: its NIC's port
+FRAMES = 100
 TAKEOVERS = 4
 FOLDER = '/tmp/group'
 CONFIG = f'{FOLDER}/witness.conf'
@@ -33,24 +37,40 @@ class Member(Machine):
                 'qom-type': 'apus-group', 'id': 'g0', 'cluster': 'vm',
                 'member': number, 'directory': f'{FOLDER}/{number}',
                 'found': True, 'unprotected': 'serve', 'members': MEMBERS,
-                **SETTINGS}), *options)
+                **SETTINGS}), '-netdev',
+            'stream,id=hn0,server=on,addr.type=inet,addr.host=127.0.0.1,'
+            f'addr.port={NETWORK + number}',
+            '-device', 'rtl8139,netdev=hn0,romfile=',
+            '-object', 'filter-apus,id=fa0,netdev=hn0,group=g0', *options)
+        self._network = guest.spawn(['nc', '127.0.0.1', NETWORK + number],
+                                    stdin=subprocess.PIPE)
 
-    def apus(self, **wanted):
-        """query-apus, as soon as it has all that is wanted."""
+    def apus(self, ready):
+        """query-apus, as soon as what it says is @ready."""
         end = time.monotonic() + patient(SECONDS)
-        while True:
-            found = self.ask('query-apus')
-            if all(found.get(name) == value
-                   for name, value in wanted.items()):
-                return found
-            assert time.monotonic() < end, found
+        while not ready(info := self.ask('query-apus')):
+            assert time.monotonic() < end, info
+        return info
 
     def leads(self):
-        """Wait until this one leads, and its VM runs; query-apus."""
-        info = self.apus(part='leader', state='leader', **{'may-speak': True})
-        assert info['leader'] == info['member']
+        """Wait until this one leads, and may be heard; query-apus."""
+        info = self.apus(lambda info: info['part'] == 'leader' and
+                         info['state'] == 'leader' and info['may-speak'])
+        assert info['leader'] == info['member'] == self.number
         assert info['transport'] == 'rdma' and info['counters']['writes'] > 0
         return info
+
+    def hear(self):
+        """
+        Frames come from the network, and its VM hears them, since a majority
+        has them; the number of the last entry that it was given.
+        """
+        wanted = FRAMES + self.ask('query-apus')['counters']['delivered']
+        frame = bytes(64)
+        for _ in range(FRAMES):
+            self._network.stdin.write(len(frame).to_bytes(4, 'big') + frame)
+        return self.apus(lambda info: info['counters']['delivered'] >= wanted
+                         )['log']['delivered']
 
     def assert_vm_works(self):
         """What its VM counts for ever becomes more."""
@@ -101,7 +121,8 @@ def group(qemu_guest):
 def test_group_elects_a_leader_over_rdma(group, qemu_guest):
     one, two = group
     one.assert_vm_works()
-    info = two.apus(leader=1)
+    one.hear()
+    info = two.apus(lambda info: info.get('leader') == 1)
     assert info['transport'] == 'rdma' and info['part'] == 'witness'
     assert not two.ask('query-status')['running']
     # Nobody speaks, or listens, by TCP.
@@ -113,7 +134,7 @@ def protect(leader, secondary):
     leader.ask('migrate-set-parameters', **{'x-checkpoint-delay': 200})
     leader.ask('migrate', uri=f'tcp:10.0.0.{secondary.number}:4444')
     leader.event('COLO_PROTECTED')
-    info = leader.apus(protected=True)
+    info = leader.apus(lambda info: info['protected'])
     assert info['secondary'] == secondary.number, info
     assert leader.ask('query-plover')['rdma']
 
@@ -123,10 +144,13 @@ def test_group_takes_over_again_and_again_over_rdma(group, qemu_guest):
     leader, secondary = group
     for _ in range(TAKEOVERS):
         protect(leader, secondary)
+        heard = leader.hear()
         leader.process.kill()
         number = leader.number
         leader = secondary
         info = leader.leads()
         assert not info['protected'] and info['counters']['elected'] == 1, info
+        leader.apus(lambda info: info['log']['delivered'] >= heard)
         leader.assert_vm_works()
+        leader.hear()
         secondary = waiting(qemu_guest, number)
