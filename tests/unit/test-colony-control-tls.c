@@ -9,6 +9,7 @@
 
 #include "tests/unit/certificates.h"
 #include "tests/unit/colony-talk.h"
+#define LIBRARY_LEAKS_FRAMES "10"
 #include "tests/unit/library-leaks.h"
 
 static const char question[] =
